@@ -1,0 +1,43 @@
+"""dfprompt: prompts whose words know when and how strongly to act.
+
+Public names are loaded on first use, so `import dfprompt` imports neither torch nor diffusers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# name -> module that defines it; the module is imported when the name is first used.
+_EXPORTS = {
+    "DFPrompt": "dfprompt.prompt",
+    "Span": "dfprompt.prompt",
+    "parse_prompt": "dfprompt.prompt",
+    "format_prompt": "dfprompt.prompt",
+    "convert_prompt": "dfprompt.prompt",
+    "DFPromptError": "dfprompt.errors",
+    "DFPromptWarning": "dfprompt.errors",
+}
+
+__all__ = [*_EXPORTS, "__version__"]
+
+if TYPE_CHECKING:
+    from dfprompt.errors import DFPromptError as DFPromptError
+    from dfprompt.errors import DFPromptWarning as DFPromptWarning
+    from dfprompt.prompt import DFPrompt as DFPrompt
+    from dfprompt.prompt import Span as Span
+    from dfprompt.prompt import convert_prompt as convert_prompt
+    from dfprompt.prompt import format_prompt as format_prompt
+    from dfprompt.prompt import parse_prompt as parse_prompt
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'dfprompt' has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
