@@ -1,0 +1,122 @@
+"""The judges: what is really in a picture. Trained on renders' facts only, never on captions, generated
+pictures or ratings, and never part of a reward.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dfprompt.errors import LoadError
+from dfprompt.mini.autoencoder import to_tensor
+from dfprompt.mini.loop import Draw
+from dfprompt.mini.renderer import Scene
+from dfprompt.mini.world import COLOURS, SCENES, SUBJECTS
+
+CLASSES = {"subject": SUBJECTS, "colour": tuple(COLOURS), "scene": tuple(SCENES)}
+
+
+class _Block(nn.Module):
+    """Halve the picture, then one residual convolution."""
+
+    def __init__(self, inward: int, outward: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(inward, outward, 3, stride=2, padding=1)
+        self.norm = nn.GroupNorm(4, outward)
+        self.conv = nn.Conv2d(outward, outward, 3, padding=1)
+        self.after = nn.GroupNorm(4, outward)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.silu(self.norm(self.down(x)))
+        return x + functional.silu(self.after(self.conv(x)))
+
+
+class Judge(nn.Module):
+    """Reads subject, colour and scene off pictures (B, 3, 64, 64) in -1..1; logits (B, classes) each."""
+
+    def __init__(self, channels: Sequence[int] = (24, 48, 96, 128)) -> None:
+        super().__init__()
+        widths = [3, *channels]
+        self.body = nn.Sequential(*(_Block(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.heads = nn.ModuleDict({name: nn.Linear(2 * channels[-1], len(c)) for name, c in CLASSES.items()})
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        x = self.body(pictures)
+        pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
+        return {name: head(pooled) for name, head in self.heads.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write judge.safetensors and the class names beside it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(state, folder / "judge.safetensors")
+        (folder / "classes.json").write_text(json.dumps(CLASSES, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Judge:
+        """Read what `save` wrote; raises LoadError when it is missing, damaged or of another world."""
+        try:
+            classes = json.loads((folder / "classes.json").read_text())
+            if {k: tuple(v) for k, v in classes.items()} != CLASSES:
+                raise LoadError(f"the judge in {folder.name} knows other classes; run: dfprompt mini build --stage judge")
+            judge = cls()
+            judge.load_state_dict({k: v.float() for k, v in load_file(folder / "judge.safetensors").items()})
+        except (OSError, ValueError, RuntimeError) as error:
+            raise LoadError(
+                f"the mini judge in {folder.name} cannot be read ({error}); run: dfprompt mini build --stage judge"
+            ) from error
+        return judge.eval()
+
+    @torch.no_grad()
+    def correct(self, images: Tensor, asked: Sequence[Scene], batch: int = 256) -> dict[str, Tensor]:
+        """Whether each picture (B, 3, 64, 64) in [0, 1] shows what was asked: bool (B,) per kind of fact."""
+        logits = [self(images[i : i + batch] * 2 - 1) for i in range(0, len(images), batch)]
+        read = {name: torch.cat([row[name] for row in logits]).argmax(1) for name in CLASSES}
+        want = labels(asked, asked=True)
+        return {name: read[name] == want[name] for name in CLASSES}
+
+
+def labels(scenes: Sequence[Scene], *, asked: bool = False) -> dict[str, Tensor]:
+    """Class ids (M,) per kind of fact: what is drawn, or (asked=True) what the caption said."""
+    rows = [
+        (s.asked_subject if asked else s.subject, s.asked_colour if asked else s.colour, s.scene) for s in scenes
+    ]
+    columns = zip(*rows, strict=True)
+    return {
+        name: torch.tensor([classes.index(value) for value in column])
+        for (name, classes), column in zip(CLASSES.items(), columns, strict=True)
+    }
+
+
+def judge_loss(
+    renders: npt.NDArray[np.uint8], decoded: npt.NDArray[np.uint8], scenes: Sequence[Scene], batch: int
+) -> Callable[[nn.Module, Draw], tuple[Tensor, dict[str, float]]]:
+    """A step's loss: name the facts of renders, half of them after a trip through the autoencoder.
+
+    Light noise and shifts of brightness keep the judge from leaning on anything a generator may not draw.
+    """
+    truth = labels(scenes)
+
+    def loss(judge: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
+        index = draw.numpy.integers(len(renders), size=batch)
+        pictures = to_tensor(renders[index])
+        half = batch // 2
+        pictures[:half] = to_tensor(decoded[index[:half]])
+        strength = torch.rand((batch, 1, 1, 1), generator=draw.torch) * 0.08
+        pictures = pictures + strength * torch.randn(pictures.shape, generator=draw.torch)
+        pictures = pictures + (torch.rand((batch, 3, 1, 1), generator=draw.torch) - 0.5) * 0.08
+        logits = judge(pictures)
+        rows = torch.from_numpy(index)
+        parts = {k: functional.cross_entropy(logits[k], truth[k][rows]) for k in CLASSES}
+        hits = {k: (logits[k].argmax(1) == truth[k][rows]).float().mean().item() for k in CLASSES}
+        return sum(parts.values(), torch.zeros(())), hits
+
+    return loss
