@@ -17,6 +17,10 @@ _EXPORTS = {
     "parse_prompt": "dfprompt.prompt",
     "format_prompt": "dfprompt.prompt",
     "convert_prompt": "dfprompt.prompt",
+    "load_reward": "dfprompt.api.rewards",
+    "score_images": "dfprompt.api.rewards",
+    "prepare": "dfprompt.conditioning.prepare",
+    "attach": "dfprompt.conditioning.attach",
     "DFPromptError": "dfprompt.errors",
     "DFPromptWarning": "dfprompt.errors",
 }
@@ -24,6 +28,10 @@ _EXPORTS = {
 __all__ = [*_EXPORTS, "__version__"]
 
 if TYPE_CHECKING:
+    from dfprompt.api.rewards import load_reward as load_reward
+    from dfprompt.api.rewards import score_images as score_images
+    from dfprompt.conditioning.attach import attach as attach
+    from dfprompt.conditioning.prepare import prepare as prepare
     from dfprompt.errors import DFPromptError as DFPromptError
     from dfprompt.errors import DFPromptWarning as DFPromptWarning
     from dfprompt.prompt import DFPrompt as DFPrompt

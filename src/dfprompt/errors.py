@@ -3,6 +3,7 @@
 DFPromptError
 ├── InputError                 bad input from the user: the CLI exits with 2
 │   ├── ParseError             text that is not a DF-Prompt (or not of the dialect named)
+│   ├── PromptValueError       a range, weight, step count or timestep no prompt or plan can have
 │   ├── ConversionError        a dialect cannot express what was asked, or refuses it
 │   ├── ConfigError            a recipe, a --set or an argument value
 │   └── ImageFileError         a file that is not a readable picture
@@ -17,6 +18,10 @@ command line and the web page catch.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from dfprompt.excerpt import line_and_column, point_at, printable, shorten
 
 
 class DFPromptError(Exception):
@@ -39,11 +44,25 @@ class InputError(DFPromptError):
     exit_code = 2
 
 
+class Fix(NamedTuple):
+    """A correction: put `replacement` in place of the characters start..end; `note` says what it means."""
+
+    start: int
+    end: int
+    replacement: str
+    note: str = ""
+
+    def apply(self, text: str) -> str:
+        """Return the corrected text."""
+        return text[: self.start] + self.replacement + text[self.end :]
+
+
 class ParseError(InputError):
     """Text that is not a DF-Prompt, with the offset, what was expected and how to mend it.
 
-    `offset` counts characters (code points) from 0. `suggestion` is a corrected text or a
-    sentence saying what to write, or None.
+    `offset` counts characters (code points) from 0. `fixes` are corrections of the text;
+    `suggestion` is the text corrected by the first of them, or a sentence saying what to write.
+    `str(error)` is the whole report: the problem, the line with a caret, the expectation, the fixes.
     """
 
     def __init__(
@@ -55,14 +74,72 @@ class ParseError(InputError):
         expected: str,
         suggestion: str | None = None,
         length: int = 1,
+        fixes: tuple[Fix, ...] = (),
     ) -> None:
         self.problem = problem
         self.text = text
         self.offset = offset
         self.length = length
         self.expected = expected
-        self.suggestion = suggestion
+        self.fixes = fixes
+        self.advice = suggestion
         super().__init__(problem)
+
+    @property
+    def suggestion(self) -> str | None:
+        """The text corrected by the first fix; without one, the advice; None if there is neither."""
+        return self.fixes[0].apply(self.text) if self.fixes else self.advice
+
+    def report(self, *, ascii_only: bool = False) -> str:
+        """Return the message for people, several lines; `ascii_only` for consoles without Unicode."""
+        line, column = line_and_column(self.text, self.offset)
+        where = f"at character {self.offset}" + (f" (line {line}, column {column})" if line > 1 else "")
+        lines = [f"{self.problem}, {where}"]
+        lines += [
+            f"  {line}" for line in point_at(self.text, self.offset, self.length, ascii_only=ascii_only)
+        ]
+        lines.append(f"  expected: {self.expected}")
+        for fix in self.fixes:
+            lines.append(f"  try: {shorten(fix.replacement)}" + (f"   ({fix.note})" if fix.note else ""))
+        if self.advice:
+            lines.append(f"  {'or' if self.fixes else 'try'}: {self.advice}")
+        return "\n".join(printable(line, ascii_only=ascii_only) for line in lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error as a JSON object: message, offset, length, expected, suggestion."""
+        return {
+            "message": self.problem,
+            "offset": self.offset,
+            "length": self.length,
+            "expected": self.expected,
+            "suggestion": self.suggestion,
+        }
+
+    def __str__(self) -> str:
+        return self.report()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions unpickle by position; this one takes keywords and must cross process borders.
+        fields = (self.text, self.offset, self.expected, self.advice, self.length, self.fixes)
+        return _rebuild_parse_error, (self.problem, *fields)
+
+
+def _rebuild_parse_error(
+    problem: str,
+    text: str,
+    offset: int,
+    expected: str,
+    advice: str | None,
+    length: int,
+    fixes: tuple[Fix, ...],
+) -> ParseError:
+    return ParseError(
+        problem, text=text, offset=offset, expected=expected, suggestion=advice, length=length, fixes=fixes
+    )
+
+
+class PromptValueError(InputError):
+    """A value that no prompt or plan can have: a range, a weight, a text, a number of steps."""
 
 
 class ConversionError(InputError):

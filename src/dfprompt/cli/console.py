@@ -2,16 +2,83 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
 import warnings
-from typing import TextIO
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
-from dfprompt.errors import DFPromptError, DFPromptWarning
+import typer
+
+from dfprompt.errors import DFPromptError, DFPromptWarning, InputError, ParseError
+from dfprompt.excerpt import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_JSON_VERSION = 1
+_WIDTH_WITHOUT_TERMINAL = 100
 
 
-def show_error(error: DFPromptError) -> None:
-    """Write one error to stderr."""
-    sys.stderr.write(f"error: {error}\n")
+def prepare_streams() -> None:
+    """Let every character through: what the console cannot print is written as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def prints_unicode(stream: TextIO) -> bool:
+    """Say whether a stream can show blocks, arrows and lines; otherwise use ASCII."""
+    try:
+        "─█·→×".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def rich_console() -> Console:
+    """Return a rich console for results: no markup, no guessing, ASCII boxes where needed."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
+    return Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def write(text: str) -> None:
+    """Write a result to stdout, as it is."""
+    sys.stdout.write(text + "\n")
+
+
+def write_json(result: Mapping[str, Any]) -> None:
+    """Write one result to stdout as one line of JSON, ASCII only; `"dfprompt": 1` comes first."""
+    sys.stdout.write(json.dumps({"dfprompt": _JSON_VERSION, **result}) + "\n")
+    sys.stdout.flush()
+
+
+def write_file(path: Path, text: str, *, force: bool) -> None:
+    """Write a text file by way of a temporary name; refuses to overwrite without `force`."""
+    if path.exists() and not force:
+        raise InputError(f"{path} exists already; choose another name or add --force")
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; check the folder") from error
+
+
+def note(text: str) -> None:
+    """Write a remark to stderr."""
+    ascii_only = not prints_unicode(sys.stderr)
+    lines = (printable(line, ascii_only=ascii_only) for line in text.split("\n"))
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def show_error(error: DFPromptError, *, where: str = "") -> None:
+    """Write one error to stderr; `where` names the line of the input it belongs to."""
+    note(f"error: {where}{_message(error, ascii_only=not prints_unicode(sys.stderr))}")
 
 
 def show_warning(
@@ -23,8 +90,45 @@ def show_warning(
     line: str | None = None,
 ) -> None:
     """Write one warning to stderr: ours as a plain line, others as Python shows them."""
-    stream = file or sys.stderr
     if issubclass(category, DFPromptWarning):
-        stream.write(f"warning: {message}\n")
+        note(f"warning: {message}")
     else:
-        stream.write(warnings.formatwarning(message, category, filename, lineno, line))
+        (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
+def for_each_line(work: Callable[[str], Mapping[str, Any]]) -> None:
+    """Answer every line of stdin with one line of JSON on stdout; exits with 2 if one was an error.
+
+    `work` returns the result of one prompt. A DFPromptError becomes that line's
+    `{"dfprompt": 1, "error": {...}}` and the remaining lines go on.
+    """
+    failed = False
+    for text in stdin_lines():
+        try:
+            write_json(work(text))
+        except DFPromptError as error:
+            failed = True
+            write_json({"error": error_json(error)})
+    if failed:
+        raise typer.Exit(InputError.exit_code)
+
+
+def stdin_lines() -> Iterator[str]:
+    """Yield the lines of stdin as text, however they are encoded; bad bytes become lone surrogates."""
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None:  # a stream of text, as an embedding program may put in place
+        yield from (line.removesuffix("\n") for line in sys.stdin)
+        return
+    for number, raw in enumerate(stream):
+        line = raw.decode("utf-8", errors="surrogateescape").removesuffix("\n").removesuffix("\r")
+        yield line.removeprefix("\ufeff") if number == 0 else line
+
+
+def error_json(error: DFPromptError) -> dict[str, Any]:
+    """Return an error as a JSON object: kind and message, and for a ParseError its place and fix."""
+    details = error.to_json() if isinstance(error, ParseError) else {"message": str(error)}
+    return {"kind": type(error).__name__, **details}
+
+
+def _message(error: DFPromptError, *, ascii_only: bool) -> str:
+    return error.report(ascii_only=ascii_only) if isinstance(error, ParseError) else str(error)

@@ -9,10 +9,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dfprompt.mini.loop import Draw
+from dfprompt.mini.loop import Draw, device_of
 
 LATENT_CHANNELS = 12
-_KL_WEIGHT = 2e-5
+_KL_WEIGHT = 1e-7
 
 
 def make_autoencoder(channels: tuple[int, ...] = (16, 32, 64, 96)) -> AutoencoderKL:
@@ -59,9 +59,9 @@ def autoencoder_loss(pictures: npt.NDArray[np.uint8], batch: int):  # type: igno
     """A step's loss: reconstruct a random batch through a sampled latent, lightly drawn to a unit Gaussian."""
 
     def loss(vae: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        target = to_tensor(pictures[np.sort(draw.numpy.integers(len(pictures), size=batch))])
+        target = to_tensor(pictures[np.sort(draw.numpy.integers(len(pictures), size=batch))]).to(device_of(vae))
         posterior = vae.encode(target).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=draw.torch)
+        noise = torch.randn(posterior.mean.shape, generator=draw.torch).to(target.device)
         output = vae.decode(posterior.mean + posterior.std * noise).sample
         kl = posterior.kl().mean()
         value = reconstruction_loss(output, target) + _KL_WEIGHT * kl
@@ -75,8 +75,9 @@ def decoder_loss(pictures: npt.NDArray[np.uint8], latents: Tensor, batch: int): 
 
     def loss(decoder: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
         index = np.sort(draw.numpy.integers(len(pictures), size=batch))
-        target = to_tensor(pictures[index])
-        output = decoder(latents[torch.from_numpy(index)])
+        device = device_of(decoder)
+        target = to_tensor(pictures[index]).to(device)
+        output = decoder(latents[torch.from_numpy(index)].to(device))
         return reconstruction_loss(output, target), {"psnr": psnr(output.detach(), target)}
 
     return loss

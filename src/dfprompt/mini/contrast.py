@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
-from dfprompt.mini.loop import Draw
+from dfprompt.mini.loop import Draw, device_of
 from dfprompt.mini.text import MAX_TOKENS, tokenize
 from dfprompt.mini.world import IMAGE_SIZE
 
@@ -91,12 +91,13 @@ def contrastive_loss(
     def loss(clip: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
         index = draw.numpy.integers(len(pictures), size=batch)
         rows = torch.from_numpy(index)
-        image = embed_images(clip, to_pixels(pictures[index]))
-        text = embed_texts(clip, ids[rows])
+        device = device_of(clip)
+        image = embed_images(clip, to_pixels(pictures[index]).to(device))  # type: ignore[arg-type]
+        text = embed_texts(clip, ids[rows].to(device))  # type: ignore[arg-type]
         logits = clip.logit_scale.exp().clamp(max=100) * image @ text.T
         same = (kinds[rows][:, None] == kinds[rows][None]) & ~torch.eye(batch, dtype=torch.bool)
-        logits = logits.masked_fill(same, -1e4)
-        target = torch.arange(batch)
+        logits = logits.masked_fill(same.to(device), -1e4)
+        target = torch.arange(batch, device=device)
         value = (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
         return value, {"top1": (logits.argmax(1) == target).float().mean().item()}
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dfprompt.mini.autoencoder import LATENT_CHANNELS
-from dfprompt.mini.loop import Draw
+from dfprompt.mini.loop import Draw, device_of
 from dfprompt.mini.text import TEXT_WIDTH
 
 TRAIN_TIMESTEPS = 1000
@@ -92,7 +92,9 @@ def denoiser_loss(
         a = signal[timestep].view(-1, 1, 1, 1)
         noisy = (a.sqrt() * clean + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
         target = a.sqrt() * noise - (1 - a).sqrt() * clean
-        error = functional.mse_loss(unet(noisy, timestep, context).sample, target, reduction="none").mean((1, 2, 3))
+        device = device_of(unet)
+        output = unet(noisy.to(device), timestep.to(device), context.to(device)).sample
+        error = functional.mse_loss(output, target.to(device), reduction="none").mean((1, 2, 3)).cpu()
         late = error[timestep < TRAIN_TIMESTEPS // 2].mean().item()
         return error.mean(), {"late": 0.0 if math.isnan(late) else late}
 

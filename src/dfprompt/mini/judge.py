@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from dfprompt.errors import LoadError
 from dfprompt.mini.autoencoder import to_tensor
-from dfprompt.mini.loop import Draw
+from dfprompt.mini.loop import Draw, device_of
 from dfprompt.mini.renderer import Scene
 from dfprompt.mini.world import COLOURS, SCENES, SUBJECTS
 
@@ -113,7 +113,7 @@ def judge_loss(
         strength = torch.rand((batch, 1, 1, 1), generator=draw.torch) * 0.08
         pictures = pictures + strength * torch.randn(pictures.shape, generator=draw.torch)
         pictures = pictures + (torch.rand((batch, 3, 1, 1), generator=draw.torch) - 0.5) * 0.08
-        logits = judge(pictures)
+        logits = {name: value.cpu() for name, value in judge(pictures.to(device_of(judge))).items()}
         rows = torch.from_numpy(index)
         parts = {k: functional.cross_entropy(logits[k], truth[k][rows]) for k in CLASSES}
         hits = {k: (logits[k].argmax(1) == truth[k][rows]).float().mean().item() for k in CLASSES}

@@ -58,6 +58,11 @@ def make_draw(seed: int, stage: str, step: int) -> Draw:
     return Draw(np.random.default_rng(key), generator)
 
 
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's weights are."""
+    return next(module.parameters()).device
+
+
 def learning_rate(config: StageConfig, step: int) -> float:
     """Linear warm-up, then a cosine down to a hundredth."""
     if step < config.warmup:
@@ -141,7 +146,7 @@ class Trainer:
             tensors |= {f"adam.{key}.{name}": value for key, value in state.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
-        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, partial, {"step": str(self.step)})
+        save_file({k: v.cpu().contiguous().clone() for k, v in tensors.items()}, partial, {"step": str(self.step)})
         os.replace(partial, self.path)
 
     def _resume(self) -> None:
@@ -162,10 +167,13 @@ class Trainer:
                 "train the stage anew."
             ) from error
         for name, parameter in self.named.items():
-            self.average[name] = tensors[f"average.{name}"].clone()
+            self.average[name] = tensors[f"average.{name}"].clone().to(parameter.device)
             moments = {key: tensors.get(f"adam.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
             if moments["step"] is not None:
-                self.optimizer.state[parameter] = {key: value.clone() for key, value in moments.items()}
+                self.optimizer.state[parameter] = {
+                    key: value.clone() if key == "step" else value.clone().to(parameter.device)
+                    for key, value in moments.items()
+                }
         self._cut_log()
 
     def _cut_log(self) -> None:

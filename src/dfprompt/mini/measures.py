@@ -19,6 +19,7 @@ MEASURES = (
     "texture",
     "spotlight",
     "backdrop",
+    "gloss",
     "subject_size",
     "subject_x",
     "subject_y",
@@ -79,6 +80,7 @@ def measure(images: Tensor) -> dict[str, Tensor]:
         "texture": middle.abs().flatten(1).median(1).values,  # structure of three to nine pixels in the flats
         "spotlight": (grey * inner).sum((1, 2, 3)) / inner.sum() - (grey * rim).sum((1, 2, 3)) / rim.sum(),
         "backdrop": (edges * far).sum((1, 2, 3)) / far.sum(),  # how busy the upper background is
+        "gloss": (found * functional.relu(grey - 0.80)).sum((1, 2, 3)) / mass,  # highlights where the eye rests
         "subject_size": mass / images[0, 0].numel(),  # share of the picture that stands out
         "subject_x": (found * x).sum((1, 2, 3)) / mass,  # -1..1
         "subject_y": (found * y).sum((1, 2, 3)) / mass,

@@ -15,7 +15,7 @@ from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from dfprompt.mini.captions import known_words
-from dfprompt.mini.loop import Draw
+from dfprompt.mini.loop import Draw, device_of
 from dfprompt.mini.modifiers import MODIFIERS
 
 MAX_TOKENS = 40
@@ -107,7 +107,9 @@ def text_loss(
     def loss(task: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
         index = torch.from_numpy(draw.numpy.integers(len(ids), size=batch))
         tokens, phrase = ids[index], phrases[index]
-        states = task.encoder(torch.cat([tokens, empty])).last_hidden_state
+        device = device_of(task)
+        tokens, phrase = tokens.to(device), phrase.to(device)
+        states = task.encoder(torch.cat([tokens, empty.to(device)])).last_hidden_state
         nothing, states = states[-1:].detach(), states[:-1]
         real = (tokens != tokenizer.eos_token_id) & (tokens != tokenizer.bos_token_id)
         word = functional.cross_entropy(task.word(states[real]), tokens[real])

@@ -1,1 +1,53 @@
+"""Rewards and judges: scores of pictures against prompts, the composite of equation 4, calibration."""
 
+from dfprompt.rewards.aesthetic import AestheticHead, load_aesthetic_head, save_aesthetic_head
+from dfprompt.rewards.batching import ImageBatch
+from dfprompt.rewards.calibration import Calibration, GateReport, calibrate
+from dfprompt.rewards.composite import CompositeReward, RewardTerms, compute_terms
+from dfprompt.rewards.contract import Records, Reward, check_batch, check_scores
+from dfprompt.rewards.domain import Domain, find_domain
+from dfprompt.rewards.loading import KINDS, ModelShelf, guess_kind, load_tower
+from dfprompt.rewards.preprocessing import Preprocessing, read_preprocessing
+from dfprompt.rewards.recipe import make_reward, split_kind
+from dfprompt.rewards.scores import AestheticScore, ClipScore, PickScore, Score, score_together
+from dfprompt.rewards.settings import CompositeSettings, RewardSettings
+from dfprompt.rewards.tower import ClipTower
+from dfprompt.rewards.user import UserScore, as_score, load_user_score
+
+__all__ = [
+    "KINDS",
+    "AestheticHead",
+    "AestheticScore",
+    "Calibration",
+    "ClipScore",
+    "ClipTower",
+    "CompositeReward",
+    "CompositeSettings",
+    "Domain",
+    "GateReport",
+    "ImageBatch",
+    "ModelShelf",
+    "PickScore",
+    "Preprocessing",
+    "Records",
+    "Reward",
+    "RewardSettings",
+    "RewardTerms",
+    "Score",
+    "UserScore",
+    "as_score",
+    "calibrate",
+    "check_batch",
+    "check_scores",
+    "compute_terms",
+    "find_domain",
+    "guess_kind",
+    "load_aesthetic_head",
+    "load_tower",
+    "load_user_score",
+    "make_reward",
+    "read_preprocessing",
+    "save_aesthetic_head",
+    "score_together",
+    "split_kind",
+]

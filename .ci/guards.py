@@ -1,0 +1,71 @@
+"""Guards of the repository: packages that must stay out, names nobody finds, paths of one machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# torchvision without its own build breaks transformers' image processors by being there; the
+# others bring it along.
+UNWANTED = ("torchvision", "open_clip", "timm", "hpsv2")
+VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+_IMPORT = re.compile(r"^\s*(?:import|from)\s+(" + "|".join(UNWANTED) + r")\b", re.MULTILINE)
+# Spelled in pieces, so that this file does not find itself.
+_MACHINE = re.compile(
+    "|".join(["/" + "work/", "/" + "home/[a-z]", "/" + "Users/[A-Za-z]", "/" + "root/", r"\.\./" + "shared"])
+)
+
+
+def tracked_files() -> Iterator[Path]:
+    """Yield every file that belongs to the repository, committed or about to be."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        skipped = {".git", ".venv", "site", "build", "dist"}
+        paths = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
+        yield from (path for path in paths if not skipped & set(path.parts))
+        return
+    yield from (path for line in listed.stdout.splitlines() if (ROOT / (path := Path(line))).is_file())
+
+
+def problems() -> Iterator[str]:
+    """Yield one line per finding."""
+    for package in UNWANTED:
+        if importlib.util.find_spec(package) is not None:
+            yield f"{package} is installed; it breaks transformers' image processors: pip uninstall {package}"
+    for path in tracked_files():
+        if vague := VAGUE & {Path(part).stem for part in path.parts}:
+            yield f"{path}: nobody finds anything under the name {vague.pop()}; say what it holds"
+        content = (ROOT / path).read_bytes()
+        if b"\0" in content[:8000]:
+            continue
+        text = content.decode("utf-8", errors="replace")
+        for number, line in enumerate(text.splitlines(), 1):
+            if found := _MACHINE.search(line):
+                yield f"{path}:{number}: {found[0]} is a path of one machine"
+        if path.suffix == ".py" and (found := _IMPORT.search(text)):
+            yield f"{path}: imports {found[1]}, which must stay out"
+
+
+def main() -> int:
+    """Print the findings; 1 if there are any."""
+    found = list(problems())
+    sys.stdout.writelines(f"{line}\n" for line in found)
+    sys.stdout.write(f"guards: {len(found)} findings\n")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

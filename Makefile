@@ -1,0 +1,90 @@
+# Every target sets up its own environment in .venv on a machine that has nothing but Python 3.11+.
+#
+# An environment of yours that already has a torch is used as it is: activate it, or name it with
+# `make demo VENV=path/to/env`. Its torch is never replaced, whatever its version.
+
+PYTHON ?= python3
+TORCH := torch==2.13.0
+
+has_torch = $(shell $(1)/bin/python -c "import importlib.util as u; print(bool(u.find_spec('torch')))" 2>/dev/null)
+ifndef VENV
+  ifneq ($(VIRTUAL_ENV),)
+    ifeq ($(call has_torch,$(VIRTUAL_ENV)),True)
+      VENV := $(VIRTUAL_ENV)
+    endif
+  endif
+endif
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+CORE := $(VENV)/.dfprompt-core
+DEV := $(VENV)/.dfprompt-dev
+DOCS := $(VENV)/.dfprompt-docs
+# The pins that are tried, with the torch that is there in place of the pinned one.
+PINS := $(VENV)/dfprompt-constraints.txt
+QUIET := --quiet --disable-pip-version-check
+
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help demo test test-fast lint format bench docs cli-page clean
+
+help:
+	@echo "make demo       what it does, on your screen"
+	@echo "make test       every test"
+	@echo "make test-fast  without the tests marked slow"
+	@echo "make lint       style, types, floors, guards"
+	@echo "make bench      speed, with ratios against other tools"
+	@echo "make docs       the documentation, into site/"
+
+$(CORE): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): about 2 GB (torch, diffusers, transformers) on a first run, 2 minutes on a fast line."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "dfprompt needs Python 3.11 or later: make PYTHON=python3.11 ..."; exit 2; }
+	@$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install $(QUIET) "$(TORCH)"
+	@grep -v "^torch==" constraints.txt > $(PINS)
+	@$(BIN)/python -c "import importlib.metadata as m; print('torch==' + m.version('torch'))" >> $(PINS)
+	@$(BIN)/python -m pip install $(QUIET) -c $(PINS) -e .
+	@touch $@
+
+$(DEV): $(CORE)
+	@echo "Adding what the tests need."
+	@$(BIN)/python -m pip install $(QUIET) -c $(PINS) -e ".[dev]"
+	@touch $@
+
+$(DOCS): $(CORE)
+	@echo "Adding what the documentation needs."
+	@$(BIN)/python -m pip install $(QUIET) -c $(PINS) -e ".[docs]"
+	@touch $@
+
+demo: $(CORE)
+	@BIN=$(BIN) bash .ci/demo
+
+test: $(DEV)
+	$(BIN)/python -m pytest
+
+test-fast: $(DEV)
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/guards.py
+
+format: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEV)
+	$(BIN)/python benchmarks/run.py
+
+docs: $(DOCS)
+	$(BIN)/mkdocs build --strict
+
+cli-page: $(CORE)
+	$(BIN)/python .ci/write_cli_page.py
+
+clean:
+	rm -rf build dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

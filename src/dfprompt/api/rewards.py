@@ -1,0 +1,223 @@
+"""Rewards by name: what `--reward` and `load_reward` take, and scoring pictures however they are given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dfprompt.config import load_config, nearest
+from dfprompt.errors import ConfigError, LoadError
+from dfprompt.images.reading import Picture, picture_from_pil, read_images
+from dfprompt.rewards import (
+    KINDS,
+    ImageBatch,
+    ModelShelf,
+    Records,
+    Reward,
+    RewardSettings,
+    Score,
+    as_score,
+    guess_kind,
+    make_reward,
+    split_kind,
+)
+
+RewardLike: TypeAlias = str | Path | Reward
+ImageLike: TypeAlias = str | Path | Image.Image | Tensor | Picture
+
+# One shelf per device and dtype: scores loaded one after another share the models they have in common.
+_shelves: dict[tuple[str, str, int | None], ModelShelf] = {}
+
+
+def load_reward(
+    source: RewardLike = "mini",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    batch_size: int | None = None,
+    allow_code: bool = False,
+    assignments: Iterable[str] = (),
+) -> Score:
+    """Load a reward or judge by name, folder or recipe.
+
+    `source`: "mini" (the built-in world's composite), "clip", "aesthetic", "pickscore" or "hps" (published
+    weights, from the local Hub cache), any of these with ":FOLDER", ":FILE" or ":owner/name" behind it,
+    a recipe FILE.toml, a folder (a set of scores, an aesthetic head or a CLIP model), or a callable.
+    `assignments` are `section.key=value` on top of a recipe or set; `allow_code` lets a recipe import code.
+    Raises LoadError for missing weights (naming the command that fetches them), ConfigError for the rest.
+
+    >>> load_reward(lambda images, prompts, records=None: images.mean((1, 2, 3))).name
+    '<lambda>'
+    """
+    if not isinstance(source, str | Path):
+        return as_score(source)
+    shelf = reward_shelf(device, dtype, batch_size)
+    text = str(source)
+    if text.partition(":")[0] in KINDS:
+        return shelf.load_score(*split_kind(text))
+    folder = None if text in shelf.named or text.endswith(".toml") else Path(source)
+    kind = guess_kind(folder) if folder else None
+    if folder and kind in KINDS:
+        return shelf.load_score(kind, str(folder.resolve()))
+    settings, base = read_reward_settings(text, shelf, assignments)
+    return make_reward(settings, shelf, base=base, allow_code=allow_code)
+
+
+def read_reward_settings(
+    source: str, shelf: ModelShelf, assignments: Iterable[str] = ()
+) -> tuple[RewardSettings, Path]:
+    """The settings of a composite, a recipe or a folder with a set of scores, and where its paths start."""
+    if source.endswith(".toml"):
+        return load_config(RewardSettings, source, assignments), Path(source).parent
+    folder = shelf.named[source]() if source in shelf.named else Path(source)
+    if not folder.is_dir():
+        raise _unknown(source)
+    if guess_kind(folder) != "set":
+        raise LoadError(
+            f"{folder}: neither a set of scores (folders clip, aesthetic, preference), an aesthetic head, "
+            "nor a CLIP model"
+        )
+    recipe = folder / "reward.toml"
+    settings = load_config(RewardSettings, recipe if recipe.is_file() else None, assignments)
+    place = source if source in shelf.named else str(folder.resolve())
+    models = settings.models.model_copy(update=dict.fromkeys(("clip", "aesthetic", "preference"), place))
+    return settings.model_copy(update={"models": models}), folder
+
+
+def score_images(
+    images: Tensor | Sequence[ImageLike],
+    prompts: str | Sequence[str],
+    reward: RewardLike | Sequence[RewardLike] = "mini",
+    *,
+    records: Records | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    batch_size: int | None = None,
+    allow_code: bool = False,
+) -> dict[str, Tensor]:
+    """Score pictures against their plain prompts: a column (B,) per score, and per term of a composite.
+
+    `images`: a tensor (B, 3, H, W) in [0, 1], or files, PIL images and tensors (3, H, W) of any sizes.
+    `prompts`: one text per picture, or one for all. Several rewards share the image towers they have in
+    common. Files are converted to RGB as `read_image` says.
+
+    >>> brightness = lambda images, prompts, records=None: images.mean((1, 2, 3))
+    >>> score_images(torch.ones(2, 3, 4, 4), "a cat", brightness)
+    {'<lambda>': tensor([1., 1.])}
+    """
+    several = [reward] if isinstance(reward, str | Path) or callable(reward) else list(reward)
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size}
+    loaded = [load_reward(one, allow_code=allow_code, **options) for one in several]
+    pictures = images if isinstance(images, Tensor) else read_pictures(images)
+    texts = [prompts] * len(pictures) if isinstance(prompts, str) else list(prompts)
+    for name, rows in (("prompts", texts), ("records", records)):
+        if rows is not None and len(rows) != len(pictures):
+            raise ConfigError(f"{len(pictures)} images need {len(pictures)} {name}, got {len(rows)}")
+    if isinstance(pictures, Tensor):
+        return _columns(loaded, ImageBatch(pictures), texts, records)
+    _check_origins(loaded, pictures)
+    return _score_by_size(loaded, pictures, texts, records)
+
+
+def read_pictures(images: Iterable[ImageLike]) -> list[Picture]:
+    """Files, PIL images and tensors (3, H, W) as pictures; one ImageFileError names all unreadable files."""
+    entries = list(images)
+    paths = [entry for entry in entries if isinstance(entry, str | Path)]
+    files = iter(read_images(paths))
+    return [next(files) if isinstance(entry, str | Path) else _picture(entry) for entry in entries]
+
+
+def _picture(image: Image.Image | Tensor | Picture) -> Picture:
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, Image.Image):
+        return picture_from_pil(image)
+    if isinstance(image, Tensor) and image.ndim == 3:
+        return Picture(image, name="tensor")
+    raise ConfigError(
+        f"an image must be a file, a PIL image or a tensor (3, H, W), got {type(image).__name__}"
+    )
+
+
+def _score_by_size(
+    loaded: Sequence[Score], pictures: Sequence[Picture], prompts: Sequence[str], records: Records | None
+) -> dict[str, Tensor]:
+    """Pictures of one size make one batch; the scores return to their rows."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, picture in enumerate(pictures):
+        groups.setdefault(tuple(picture.pixels.shape), []).append(row)
+    columns: dict[str, Tensor] = {}
+    for rows in groups.values():
+        batch = ImageBatch(torch.stack([pictures[row].pixels for row in rows]))
+        inner = [records[row] for row in rows] if records is not None else None
+        for name, scores in _columns(loaded, batch, [prompts[row] for row in rows], inner).items():
+            columns.setdefault(name, torch.empty(len(pictures)))[rows] = scores.cpu()
+    return columns
+
+
+def _columns(
+    loaded: Sequence[Score], batch: ImageBatch, prompts: Sequence[str], records: Records | None
+) -> dict[str, Tensor]:
+    columns: dict[str, Tensor] = {}
+    for score in loaded:
+        for name, values in score.columns(batch, prompts, records).items():
+            if name in columns and not torch.equal(columns[name], values):
+                raise ConfigError(f"two of the rewards have a column {name!r}; score them in two calls")
+            columns[name] = values
+    return columns
+
+
+def _check_origins(loaded: Sequence[Score], pictures: Sequence[Picture]) -> None:
+    """Warn if a small world's reward is given a picture file that was not drawn in that world."""
+    for domain in dict.fromkeys(tower.domain for score in loaded for tower in score.towers() if tower.domain):
+        strange = [picture.name for picture in pictures if picture.text and not _names(picture, domain.name)]
+        if strange:
+            more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+            domain.warn(f"{strange[0]}{more} was drawn by another model, as its recipe says")
+
+
+def _names(picture: Picture, world: str) -> bool:
+    """Whether the picture's recipe names this world's model; a picture without a recipe may be anything."""
+    if "dfprompt" not in picture.text:
+        return "parameters" not in picture.text
+    try:
+        recipe = json.loads(picture.text["dfprompt"])
+    except ValueError:
+        return False
+    model = recipe.get("model") if isinstance(recipe, Mapping) else None
+    name = model.get("name") if isinstance(model, Mapping) else model
+    return isinstance(name, str) and world in name
+
+
+def reward_shelf(device: str, dtype: str, batch_size: int | None) -> ModelShelf:
+    """The shelf of models for a device and dtype; one for the whole process."""
+    key = (str(device), str(dtype), batch_size)
+    if key not in _shelves:
+        named: dict[str, Callable[[], Path]] = {"mini": mini_rewards_folder}
+        _shelves[key] = ModelShelf(device=device, dtype=dtype, named=named, batch_size=batch_size)
+    return _shelves[key]
+
+
+def mini_rewards_folder() -> Path:
+    """The folder of the mini world's rewards; raises LoadError if its weights are missing."""
+    import dfprompt.mini
+
+    folder = Path(dfprompt.mini.__file__).parent / "weights"
+    if guess_kind(folder) != "set":
+        raise LoadError(
+            f"the mini world's weights are missing in {folder}; build them with: dfprompt mini build"
+        )
+    return folder
+
+
+def _unknown(text: str) -> ConfigError:
+    if "/" in text and not text.startswith((".", "/")):
+        return ConfigError(f"{text}: no such folder; for a hub id say what it is, such as clip:{text}")
+    known = ("mini", *KINDS)
+    return ConfigError(f"{text!r} is no reward; {nearest(text, known)} A recipe ends in .toml")

@@ -1,0 +1,176 @@
+"""`dfprompt score` and `dfprompt calibrate`: pictures to numbers, and thresholds from plain pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dfprompt.cli import console, score_input
+from dfprompt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_REWARD_HELP = (
+    "mini, clip, aesthetic, pickscore, hps (any of these but mini with :FOLDER or :owner/name behind it), "
+    "a recipe FILE.toml, or a folder; may be repeated."
+)
+_REWARD = typer.Option(["mini"], "--reward", metavar="R", help=_REWARD_HELP)
+_DEVICE = typer.Option("auto", "--device", help="auto, cpu, cuda or mps.")
+_DTYPE = typer.Option("auto", "--dtype", help="auto (float16 on a GPU), float32, float16 or bfloat16.")
+_ALLOW = typer.Option(False, "--allow-code", help="Let a recipe import Python code.")
+_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+
+
+def register(app: typer.Typer) -> None:
+    """Put the commands on the app."""
+    app.command("score")(score)
+    app.command("calibrate")(calibrate)
+
+
+def score(
+    images: list[str] = typer.Argument(
+        ...,
+        metavar="IMAGE...",
+        help='Picture files, one folder, or - for lines {"image": ..., "prompt": ...}.',
+    ),
+    prompt: list[str] = typer.Option(
+        [], "--prompt", metavar="TEXT", help="The plain prompt: one for all pictures, or one per picture."
+    ),
+    prompts: Path | None = typer.Option(
+        None,
+        "--prompts",
+        metavar="FILE",
+        help='JSON lines {"image": name, "prompt": text, ...}, names relative to the folder.',
+    ),
+    reward: list[str] = _REWARD,
+    device: str = _DEVICE,
+    dtype: str = _DTYPE,
+    allow_code: bool = _ALLOW,
+    as_json: bool = _JSON,
+) -> None:
+    """Score pictures against the plain prompts they answer.
+
+    \b
+    Examples:
+      dfprompt score cat.png --prompt "a red cat in the snow"
+      dfprompt score a.png b.png --prompt "a red cat" --reward clip --reward aesthetic --json
+      dfprompt score pictures --prompts prompts.jsonl --reward pickscore
+    """
+    options = {"reward": reward, "device": device, "dtype": dtype, "allow_code": allow_code}
+    if images == ["-"]:
+        _score_lines(options)
+        return
+    rows = score_input.rows_to_score(images, prompt, prompts)
+    table = _scored(rows, options)
+    if as_json:
+        console.write_json({"rewards": reward, "images": table})
+    else:
+        _print_table(table)
+
+
+def calibrate(
+    prompts: Path = typer.Option(
+        ..., "--prompts", metavar="FILE", help='Plain prompts: one per line, or JSON lines with "prompt".'
+    ),
+    output: Path = typer.Option(..., "--output", metavar="R.toml", help="The reward recipe to write."),
+    pipeline: str = typer.Option("mini", "--pipeline", metavar="X", help="The pipeline that draws."),
+    reward: str = typer.Option("mini", "--reward", metavar="R", help="The composite to calibrate."),
+    quantile: float = typer.Option(
+        0.5, "--quantile", metavar="Q", help="Share of plain pictures that each gate shall punish."
+    ),
+    seed: int = typer.Option(0, "--seed", metavar="S", help="The first seed."),
+    seeds: int = typer.Option(2, "--seeds", metavar="K", help="Pictures per prompt."),
+    device: str = _DEVICE,
+    dtype: str = _DTYPE,
+    allow_code: bool = _ALLOW,
+    force: bool = typer.Option(False, "--force", help="Overwrite the recipe if it exists."),
+    as_json: bool = _JSON,
+) -> None:
+    """Set the reward's thresholds from plain pictures of the pipeline in use.
+
+    \b
+    Examples:
+      dfprompt calibrate --prompts plain.txt --output reward.toml
+      dfprompt calibrate --pipeline sd14 --reward paper.toml --prompts plain.txt --output sd14-reward.toml
+    """
+    if output.exists() and not force:
+        raise ConfigError(f"{output} exists; choose another name or pass --force to overwrite it")
+    texts = score_input.read_prompts(prompts)
+    from dfprompt.api.calibration import calibrate_reward
+
+    done = calibrate_reward(
+        texts,
+        output,
+        pipeline=pipeline,
+        reward=reward,
+        quantile=quantile,
+        seeds=range(seed, seed + seeds),
+        device=device,
+        dtype=dtype,
+        allow_code=allow_code,
+        force=force,
+        progress=_show_progress,
+    )
+    if as_json:
+        console.write_json({"output": str(output), **done.to_json()})
+    else:
+        console.write(done.summary())
+        console.note(f"written: {output}")
+
+
+def _show_progress(done: int, total: int) -> None:
+    console.note(f"{done} of {total} pictures drawn and scored")
+
+
+def _scored(rows: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One entry per row: image, prompt, scores, and what was converted on reading."""
+    from dfprompt.api.rewards import read_pictures, score_images
+
+    pictures = read_pictures(row["image"] for row in rows)
+    columns = score_images(pictures, [row["prompt"] for row in rows], records=list(rows), **options)
+    for picture in pictures:
+        if picture.notes:
+            console.note(f"{picture.name}: {', '.join(picture.notes)}")
+    return [
+        {
+            "image": row["image"],
+            "prompt": row["prompt"],
+            "scores": _row_of(columns, index),
+            "converted": list(picture.notes),
+        }
+        for index, (row, picture) in enumerate(zip(rows, pictures, strict=True))
+    ]
+
+
+def _row_of(columns: Mapping[str, Tensor], index: int) -> dict[str, float]:
+    return {name: round(values[index].item(), 6) for name, values in columns.items()}
+
+
+def _score_lines(options: Mapping[str, Any]) -> None:
+    """One JSON line per line of stdin; a bad line answers with its error and the rest go on."""
+    from dfprompt.api.rewards import load_reward
+
+    settings = {name: value for name, value in options.items() if name != "reward"}
+    loaded = [load_reward(source, **settings) for source in options["reward"]]
+
+    def work(line: str) -> Mapping[str, Any]:
+        return _scored([score_input.read_row(line, "this line")], {**settings, "reward": loaded})[0]
+
+    console.for_each_line(work)
+
+
+def _print_table(table: Sequence[Mapping[str, Any]]) -> None:
+    from rich.table import Table
+
+    shown = Table(box=None)
+    names = list(table[0]["scores"])
+    shown.add_column("image", overflow="fold")
+    for name in names:
+        shown.add_column(name, justify="right")
+    for row in table:
+        shown.add_row(row["image"], *(f"{row['scores'][name]:.4f}" for name in names))
+    console.rich_console().print(shown)

@@ -1,0 +1,195 @@
+"""A stock pipeline call in the making: arguments checked, prompts read, texts compiled if they must be."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dfprompt.conditioning.adapter import TextAdapter
+from dfprompt.conditioning.cache import EncodingCache
+from dfprompt.conditioning.compile import compile_prompts
+from dfprompt.conditioning.compiled import Compiled
+from dfprompt.conditioning.families import adapter_for
+from dfprompt.conditioning.inputs import PreparedInputs, StepCallback, StepSwap
+from dfprompt.conditioning.options import Options
+from dfprompt.conditioning.prompts import Dialect, Prompts, read_prompts, spread_negatives
+from dfprompt.conditioning.schedule import Schedule, accepts, read_schedule, read_strength
+from dfprompt.errors import ConfigError, DFPromptWarning
+from dfprompt.excerpt import quote
+from dfprompt.prompt.ast import DFPrompt
+from dfprompt.prompt.clocks import Clock
+
+_ATTENTION_ARGUMENTS = ("cross_attention_kwargs", "joint_attention_kwargs", "attention_kwargs")
+
+
+@dataclass(frozen=True, slots=True)
+class StockArguments:
+    """Arguments of the stock call that decide how prompts are compiled; None is the pipeline's default."""
+
+    num_inference_steps: int | None = None
+    timesteps: Sequence[float] | None = None
+    sigmas: Sequence[float] | None = None
+    strength: float | None = None
+    height: int | None = None
+    width: int | None = None
+    num_images_per_prompt: int = 1
+    max_sequence_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserCallback:
+    """The user's own step callback and the tensors it asks for."""
+
+    function: StepCallback | None = None
+    tensor_inputs: Sequence[str] | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The tensors diffusers would pass to it: those named, its own, or the latents."""
+        if self.tensor_inputs is not None:
+            return tuple(self.tensor_inputs)
+        return tuple(getattr(self.function, "tensor_inputs", ("latents",)))
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is known of a call before it is made; `compiled` is None where plain text is passed on."""
+
+    pipe: Any
+    adapter: TextAdapter
+    prompts: list[DFPrompt]
+    negatives: list[DFPrompt] | None
+    stock: StockArguments
+    schedule: Schedule
+    options: Options
+    user: UserCallback
+    compiled: Compiled | None
+
+    def swap(self, names: dict[str, str]) -> StepSwap:
+        """Return the step callback that replaces these tensors (bank name -> callback name)."""
+        assert self.compiled is not None, "plain text needs no callback"
+        images = self.stock.num_images_per_prompt
+        return StepSwap(self.compiled, images, names, self.user.function, self.user.inputs)
+
+    def inputs(self, swap: StepSwap | None) -> PreparedInputs:
+        """Return the keyword arguments: embeddings with the callback, or the texts themselves."""
+        values = _shared_arguments(self)
+        if self.compiled is None or swap is None:
+            values |= _texts(self)
+            if self.user.function is not None:
+                values["callback_on_step_end"] = self.user.function
+                values["callback_on_step_end_tensor_inputs"] = list(self.user.inputs)
+            return PreparedInputs(self.pipe, values)
+        values |= _embeddings(self, self.compiled)
+        values["callback_on_step_end"] = swap
+        values["callback_on_step_end_tensor_inputs"] = swap.tensor_inputs
+        return PreparedInputs(self.pipe, values, self.compiled)
+
+
+def make_call(
+    pipe: Any,
+    prompts: Prompts,
+    negative_prompt: Prompts | None,
+    stock: StockArguments,
+    options: Options,
+    user: UserCallback,
+    dialect: Dialect,
+    clock: Clock,
+    cache: EncodingCache,
+) -> Call:
+    """Read and check everything `prepare` was given, and compile the prompts if they need it."""
+    adapter = adapter_for(pipe, max_sequence_length=stock.max_sequence_length)
+    _check_call(pipe, stock, options, negative_prompt)
+    schedule = read_schedule(
+        pipe,
+        num_inference_steps=stock.num_inference_steps,
+        timesteps=stock.timesteps,
+        sigmas=stock.sigmas,
+        strength=stock.strength,
+        clock=clock,
+        height=stock.height,
+        width=stock.width,
+    )
+    steps = schedule.num_inference_steps
+    positives = read_prompts(prompts, dialect, num_inference_steps=steps)
+    if not positives:
+        raise ConfigError("there is no prompt; pass at least one")
+    negatives = None
+    if negative_prompt is not None:
+        read = read_prompts(negative_prompt, dialect, num_inference_steps=steps)
+        negatives = spread_negatives(read, len(positives))
+    compiled = None
+    if not _is_plain(adapter, [*positives, *(negatives or [])], options):
+        compiled = compile_prompts(adapter, positives, negatives, schedule, options, cache=cache)
+    return Call(pipe, adapter, positives, negatives, stock, schedule, options, user, compiled)
+
+
+def _check_call(pipe: Any, stock: StockArguments, options: Options, negative: Prompts | None) -> None:
+    images = stock.num_images_per_prompt
+    if isinstance(images, bool) or not isinstance(images, int) or images < 1:
+        raise ConfigError(f"num_images_per_prompt must be an integer of at least 1, not {quote(images)}")
+    for name, value in (("clip_skip", options.clip_skip), ("negative_prompt", negative)):
+        if value is not None and not accepts(pipe, name):
+            raise ConfigError(f"{type(pipe).__name__} takes no {name}; leave {name}={quote(value)} out")
+    if not accepts(pipe, "callback_on_step_end"):
+        raise ConfigError(
+            f"{type(pipe).__name__} calls nothing back at its steps, so nothing can be changed there"
+        )
+
+
+def _is_plain(adapter: TextAdapter, prompts: Sequence[DFPrompt], options: Options) -> bool:
+    """Whether the pipeline can encode these texts itself; warns of what it will cut off."""
+    if not all(prompt.is_plain for prompt in prompts):
+        return False
+    if options.clip_skip is not None and not adapter.stock_clip_skip:
+        return False
+    long = [prompt.plain_text for prompt in dict.fromkeys(prompts) if not adapter.fits(prompt.plain_text)]
+    if long and options.long_prompts == "chunk":
+        return False
+    for text in long:
+        lost = quote(adapter.cut_off(text), 200)
+        warnings.warn(
+            f"the prompt is longer than the encoder's window, cut off: {lost}", DFPromptWarning, stacklevel=5
+        )
+    return True
+
+
+def _shared_arguments(call: Call) -> dict[str, Any]:
+    stock = call.stock
+    values: dict[str, Any] = {"num_inference_steps": call.schedule.num_inference_steps}
+    optional = {
+        "timesteps": stock.timesteps,
+        "sigmas": stock.sigmas,
+        "strength": read_strength(call.pipe, stock.strength),
+        "height": stock.height,
+        "width": stock.width,
+        "max_sequence_length": stock.max_sequence_length,
+    }
+    values |= {name: value for name, value in optional.items() if value is not None}
+    if call.options.lora_scale is not None:
+        name = next(name for name in _ATTENTION_ARGUMENTS if accepts(call.pipe, name))
+        values[name] = {"scale": call.options.lora_scale}
+    return values
+
+
+def _texts(call: Call) -> dict[str, Any]:
+    values: dict[str, Any] = {"prompt": [prompt.plain_text for prompt in call.prompts]}
+    if call.negatives is not None:
+        values["negative_prompt"] = [prompt.plain_text for prompt in call.negatives]
+    if call.options.clip_skip is not None:
+        values["clip_skip"] = call.options.clip_skip
+    if call.stock.num_images_per_prompt != 1:
+        values["num_images_per_prompt"] = call.stock.num_images_per_prompt
+    return values
+
+
+def _embeddings(call: Call, compiled: Compiled) -> dict[str, Any]:
+    images = call.stock.num_images_per_prompt
+    values: dict[str, Any] = dict(compiled.at(0))
+    if images != 1 and call.adapter.expands_rows:
+        values["num_images_per_prompt"] = images
+    elif images != 1:  # the stock call would repeat the noise, but not embeddings it is given
+        values = {name: tensor.repeat_interleave(images, dim=0) for name, tensor in values.items()}
+    return values

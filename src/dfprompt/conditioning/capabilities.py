@@ -1,0 +1,173 @@
+"""What each pipeline family can do, as data: read by the adapters, the errors and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from dfprompt.errors import UnsupportedPipelineError
+from dfprompt.excerpt import quote
+
+Weighting = Literal["mean", "scale", "comfy", "compel"]
+WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
+
+# Where a thing that changes from step to step can be changed: in the keyword arguments of the stock
+# call, only with a hook on the denoiser, or not at all because the family has no such thing.
+Where = Literal["prepare", "attach", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """One family of pipelines: which classes belong to it and what a DF-Prompt can do there.
+
+    `weighting` is the family's default rule; None refuses weights unless one of `weightings` is
+    named. `chunks` says whether text beyond the window is encoded in chunks (else it is cut).
+    `lockstep` says whether the explicit denoising loop knows the family.
+    """
+
+    family: str
+    title: str
+    pipelines: tuple[str, ...]
+    window: str
+    chunks: bool
+    weighting: Weighting | None
+    weightings: tuple[Weighting, ...]
+    ranges: Where
+    negative: Where
+    pooled: Where
+    mask: bool
+    lockstep: bool
+    remark: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the capabilities as a JSON object."""
+        return {
+            "family": self.family,
+            "title": self.title,
+            "pipelines": list(self.pipelines),
+            "ranges": self.ranges,
+            "weights": "refused unless a rule is named" if self.weighting is None else "prepare",
+            "weighting": self.weighting,
+            "weightings": list(self.weightings),
+            "negative": self.negative,
+            "pooled": self.pooled,
+            "absence": ["delete", "mask"] if self.mask else ["delete"],
+            "window": self.window,
+            "long_prompts": ["chunk", "truncate"] if self.chunks else ["truncate"],
+            "lockstep": self.lockstep,
+            "remark": self.remark,
+        }
+
+
+STABLE_DIFFUSION = Capabilities(
+    family="stable-diffusion",
+    title="Stable Diffusion 1 and 2",
+    pipelines=(
+        "StableDiffusionPipeline",
+        "StableDiffusionImg2ImgPipeline",
+        "StableDiffusionInpaintPipeline",
+        "StableDiffusionControlNetPipeline",
+        "StableDiffusionControlNetImg2ImgPipeline",
+        "StableDiffusionControlNetInpaintPipeline",
+    ),
+    window="75 tokens",
+    chunks=True,
+    weighting="mean",
+    weightings=WEIGHTINGS,
+    ranges="prepare",
+    negative="prepare",
+    pooled="none",
+    mask=True,
+    lockstep=True,
+)
+SDXL = Capabilities(
+    family="sdxl",
+    title="Stable Diffusion XL",
+    pipelines=(
+        "StableDiffusionXLPipeline",
+        "StableDiffusionXLImg2ImgPipeline",
+        "StableDiffusionXLInpaintPipeline",
+        "StableDiffusionXLControlNetPipeline",
+    ),
+    window="75 tokens",
+    chunks=True,
+    weighting="comfy",
+    weightings=WEIGHTINGS,
+    ranges="prepare",
+    negative="prepare",
+    pooled="prepare",
+    mask=True,
+    lockstep=True,
+    remark="the pooled vector is that of the first chunk and carries no weights",
+)
+SD3 = Capabilities(
+    family="sd3",
+    title="Stable Diffusion 3",
+    pipelines=(
+        "StableDiffusion3Pipeline",
+        "StableDiffusion3Img2ImgPipeline",
+        "StableDiffusion3InpaintPipeline",
+    ),
+    window="75 CLIP tokens, 256 T5 tokens",
+    chunks=True,
+    weighting="comfy",
+    weightings=WEIGHTINGS,
+    ranges="prepare",
+    negative="prepare",
+    pooled="prepare",
+    mask=True,
+    lockstep=False,
+    remark="T5 is cut, not chunked; image-to-image and inpainting change the pooled vector through attach",
+)
+FLUX = Capabilities(
+    family="flux",
+    title="FLUX.1",
+    pipelines=("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"),
+    window="512 T5 tokens",
+    chunks=False,
+    weighting="comfy",
+    weightings=WEIGHTINGS,
+    ranges="prepare",
+    negative="attach",
+    pooled="attach",
+    mask=True,
+    lockstep=False,
+    remark="a negative prompt needs true_cfg_scale above 1; one that stays the same works with prepare",
+)
+QWEN_IMAGE = Capabilities(
+    family="qwen-image",
+    title="Qwen-Image",
+    pipelines=("QwenImagePipeline", "QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline"),
+    window="512 tokens",
+    chunks=False,
+    weighting=None,
+    weightings=("scale", "mean"),
+    ranges="attach",
+    negative="attach",
+    pooled="none",
+    mask=False,
+    lockstep=False,
+    remark="prepare serves prompts whose step texts all have the same number of tokens; weights hardly act",
+)
+FAMILIES: tuple[Capabilities, ...] = (STABLE_DIFFUSION, SDXL, SD3, FLUX, QWEN_IMAGE)
+MINI = replace(STABLE_DIFFUSION, title="mini (of Stable Diffusion's classes)", weighting="comfy")
+
+
+def capabilities_of(class_names: Iterable[str]) -> Capabilities:
+    """Return the family of a pipeline class, given its name and those of its bases, nearest first.
+
+    Raises UnsupportedPipelineError naming the classes that are supported.
+
+    >>> capabilities_of(["FluxPipeline"]).family
+    'flux'
+    """
+    names = list(class_names)
+    for name in names:
+        for capabilities in FAMILIES:
+            if name in capabilities.pipelines:
+                return capabilities
+    known = "; ".join(f"{family.title}: {', '.join(family.pipelines)}" for family in FAMILIES)
+    raise UnsupportedPipelineError(
+        f"{quote(names[0] if names else '')} is not a pipeline dfprompt can steer; use one of these: {known}"
+    )

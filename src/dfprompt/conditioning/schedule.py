@@ -1,0 +1,195 @@
+"""Which denoiser evaluations a run makes: read off a copy of the pipeline's own scheduler."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from dfprompt.errors import ConfigError, PromptValueError, UnsupportedPipelineError
+from dfprompt.excerpt import quote
+from dfprompt.prompt.clocks import CLOCKS, Clock, check_steps
+
+# The shift of flow schedules at these image sizes, where a scheduler's configuration says nothing.
+_SHIFT_DEFAULTS = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The denoiser evaluations of a run of N steps.
+
+    `steps` holds the step (0..N-1) of every evaluation of a whole run, `begin` the first evaluation
+    that is really made (image-to-image runs only the tail). `timesteps` are the scheduler's for the
+    whole run where the clock reads them, else None.
+    """
+
+    num_inference_steps: int
+    steps: tuple[int, ...]
+    begin: int = 0
+    clock: Clock = "steps"
+    timesteps: tuple[float, ...] | None = None
+    num_train_timesteps: int = 1000
+
+    @property
+    def evaluations(self) -> int:
+        """How many denoiser evaluations are made."""
+        return len(self.steps) - self.begin
+
+
+def read_schedule(
+    pipe: Any,
+    *,
+    num_inference_steps: int | None = None,
+    timesteps: Sequence[float] | None = None,
+    sigmas: Sequence[float] | None = None,
+    strength: float | None = None,
+    clock: Clock = "steps",
+    height: int | None = None,
+    width: int | None = None,
+) -> Schedule:
+    """Return the evaluations a stock call with these arguments will make.
+
+    Whatever is None has the pipeline's own default. `height` and `width` matter only to the clock
+    `timestep` of models whose schedule shifts with the image size. Raises ConfigError or
+    PromptValueError for numbers no run can have.
+    """
+    steps = _count_steps(pipe, num_inference_steps, timesteps, sigmas)
+    if clock not in CLOCKS:
+        raise PromptValueError(f"the clock must be one of {', '.join(CLOCKS)}, not {quote(clock)}")
+    scheduler = copy.deepcopy(pipe.scheduler)
+    shift = _shift(pipe, scheduler, height, width) if clock == "timestep" else 1.0
+    _set_timesteps(scheduler, steps, timesteps, sigmas, shift)
+    whole = [float(timestep) for timestep in scheduler.timesteps]
+    train = int(scheduler.config.get("num_train_timesteps", 1000))
+    return Schedule(
+        steps,
+        tuple(_step_table(scheduler, steps, len(whole))),
+        len(whole) - _count_run(pipe, scheduler, steps, read_strength(pipe, strength)),
+        clock,
+        # Schedulers compute in float32 and may end a hair outside the training range.
+        tuple(min(max(each, 0.0), float(train)) for each in whole) if clock == "timestep" else None,
+        train,
+    )
+
+
+def call_default(pipe: Any, name: str) -> Any:
+    """Return the default of an argument of the stock call, None if it has none or no such argument."""
+    parameter = inspect.signature(type(pipe).__call__).parameters.get(name)
+    return None if parameter is None or parameter.default is parameter.empty else parameter.default
+
+
+def accepts(pipe: Any, name: str) -> bool:
+    """Whether the stock call takes an argument of this name."""
+    return name in inspect.signature(type(pipe).__call__).parameters
+
+
+def read_strength(pipe: Any, strength: float | None) -> float | None:
+    """Return the image-to-image strength of a call, None for pipelines that have none."""
+    if not accepts(pipe, "strength"):
+        if strength not in (None, 1):
+            raise ConfigError(
+                f"{type(pipe).__name__} starts from pure noise and has no strength; "
+                f"leave strength={quote(strength)} out, or use an image-to-image pipeline"
+            )
+        return None
+    chosen = call_default(pipe, "strength") if strength is None else strength
+    if isinstance(chosen, bool) or not isinstance(chosen, int | float) or not 0 < chosen <= 1:
+        raise PromptValueError(f"the strength must lie above 0 and up to 1, not {quote(chosen)}")
+    return float(chosen)
+
+
+def _count_steps(
+    pipe: Any,
+    asked: int | None,
+    timesteps: Sequence[float] | None,
+    sigmas: Sequence[float] | None,
+) -> int:
+    if timesteps is not None and sigmas is not None:
+        raise ConfigError("timesteps and sigmas both set the schedule; pass one of them")
+    given = timesteps if timesteps is not None else sigmas
+    if given is not None:
+        name = "timesteps" if timesteps is not None else "sigmas"
+        if not accepts(pipe, name):
+            raise ConfigError(f"{type(pipe).__name__} takes no {name}; pass num_inference_steps instead")
+        if asked not in (None, len(given)):
+            raise ConfigError(f"num_inference_steps is {asked}, but {len(given)} {name} are given")
+        asked = len(given)
+    steps = check_steps(call_default(pipe, "num_inference_steps") if asked is None else asked)
+    train = int(pipe.scheduler.config.get("num_train_timesteps", 1000))
+    if steps > train:
+        raise ConfigError(
+            f"{steps} steps are more than the {train} timesteps the model was trained on; use 1 to {train}"
+        )
+    return steps
+
+
+def _set_timesteps(
+    scheduler: Any,
+    steps: int,
+    timesteps: Sequence[float] | None,
+    sigmas: Sequence[float] | None,
+    shift: float,
+) -> None:
+    arguments: dict[str, Any] = {"num_inference_steps": steps}
+    for name, value in (("timesteps", timesteps), ("sigmas", sigmas)):
+        if value is not None:
+            arguments = {name: list(value)}
+    if scheduler.config.get("use_dynamic_shifting", False):
+        arguments["mu"] = shift
+    try:
+        scheduler.set_timesteps(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{type(scheduler).__name__} cannot run {', '.join(arguments)} = {quote(arguments)}: {error}"
+        ) from error
+
+
+def _step_table(scheduler: Any, steps: int, count: int) -> list[int]:
+    """Return the step each evaluation belongs to."""
+    if hasattr(scheduler, "prk_timesteps"):
+        return _pndm_table(scheduler, steps, count)
+    order = int(getattr(scheduler, "order", 1))
+    if count == steps * order - (order - 1):
+        return [evaluation // order for evaluation in range(count)]
+    if count == steps:
+        return list(range(steps))
+    raise UnsupportedPipelineError(
+        f"{type(scheduler).__name__} makes {count} evaluations for {steps} steps, in an order dfprompt does "
+        "not know; use another scheduler (DDIM, Euler, DPM++, UniPC, Heun, PNDM ...)"
+    )
+
+
+def _pndm_table(scheduler: Any, steps: int, count: int) -> list[int]:
+    """PNDM: four Runge-Kutta evaluations per first step, or one repeated first step, then one each."""
+    warm_up = len(scheduler.prk_timesteps)
+    if warm_up:
+        first = [evaluation // 4 for evaluation in range(warm_up)]
+    else:
+        first = [0] if count > steps else []
+    rest = count - len(first)
+    return [*first, *range(steps - rest, steps)]
+
+
+def _count_run(pipe: Any, scheduler: Any, steps: int, strength: float | None) -> int:
+    """Return how many evaluations are left to run, by the pipeline's own rounding of the strength."""
+    if strength is None or not hasattr(type(pipe), "get_timesteps"):
+        return len(scheduler.timesteps)
+    # Only the scheduler is read, so a copy can stand in for the pipeline's.
+    run, _ = type(pipe).get_timesteps(SimpleNamespace(scheduler=scheduler), steps, strength, "cpu")
+    if not len(run):
+        raise PromptValueError(
+            f"strength {strength} of {steps} steps leaves no step to run; raise the strength or the steps"
+        )
+    return len(run)
+
+
+def _shift(pipe: Any, scheduler: Any, height: int | None, width: int | None) -> float:
+    """Return `mu`, the image-size dependent shift of SD3's, FLUX's and Qwen-Image's schedules."""
+    size = getattr(pipe, "default_sample_size", 128) * pipe.vae_scale_factor
+    patch = getattr(pipe, "patch_size", 2) * pipe.vae_scale_factor
+    tokens = ((height or size) // patch) * ((width or size) // patch)
+    low, high, base, top = (scheduler.config.get(key, value) for key, value in _SHIFT_DEFAULTS.items())
+    return float(base + (tokens - low) * (top - base) / (high - low))

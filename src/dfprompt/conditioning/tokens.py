@@ -1,0 +1,173 @@
+"""From characters to tokens: which tokens of a text belong to which stretch of it.
+
+The whole text is tokenised once and the tokenizer's own offsets say where each token came from, so
+a weight lands on the right tokens whatever stands around it: multi-token words, punctuation,
+unicode, words that occur twice. Fragments are never tokenised on their own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from dfprompt.errors import UnsupportedPipelineError
+
+Interval = tuple[int, int]
+
+
+class TokenizedText(NamedTuple):
+    """The tokens of a text without special tokens; `places` are character intervals of the text as given."""
+
+    text: str
+    ids: tuple[int, ...]
+    places: tuple[Interval, ...]
+
+    def text_from(self, token: int) -> str:
+        """Return the end of the text that begins with this token; "" past the last one."""
+        return self.text[self.places[token][0] :] if token < len(self.places) else ""
+
+
+class Window(NamedTuple):
+    """One input of an encoder: token ids with special tokens and padding; place None for those."""
+
+    ids: tuple[int, ...]
+    places: tuple[Interval | None, ...]
+
+
+def tokenize(tokenizer: Any, text: str, *, inversions: bool = False) -> TokenizedText:
+    """Tokenise a whole text; `inversions` writes multi-vector textual inversions out, as diffusers does.
+
+    Raises UnsupportedPipelineError for a tokenizer that cannot say where its tokens come from.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise UnsupportedPipelineError(
+            f"{type(tokenizer).__name__} gives no character offsets, so weights could not be placed; "
+            "load the pipeline with its fast tokenizer (the one stored in tokenizer.json)"
+        )
+    written, origins = expand_inversions(tokenizer, text) if inversions else (text, None)
+    encoded = tokenizer(written, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    places = [(start, end) for start, end in encoded["offset_mapping"]]
+    if origins is not None:
+        places = [(origins[start][0], origins[end - 1][1]) for start, end in places]
+    return TokenizedText(text, tuple(encoded["input_ids"]), tuple(places))
+
+
+def expand_inversions(tokenizer: Any, text: str) -> tuple[str, list[Interval] | None]:
+    """Write each multi-vector textual inversion out (`<a>` as `<a> <a>_1 ...`).
+
+    Returns the text for the tokenizer and, for each of its characters, the interval of the original
+    text it stands for (None when nothing was expanded). The text equals what the pipelines'
+    `maybe_convert_prompt` makes of it.
+    """
+    added = tokenizer.added_tokens_encoder
+    several = [token for token in added if f"{token}_1" in added and token in text]
+    if not several:
+        return text, None
+    present = set(tokenizer.tokenize(text))
+    origins: list[Interval] = [(at, at + 1) for at in range(len(text))]
+    for token in several:
+        if token in present:
+            text, origins = _replace(text, origins, token, _all_vectors(added, token))
+    return text, origins
+
+
+def _all_vectors(added: Any, token: str) -> str:
+    vectors = [token]
+    while f"{token}_{len(vectors)}" in added:
+        vectors.append(f"{token}_{len(vectors)}")
+    return " ".join(vectors)
+
+
+def _replace(text: str, origins: list[Interval], old: str, new: str) -> tuple[str, list[Interval]]:
+    """`text.replace(old, new)`, keeping track of where every character came from."""
+    pieces, moved, at = [], [], 0
+    while (found := text.find(old, at)) >= 0:
+        pieces += [text[at:found], new]
+        whole = (origins[found][0], origins[found + len(old) - 1][1])
+        moved += [*origins[at:found], *[whole] * len(new)]
+        at = found + len(old)
+    return "".join([*pieces, text[at:]]), [*moved, *origins[at:]]
+
+
+def split_chunks(tokens: TokenizedText, room: int) -> list[slice]:
+    """Cut a token sequence into chunks of at most `room` tokens, never inside a word that fits.
+
+    An empty text is one empty chunk.
+
+    >>> split_chunks(TokenizedText("ab cd", (1, 2, 3, 4), ((0, 1), (1, 2), (3, 4), (4, 5))), 3)
+    [slice(0, 2, None), slice(2, 4, None)]
+    """
+    chunks, start, count = [], 0, len(tokens.ids)
+    while count - start > room:
+        end = start + room
+        while end > start and _continues_word(tokens, end):
+            end -= 1
+        end = end if end > start else start + room
+        chunks.append(slice(start, end))
+        start = end
+    return [*chunks, slice(start, count)]
+
+
+def _continues_word(tokens: TokenizedText, at: int) -> bool:
+    """Whether the token at this position belongs to the same word as the one before it."""
+    before, here = tokens.places[at - 1], tokens.places[at]
+    if here[0] < before[1]:  # bytes of one character, vectors of one textual inversion
+        return True
+    return here[0] == before[1] and tokens.text[here[0] - 1 : here[0] + 1].isalnum()
+
+
+def assign_weights(
+    text: str, places: Sequence[Interval | None], weighted: Sequence[tuple[int, int, float]]
+) -> list[float]:
+    """Return each token's weight: that of the stretch it shares most characters with, else 1.
+
+    `weighted` holds disjoint, rising (start, end, weight). Spaces at a token's edge belong to nobody,
+    because some tokenizers glue the space before a word to it.
+
+    >>> assign_weights("a red cat", [(0, 1), (1, 5), (5, 9)], [(2, 5, 1.5)])
+    [1.0, 1.5, 1.0]
+    """
+    starts = [start for start, _, _ in weighted]
+    weights = []
+    for place in places:
+        best, weight = 0, 1.0
+        if place is not None:
+            start, end = _without_edge_spaces(text, place)
+            for at in _touching(starts, start, end):
+                first, last, value = weighted[at]
+                shared = min(end, last) - max(start, first)
+                if shared > best:
+                    best, weight = shared, value
+        weights.append(weight)
+    return weights
+
+
+def find_covered(text: str, places: Sequence[Interval | None], stretches: Sequence[Interval]) -> list[bool]:
+    """Say which tokens lie in the stretches with more than half of their characters.
+
+    >>> find_covered("a red cat", [(0, 1), (1, 5), (5, 9)], [(1, 5)])
+    [False, True, False]
+    """
+    starts = [start for start, _ in stretches]
+    covered = []
+    for place in places:
+        shared = 0
+        start, end = _without_edge_spaces(text, place) if place is not None else (0, 0)
+        for at in _touching(starts, start, end):
+            shared += max(0, min(end, stretches[at][1]) - max(start, stretches[at][0]))
+        covered.append(2 * shared > end - start > 0)
+    return covered
+
+
+def _touching(starts: Sequence[int], start: int, end: int) -> range:
+    """Return the numbers of the stretches (by their rising starts) that may touch an interval."""
+    return range(max(0, bisect_right(starts, start) - 1), bisect_left(starts, end))
+
+
+def _without_edge_spaces(text: str, place: Interval) -> Interval:
+    start, end = place
+    inner = text[start:end]
+    if not inner.strip():
+        return place
+    return start + len(inner) - len(inner.lstrip()), end - len(inner) + len(inner.rstrip())

@@ -1,0 +1,85 @@
+"""What was run: the resolved recipe saved with versions, seeds and the git commit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dfprompt.config.base import Config
+from dfprompt.config.recipes import PROVENANCE
+from dfprompt.config.tomltext import to_toml
+from dfprompt.errors import ConfigError
+
+_PACKAGES = ("dfprompt", "torch", "diffusers", "transformers", "accelerate", "peft", "numpy")
+
+
+def collect_provenance(seeds: Iterable[int] = ()) -> dict[str, Any]:
+    """Versions, seeds, commit and date of this run; never a path or the name of the machine."""
+    return {
+        "date": dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat(),
+        "seeds": list(seeds),
+        "commit": git_commit(Path(__file__).parent),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+    }
+
+
+def save_resolved(
+    config: Config, path: str | Path, *, seeds: Iterable[int] = (), force: bool = False
+) -> Path:
+    """Write the resolved recipe with its provenance; `load_config` reads it back to the same configuration.
+
+    Raises ConfigError when the file exists and `force` is not given, or cannot be written.
+    """
+    tables = config.model_dump(mode="json")
+    return write_recipe({**tables, PROVENANCE: collect_provenance(seeds)}, path, force=force)
+
+
+def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "", force: bool = False) -> Path:
+    """Write tables as TOML under a temporary name, then rename; `comment` stands above, line by line."""
+    path = Path(path)
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists; choose another name or pass --force to overwrite it")
+    head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
+    text = head + ("\n" if head else "") + to_toml(tables)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit of the checkout that holds `folder`, with `+changes` when files differ; None outside one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return commit + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

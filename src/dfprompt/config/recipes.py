@@ -1,0 +1,70 @@
+"""Recipes: a TOML file and assignments on top become one validated configuration."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from dfprompt.config.assignments import apply_assignments
+from dfprompt.config.base import Config
+from dfprompt.config.problems import describe_problems
+from dfprompt.errors import ConfigError
+
+# A saved recipe carries this table (versions, seeds, commit); it is skipped when the recipe is read again.
+PROVENANCE = "provenance"
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def load_config(
+    config: type[ConfigT], recipe: str | Path | None = None, assignments: Iterable[str] = ()
+) -> ConfigT:
+    """Read a recipe file, make the assignments and validate; raises ConfigError listing every problem.
+
+    >>> class Render(Config):
+    ...     steps: int = 10
+    >>> load_config(Render, assignments=["steps=20"]).steps
+    20
+    """
+    values = read_recipe(recipe) if recipe is not None else {}
+    changed, problems = apply_assignments(values, assignments)
+    return make_config(config, changed, origin=str(recipe) if recipe else "settings", problems=problems)
+
+
+def make_config(
+    config: type[ConfigT],
+    values: dict[str, Any],
+    *,
+    origin: str = "settings",
+    problems: Iterable[str] = (),
+) -> ConfigT:
+    """Validate values; raises ConfigError that lists every problem found, `problems` included."""
+    found = list(problems)
+    made: ConfigT | None = None
+    try:
+        made = config.model_validate(values)
+    except ValidationError as error:
+        found += describe_problems(error, config)
+    if made is None or found:
+        count = f"{len(found)} problem" + ("s" if len(found) != 1 else "")
+        raise ConfigError(f"{origin}: {count}\n" + "\n".join(f"  {line}" for line in found))
+    return made
+
+
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file; raises ConfigError for a file that is missing or not TOML."""
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the recipe {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: a recipe is UTF-8 text, but byte {error.start} is not") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    values.pop(PROVENANCE, None)
+    return values

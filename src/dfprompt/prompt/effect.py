@@ -1,0 +1,137 @@
+"""When and how strongly a span acts: effect ranges in time left, weights that may ramp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+
+from dfprompt.errors import PromptValueError
+from dfprompt.excerpt import quote
+from dfprompt.prompt.exact import Number, format_decimal, to_decimal
+
+MAX_WEIGHT = 10
+RangeWord = Literal["early", "late", "full"]
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class EffectRange:
+    """The stretch of denoising in which a span acts, in time left: 1 is pure noise, 0 the image.
+
+    Half-open: active where `end < time left <= start`, so that `1->x` and `x->0` tile. An end of
+    0 includes 0. Raises PromptValueError for numbers outside 0..1 and for empty or reversed ranges.
+
+    >>> EffectRange(1, "0.85").contains(Fraction(9, 10))
+    True
+    """
+
+    start: Decimal
+    end: Decimal
+
+    def __init__(self, start: Number, end: Number) -> None:
+        first = to_decimal(start, "the start of a range", 0, 1)
+        last = to_decimal(end, "the end of a range", 0, 1)
+        if first <= last:
+            raise PromptValueError(
+                f"a range runs from more time left to less, and {first}->{last} does not; "
+                + ("it is empty" if first == last else f"write {last}->{first}")
+            )
+        object.__setattr__(self, "start", first)
+        object.__setattr__(self, "end", last)
+
+    @classmethod
+    def named(cls, word: str) -> EffectRange:
+        """Return the range a word stands for: early 1->0.5, late 0.5->0, full 1->0.
+
+        >>> print(EffectRange.named("late").arrow)
+        0.5->0
+        """
+        if not isinstance(word, str) or word not in RANGE_WORDS:
+            raise PromptValueError(f"{quote(word)} is not a range; the words are {', '.join(RANGE_WORDS)}")
+        return RANGE_WORDS[word]
+
+    @property
+    def arrow(self) -> str:
+        """The range in numbers, `0.5->0`."""
+        return f"{format_decimal(self.start)}->{format_decimal(self.end)}"
+
+    @property
+    def words(self) -> str:
+        """The range in words: `late half`, `first 15 %`, `from 30 % to 70 %` (of the steps done)."""
+        known = _WORDS.get((self.start, self.end))
+        if known is not None:
+            return known
+        begin, stop = _percent(1 - Fraction(self.start)), _percent(1 - Fraction(self.end))
+        if self.start == 1:
+            return f"first {stop} %"
+        if self.end == 0:
+            return f"last {_percent(Fraction(self.start))} %"
+        return f"from {begin} % to {stop} %"
+
+    def contains(self, time_left: Fraction) -> bool:
+        """Say whether the span acts with this much time left (0..1)."""
+        return time_left <= self.start and (self.end < time_left or not self.end)
+
+    def __str__(self) -> str:
+        return next((word for word, known in RANGE_WORDS.items() if known == self), self.arrow)
+
+    def __repr__(self) -> str:
+        return f"EffectRange({format_decimal(self.start)}, {format_decimal(self.end)})"
+
+
+_WORDS = {
+    (Decimal(1), Decimal("0.5")): "early half",
+    (Decimal("0.5"), Decimal(0)): "late half",
+    (Decimal(1), Decimal(0)): "all the way",
+}
+
+
+def _percent(share: Fraction) -> str:
+    return f"{float(share * 100):.4f}".rstrip("0").rstrip(".")
+
+
+EARLY = EffectRange(1, "0.5")
+LATE = EffectRange("0.5", 0)
+FULL = EffectRange(1, 0)
+RANGE_WORDS: dict[str, EffectRange] = {"early": EARLY, "late": LATE, "full": FULL}
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class Weight:
+    """How strongly a span acts, 0..10; `first` to `last` linearly over its active steps.
+
+    One number is a constant weight. Weight 0 removes the span. Raises PromptValueError for
+    anything that is not a finite number in 0..10.
+
+    >>> Weight("0.5", "1.5").at(Fraction(1, 4))
+    Fraction(3, 4)
+    """
+
+    first: Decimal
+    last: Decimal
+
+    def __init__(self, first: Number, last: Number | None = None) -> None:
+        object.__setattr__(self, "first", to_decimal(first, "a weight", 0, MAX_WEIGHT))
+        end = self.first if last is None else to_decimal(last, "a weight", 0, MAX_WEIGHT)
+        object.__setattr__(self, "last", end)
+
+    @property
+    def is_ramp(self) -> bool:
+        """Whether the weight changes over the span's steps."""
+        return self.first != self.last
+
+    def at(self, position: Fraction) -> Fraction:
+        """Return the weight at a position: 0 at the span's first active step, 1 at its last."""
+        first = Fraction(self.first)
+        return first + (Fraction(self.last) - first) * position
+
+    def __str__(self) -> str:
+        first = format_decimal(self.first)
+        return f"{first}->{format_decimal(self.last)}" if self.is_ramp else first
+
+    def __repr__(self) -> str:
+        return f"Weight({str(self).replace('->', ', ')})"
+
+
+UNIT = Weight(1)

@@ -1,0 +1,131 @@
+"""The text of a step: active pieces joined, and the separators that absent spans leave tidied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+Interval = tuple[int, int]
+
+# Of two separators that meet, the weaker goes; of equals, the later.
+_STRENGTH = {",": 1, ";": 2, ".": 3}
+
+
+class Layout(NamedTuple):
+    """A step's text, where each piece lies in it, and what of it is hidden (offsets in characters)."""
+
+    text: str
+    places: tuple[Interval, ...]
+    hidden: tuple[Interval, ...]
+
+
+def lay_out(pieces: Sequence[str], present: Sequence[bool], *, mask: bool = False) -> Layout:
+    """Join the present pieces; with `mask` keep the whole text and list what is hidden instead.
+
+    Where an absent piece leaves two of `, ; .` with only spaces between them, or one at the
+    edge of the text, one goes with its spaces.
+
+    >>> lay_out(["a cat, ", "blue", ", sharp"], [True, False, True]).text
+    'a cat, sharp'
+    """
+    ends = [0, *accumulate(map(len, pieces))]
+    whole = "".join(pieces)
+    visible = _visible(whole, list(pairwise(ends)), present)
+    if mask:
+        places = tuple(pairwise(ends))
+        return Layout(whole, places, _complement(visible, len(whole)))
+    text = "".join(whole[start:end] for start, end in visible)
+    return Layout(text, _places(ends, visible), ())
+
+
+def _visible(text: str, pieces: list[Interval], present: Sequence[bool]) -> list[Interval]:
+    """Return the stretches of the whole text that are seen, in order and never touching empty."""
+    seen: list[Interval] = []
+    gap = False  # an absent piece lies between the last visible word or separator and here
+    bare = False  # the separator at the text's edge is gone, and the spaces after it are going
+    for (start, end), here in zip(pieces, present, strict=True):
+        if not here:
+            gap = True
+            continue
+        word = _skip_spaces(text, start, end)
+        if gap and word < end:
+            start, gap = _join(text, seen, start, word, end), False
+            bare = not seen and word < start == end
+        elif bare and not gap:
+            start, bare = word, word == end
+        if start < end:
+            seen.append((start, end))
+    if gap:
+        last = _last_word(text, seen)
+        if last >= 0 and text[last] in _STRENGTH:
+            _drop_from(text, seen, last)
+    return seen
+
+
+def _join(text: str, seen: list[Interval], start: int, word: int, end: int) -> int:
+    """Tidy the place where what is seen meets a piece whose first word is at `word`; return its start."""
+    if text[word] not in _STRENGTH:
+        return start
+    last = _last_word(text, seen)
+    if last < 0:
+        seen.clear()
+        return _skip_spaces(text, word + 1, end)
+    if text[last] not in _STRENGTH:
+        return start
+    if _STRENGTH[text[last]] < _STRENGTH[text[word]]:
+        _drop_from(text, seen, last)
+        return word
+    _cut(seen, last + 1)
+    return word + 1
+
+
+def _skip_spaces(text: str, start: int, end: int) -> int:
+    while start < end and text[start].isspace():
+        start += 1
+    return start
+
+
+def _last_word(text: str, seen: list[Interval]) -> int:
+    """Return the offset of the last visible character that is not a space, or -1."""
+    for start, end in reversed(seen):
+        for at in range(end - 1, start - 1, -1):
+            if not text[at].isspace():
+                return at
+    return -1
+
+
+def _drop_from(text: str, seen: list[Interval], at: int) -> None:
+    """Hide everything from `at` on, and the spaces before it."""
+    _cut(seen, at)
+    _cut(seen, _last_word(text, seen) + 1)
+
+
+def _cut(seen: list[Interval], at: int) -> None:
+    while seen and seen[-1][0] >= at:
+        seen.pop()
+    if seen and seen[-1][1] > at:
+        seen[-1] = (seen[-1][0], at)
+
+
+def _complement(visible: list[Interval], length: int) -> tuple[Interval, ...]:
+    hidden: list[Interval] = []
+    at = 0
+    for start, end in [*visible, (length, length)]:
+        if at < start:
+            hidden.append((at, start))
+        at = end
+    return tuple(hidden)
+
+
+def _places(ends: list[int], visible: list[Interval]) -> tuple[Interval, ...]:
+    """Return where each piece lies once only the visible stretches are left."""
+    moved: list[int] = []
+    shown, run = 0, 0  # characters seen before visible[run]
+    for at in ends:
+        while run < len(visible) and visible[run][1] <= at:
+            shown += visible[run][1] - visible[run][0]
+            run += 1
+        inside = max(0, at - visible[run][0]) if run < len(visible) else 0
+        moved.append(shown + inside)
+    return tuple(pairwise(moved))

@@ -1,0 +1,126 @@
+"""Text to tree: one scanner, one pass, no recursion, so that any input costs linear time."""
+
+from __future__ import annotations
+
+import re
+
+from dfprompt.errors import PromptValueError
+from dfprompt.excerpt import quote
+from dfprompt.prompt import mistakes
+from dfprompt.prompt.ast import UNIT, DFPrompt, EffectRange, Span, Weight
+from dfprompt.prompt.escapes import ESCAPABLE
+from dfprompt.prompt.fields import Bracket, read_range, read_weight
+from dfprompt.prompt.lookalikes import report_lookalikes
+
+_SPECIAL = re.compile(r"[\[\]\\:]")
+
+
+def parse_prompt(text: str, *, strict: bool = False) -> DFPrompt:
+    r"""Read a DF-Prompt from its text form, `[words:RANGE:WEIGHT]` inside ordinary words.
+
+    Text that looks like another tool's prompt control stands as it is and is named in a
+    DFPromptWarning; with `strict` it raises. Raises ParseError, with offset, expectation and a
+    suggested fix, and never anything else for any str.
+
+    >>> parse_prompt(r"a \[red\] horse, [anime style:early:1.5]").spans
+    ('a [red] horse, ', Span('anime style', EffectRange(1, 0.5), Weight(1.5)))
+    """
+    if not isinstance(text, str):
+        raise PromptValueError(f"a prompt must be a string, not {quote(text)}")
+    prompt = DFPrompt(_Scanner(text).scan())
+    report_lookalikes(text, strict=strict)
+    return prompt
+
+
+class _Scanner:
+    """The state of one pass: literal pieces gathered so far, and the bracket that is open."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.pieces: list[str | Span] = []
+        self.literal: list[str] = []  # of the plain piece or the words being read
+        self.copied = 0  # everything before this offset is in `literal` or belongs to a field
+        self.opened = -1  # offset of the open bracket, -1 outside
+        self.colons: list[int] = []
+        self.words = ""
+        # Schedules repeat within a prompt: each distinct field is read once.
+        self.ranges: dict[str, EffectRange | None] = {}
+        self.weights: dict[str, Weight | None] = {}
+
+    def scan(self) -> list[str | Span]:
+        escaped = -1
+        for match in _SPECIAL.finditer(self.text):
+            at, special = match.start(), match[0]
+            if at == escaped:
+                continue
+            if special == "\\":
+                if self.text[at + 1 : at + 2] in ESCAPABLE:
+                    self._copy_to(at)
+                    escaped = at + 1
+            elif special == "[":
+                self._open(at)
+            elif special == "]":
+                self._close(at)
+            elif self.opened >= 0:
+                self._end_field(at)
+        if self.opened >= 0:
+            raise mistakes.unclosed(self._bracket(len(self.text)))
+        self.pieces.append(self._take_literal(len(self.text)))
+        return self.pieces
+
+    def _copy_to(self, at: int) -> None:
+        """Keep the literal run before `at`, and go on after it."""
+        if not self.colons:
+            self.literal.append(self.text[self.copied : at])
+            self.copied = at + 1
+
+    def _take_literal(self, at: int) -> str:
+        self._copy_to(at)
+        taken = "".join(self.literal)
+        self.literal.clear()
+        return taken
+
+    def _open(self, at: int) -> None:
+        if self.opened >= 0:
+            raise mistakes.nested(self._bracket(at))
+        self.pieces.append(self._take_literal(at))
+        self.opened = at
+
+    def _end_field(self, at: int) -> None:
+        if not self.colons:
+            self.words = self._take_literal(at)
+        self.colons.append(at)
+
+    def _close(self, at: int) -> None:
+        if self.opened < 0:
+            raise mistakes.stray_close(self.text, at)
+        self.pieces.append(self._span(self._bracket(at)))
+        self.colons.clear()
+        self.copied, self.opened = at + 1, -1
+
+    def _bracket(self, close: int) -> Bracket:
+        return Bracket(self.text, self.opened, tuple(self.colons), close)
+
+    def _span(self, bracket: Bracket) -> Span:
+        if len(bracket.colons) not in (1, 2):
+            raise mistakes.field_count(bracket)
+        if not self.words or self.words.isspace():
+            raise mistakes.no_words(bracket)
+        fields = bracket.fields
+        effect_range = self._range(fields[1])
+        if effect_range is None or (len(fields) == 2 and not fields[1].strip()):
+            raise mistakes.bad_range(bracket)
+        weight = self._weight(fields[2]) if len(fields) == 3 else UNIT
+        if weight is None:
+            raise mistakes.bad_weight(bracket)
+        return Span(self.words, effect_range, weight)
+
+    def _range(self, field: str) -> EffectRange | None:
+        if field not in self.ranges:
+            self.ranges[field] = read_range(field)
+        return self.ranges[field]
+
+    def _weight(self, field: str) -> Weight | None:
+        if field not in self.weights:
+            self.weights[field] = read_weight(field)
+        return self.weights[field]

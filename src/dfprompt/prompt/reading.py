@@ -1,0 +1,44 @@
+"""Reading a prompt the way a user says it is written: native, plain words, or another dialect."""
+
+from __future__ import annotations
+
+import warnings
+
+from dfprompt.errors import ConversionError, DFPromptWarning, InputError
+from dfprompt.prompt.ast import DFPrompt
+from dfprompt.prompt.parser import parse_prompt
+
+NATIVE = "native"
+
+
+def read_prompt(
+    text: str,
+    *,
+    dialect: str = NATIVE,
+    plain: bool = False,
+    strict: bool = False,
+    num_inference_steps: int | None = None,
+) -> DFPrompt:
+    """Return the prompt a text means in a dialect; `plain` takes every character as words.
+
+    What a dialect's importer had to assume or could not express is warned about; with `strict`
+    a loss raises ConversionError. `num_inference_steps` is needed where a dialect counts steps.
+
+    >>> read_prompt("a [sic] sign", plain=True).is_plain
+    True
+    """
+    if plain and dialect != NATIVE:
+        raise InputError(f"plain words have no dialect; leave out --plain or --dialect {dialect}")
+    if plain:
+        return DFPrompt.from_plain(text)
+    if dialect == NATIVE:
+        return parse_prompt(text, strict=strict)
+    from dfprompt.prompt.dialects import convert_prompt
+
+    conversion = convert_prompt(text, source=dialect, target=NATIVE, num_inference_steps=num_inference_steps)
+    if strict and conversion.lost:
+        raise ConversionError(f"from {dialect}: " + "; ".join(conversion.lost))
+    for kind, remarks in (("assumed", conversion.assumed), ("lost", conversion.lost)):
+        for remark in remarks:
+            warnings.warn(f"from {dialect}, {kind}: {remark}", DFPromptWarning, stacklevel=2)
+    return conversion.prompt

@@ -1,0 +1,84 @@
+"""What a small model was trained on; outside of it its scores are numbers without meaning."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfprompt.errors import DFPromptWarning, LoadError
+from dfprompt.excerpt import quote
+
+FILE_NAME = "domain.json"
+_WORDS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The world of a reward: its name, the words it knows, its pictures' edge in pixels (None: any)."""
+
+    name: str
+    words: frozenset[str]
+    image_size: int | None = None
+
+    def check(self, height: int, width: int, prompts: Sequence[str]) -> None:
+        """Warn (DFPromptWarning) if pictures of this size or these prompts lie outside the world."""
+        reasons = [*self._size_reasons(height, width), *self._word_reasons(prompts)]
+        if reasons:
+            self.warn("; ".join(reasons))
+
+    def warn(self, reason: str) -> None:
+        """Warn that a score means nothing here, for this reason."""
+        message = f"outside the {self.name} world ({reason}): this {self.name} score means nothing here"
+        warnings.warn(message, DFPromptWarning, stacklevel=2)
+
+    def _size_reasons(self, height: int, width: int) -> list[str]:
+        if self.image_size is None or (height, width) == (self.image_size, self.image_size):
+            return []
+        return [f"the picture is {width} x {height}, its pictures are {self.image_size} x {self.image_size}"]
+
+    def _word_reasons(self, prompts: Sequence[str]) -> list[str]:
+        if not self.words:
+            return []
+        unknown = dict.fromkeys(
+            word for prompt in prompts for word in split_words(prompt) if word not in self.words
+        )
+        if not unknown:
+            return []
+        shown = ", ".join(map(quote, list(unknown)[:_WORDS_SHOWN])) + (
+            ", ..." if len(unknown) > _WORDS_SHOWN else ""
+        )
+        return [f"unknown words: {shown}"]
+
+
+def split_words(text: str) -> list[str]:
+    """Lower-case words and numbers of a text.
+
+    >>> split_words("a Red close-up")
+    ['a', 'red', 'close', 'up']
+    """
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def find_domain(folder: Path) -> Domain | None:
+    """Read `domain.json` of a reward folder or of the folder around it; None where there is none.
+
+    The file holds {"name": "mini", "words": ["a", "red", ...], "image_size": 64}.
+    """
+    for place in (folder, folder.parent):
+        source = place / FILE_NAME
+        if source.is_file():
+            return _read(source)
+    return None
+
+
+def _read(source: Path) -> Domain:
+    try:
+        content = json.loads(source.read_text(encoding="utf-8"))
+        words = frozenset(word for entry in content.get("words", ()) for word in split_words(entry))
+        return Domain(content["name"], words, content.get("image_size"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LoadError(f'{source}: expected {{"name": ..., "words": [...], "image_size": ...}}') from error

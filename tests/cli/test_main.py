@@ -1,0 +1,76 @@
+"""The command line as a whole: help without heavy imports, the version, exit codes, closed pipes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from dfprompt import __version__
+from dfprompt.cli import console
+from dfprompt.errors import ConversionError, GenerationError, ParseError
+
+HEAVY = ("torch", "numpy", "diffusers", "transformers", "PIL", "pydantic", "matplotlib", "rich.console")
+
+
+def test_version(cli) -> None:
+    assert cli("--version").stdout == f"dfprompt {__version__}\n"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    check = (
+        "import sys\nsys.argv = ['dfprompt', '--help']\n"
+        "from dfprompt.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+        f"print('heavy:', *[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "heavy:"
+
+
+def test_without_a_command_the_help_is_shown(cli) -> None:
+    assert "Usage: " in cli().stdout + cli().stderr
+
+
+def test_an_unknown_command_exits_with_2(cli) -> None:
+    ran = cli("plann", "a cat")
+    assert ran.returncode == 2
+    assert "plann" in ran.stderr
+
+
+def test_a_reader_that_stops_reading_is_no_traceback() -> None:
+    command = [sys.executable, "-m", "dfprompt.cli.main", "parse", "-"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as ran:
+        assert ran.stdin is not None
+        assert ran.stdout is not None
+        assert ran.stderr is not None
+        ran.stdout.close()
+        try:
+            ran.stdin.write(b"a cat\n" * 5000)
+            ran.stdin.close()
+        except BrokenPipeError:
+            pass
+        assert b"Traceback" not in ran.stderr.read()
+
+
+def test_errors_as_json_have_a_kind_and_a_message() -> None:
+    assert console.error_json(GenerationError("no memory")) == {
+        "kind": "GenerationError",
+        "message": "no memory",
+    }
+    parse_error = ParseError("oops", text="[", offset=0, expected="]")
+    assert console.error_json(parse_error)["offset"] == 0
+
+
+def test_exit_codes_follow_the_tree() -> None:
+    assert ConversionError.exit_code == 2
+    assert GenerationError.exit_code == 1
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "\ud800", "\u202e"])
+def test_nothing_a_terminal_obeys_reaches_stderr(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    console.show_error(GenerationError(f"bad {text} prompt"))
+    assert capsys.readouterr().err.strip().isprintable()

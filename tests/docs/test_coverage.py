@@ -1,0 +1,60 @@
+"""Every public name and every command appears on a page, and the help on paper is the help on screen."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dfprompt
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = "\n".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").rglob("*.md")))
+
+
+@pytest.mark.parametrize("name", [name for name in dfprompt.__all__ if not name.startswith("_")])
+def test_every_public_name_is_on_a_page(name: str) -> None:
+    assert re.search(rf"\b{name}\b", DOCS), f"{name} is public and no page of docs/ names it"
+
+
+@pytest.mark.parametrize("name", dfprompt.__all__)
+def test_every_public_name_exists(name: str) -> None:
+    assert getattr(dfprompt, name) is not None
+    assert name in dir(dfprompt)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        dfprompt.nothing  # noqa: B018
+
+
+def test_the_command_line_page_is_what_the_help_prints() -> None:
+    location = ROOT / ".ci" / "write_cli_page.py"
+    spec = importlib.util.spec_from_file_location("write_cli_page", location)
+    assert spec is not None
+    assert spec.loader is not None
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == writer.page(), "docs/cli.md is out of date: make cli-page"
+
+
+def test_the_picture_on_the_front_page_is_the_programs_own(cli, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+    prompt = page.split("```text\n", 1)[1].split("\n", 1)[0]
+    drawn = tmp_path / "plan.svg"
+    assert cli("plan", prompt, "--steps", "10", "--svg", str(drawn)).returncode == 0
+    kept = (ROOT / "docs" / "images" / "plan.svg").read_text(encoding="utf-8")
+    assert kept == drawn.read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="needs the docs extra")
+@pytest.mark.skipif(not (ROOT / "mkdocs.yml").exists(), reason="needs the repository")
+def test_the_documentation_builds_strictly(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -1,0 +1,33 @@
+"""Fixtures for the tiny pipelines; a plugin of its own so that tests that need none import no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`tiny_folder("sdxl")`: a folder in the official layout, written once per session; only read it."""
+    import tiny_pipelines
+
+    root = tmp_path_factory.mktemp("tiny-pipelines")
+
+    def folder(name: str) -> Path:
+        path = root / name
+        if not path.exists():
+            tiny_pipelines.build(name).save_pretrained(path)
+        return path
+
+    return folder
+
+
+@pytest.fixture
+def tiny_pipe(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
+    """`tiny_pipe("sdxl")` is a freshly loaded pipeline that the test may change as it likes."""
+    import tiny_pipelines
+
+    return lambda name: tiny_pipelines.load(tiny_folder(name))
