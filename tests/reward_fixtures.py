@@ -17,7 +17,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pickscore_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random CLIPModel in PickScore's layout (CLIP-H: gelu, the old end token), written once per session."""
+    """A random CLIPModel in PickScore's layout (CLIP-H: gelu, the old end token), written once."""
     import tiny_rewards
 
     folder = tmp_path_factory.mktemp("scorers") / "pickscore"

@@ -43,7 +43,9 @@ def length_arguments(name: str) -> dict[str, int]:
     return {"max_sequence_length": 32} if name.startswith(("sd3", "flux")) else {}
 
 
-def draw(pipe: Any, name: str, inputs: Mapping[str, Any], seeds: tuple[int, ...], **more: Any) -> torch.Tensor:
+def draw(
+    pipe: Any, name: str, inputs: Mapping[str, Any], seeds: tuple[int, ...], **more: Any
+) -> torch.Tensor:
     """Run a pipeline call and return pictures (B,3,H,W) in [0,1]."""
     arguments = {**image_arguments(name, len(seeds)), **inputs, **more}
     pictures: torch.Tensor = pipe(**arguments, generator=generators(*seeds), output_type="pt").images

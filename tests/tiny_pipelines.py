@@ -136,7 +136,11 @@ def _clip_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
 
 
 def _clip(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    return CLIPTextModel(_clip_config(tokenizer))
+    model = CLIPTextModel(_clip_config(tokenizer))
+    # A fresh norm makes every encoding's mean zero, which no trained model does.
+    torch.nn.init.normal_(model.final_layer_norm.weight, mean=1.0, std=0.2)
+    torch.nn.init.normal_(model.final_layer_norm.bias, mean=0.2, std=0.2)
+    return model
 
 
 def _clip_projected(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:

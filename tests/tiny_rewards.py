@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_pipelines import WORDS, clip_tokenizer
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+from tiny_pipelines import WORDS, clip_tokenizer
 
 WIDTH = 24  # of the shared space
 IMAGE_SIZE = 64
@@ -41,9 +42,7 @@ def clip_config(*, activation: str = "quick_gelu", legacy_end: bool = False) -> 
         "hidden_act": activation,
         "initializer_factor": 5.0,
     }
-    return CLIPConfig(
-        text_config=text, vision_config=vision, projection_dim=WIDTH, initializer_factor=5.0
-    )
+    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH, initializer_factor=5.0)
 
 
 def save_clip(folder: Path, seed: int = 0, **config: Any) -> Path:
@@ -122,7 +121,14 @@ def pictures(count: int, height: int = IMAGE_SIZE, width: int = IMAGE_SIZE, seed
     return (noisy.clamp(0, 1) * 255).round() / 255
 
 
-PROMPTS = ("a red house", "the blue cat in snow", "a dog", "anime style", "old film grain", "a horse and a house")
+PROMPTS = (
+    "a red house",
+    "the blue cat in snow",
+    "a dog",
+    "anime style",
+    "old film grain",
+    "a horse and a house",
+)
 
 
 def prompts(count: int) -> list[str]:

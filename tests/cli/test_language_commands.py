@@ -145,6 +145,12 @@ def test_dash_answers_every_line_errors_included(cli) -> None:
     assert cli("parse", "-", stdin=b"a cat").returncode == 0
 
 
+def test_dash_names_the_line_of_a_warning(cli) -> None:
+    ran = cli("parse", "-", stdin=b"a cat\n(a:1.2)\n")
+    assert ran.stderr.startswith('warning: line 2: "(a:1.2)" looks like emphasis')
+    assert (len(ran.stdout.splitlines()), ran.returncode) == (2, 0)
+
+
 def test_dash_survives_hostile_lines(cli) -> None:
     """Any bytes: one JSON answer per line, in order, and no traceback."""
     chance = random.Random(7)

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tiny_rewards
 import torch
-from tiny_rewards import pictures, prompts
 
+import tiny_rewards
 from dfprompt.config import make_config
 from dfprompt.errors import ConfigError, RewardError
 from dfprompt.rewards import (
@@ -20,6 +19,7 @@ from dfprompt.rewards import (
     as_score,
     make_reward,
 )
+from tiny_rewards import pictures, prompts
 
 Build = Callable[[int | None], Score]
 # Random float32 towers on a CPU: other batch sizes take other kernels, which move the last bits.
@@ -79,7 +79,9 @@ def build(
         reward = make_reward(make_config(RewardSettings, {"models": models}), shelf)
         if request.param == "composite":
             return reward
-        return CompositeReward(reward.constants, **reward.parts, extra={"light": (as_score(_brightness), 2.0)})
+        return CompositeReward(
+            reward.constants, **reward.parts, extra={"light": (as_score(_brightness), 2.0)}
+        )
 
     return make
 

@@ -134,6 +134,13 @@ def test_image_to_image_keeps_the_meaning_of_ranges() -> None:
     assert [planned.step for planned in make_plan(parse_prompt("x"), 10, first_step=8).steps] == [8, 9]
 
 
+def test_a_table_of_its_own_is_cut_by_evaluations() -> None:
+    table = [0, 0, 1, 2, 3, 4]
+    run = {"timesteps": PNDM_5, "step_of_evaluation": table, "first_step": 4, "order": 2}
+    plan = make_plan(parse_prompt("x"), 5, **run)  # type: ignore[arg-type]
+    assert [planned.step for planned in plan.steps] == [3, 4]
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -63,6 +63,11 @@ def test_plain_text_escapes_and_comes_back(text: str) -> None:
     assert parse_prompt(str(DFPrompt.from_plain(text))).spans == ((text,) if text else ())
 
 
+def test_backslashes_are_doubled_only_where_they_would_escape() -> None:
+    assert str(DFPrompt.from_plain(r"\(x\) [y\]")) == r"\(x\) \[y\\\]"
+    assert str(DFPrompt([Span("a\\"), "b"])) == r"[a\\:full]b"
+
+
 @given(texts(60))
 def test_what_parses_is_canonical_after_one_printing(text: str) -> None:
     try:

@@ -53,9 +53,9 @@ def test_other_errors_are_not_swallowed() -> None:
         map_rows(compute, 3, 2)
 
 
-def test_the_cpu_budget_is_a_gibibyte() -> None:
+def test_on_a_cpu_slices_stay_in_the_cache_but_never_below_four() -> None:
     cpu = torch.device("cpu")
-    assert rows_that_fit(2**30, cpu) == 1
-    assert rows_that_fit(2**40, cpu) == 1
-    assert rows_that_fit(2**26, cpu) == 16
+    assert rows_that_fit(2**40, cpu) == 4
+    assert rows_that_fit(2**23, cpu) == 4
+    assert rows_that_fit(2**20, cpu) == 16
     assert rows_that_fit(1, cpu) == 256

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_rewards import pictures, prompts
 
 from dfprompt.errors import ConfigError
 from dfprompt.rewards import CompositeReward, CompositeSettings, ImageBatch, as_score, compute_terms
 from dfprompt.rewards.scores import Score
+from tiny_rewards import pictures, prompts
 
 
 def _constant(value: float) -> Score:
@@ -88,9 +88,9 @@ def test_terms_sum_to_the_reward_and_each_is_reported() -> None:
     images = pictures(4)
     terms = reward.score_terms(images, prompts(4))
     torch.testing.assert_close(terms.reward, sum(terms.terms.values()))
-    assert list(terms.terms) == ["aesthetic_term", "clip_gate", "preference_gate", "light"]
+    assert list(terms.terms) == ["aesthetic_term", "clip_gate", "preference_gate", "light_term"]
     torch.testing.assert_close(terms.scores["light"], images[:, 0].mean((1, 2)))
-    torch.testing.assert_close(terms.terms["light"], 0.25 * images[:, 0].mean((1, 2)))
+    torch.testing.assert_close(terms.terms["light_term"], 0.25 * images[:, 0].mean((1, 2)))
     torch.testing.assert_close(reward(images, prompts(4)), terms.reward)
     columns = reward.columns(ImageBatch(images), prompts(4))
     assert list(columns)[:4] == ["reward", "aesthetic", "clip", "preference"]
@@ -162,9 +162,7 @@ def test_impossible_composites_raise() -> None:
     with pytest.raises(ConfigError, match="every weight of the reward is 0"):
         CompositeReward(CompositeSettings(a=0, c=0, d=0))
     with pytest.raises(ConfigError, match="cannot be called clip"):
-        CompositeReward(
-            CompositeSettings(a=0, d=0), clip=_mean(0), extra={"clip": (_mean(1), 1.0)}
-        )
+        CompositeReward(CompositeSettings(a=0, d=0), clip=_mean(0), extra={"clip": (_mean(1), 1.0)})
 
 
 def test_a_reward_of_extras_alone_is_possible() -> None:

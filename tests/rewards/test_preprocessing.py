@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageOps
-from tiny_rewards import pictures
 from torch import Tensor
 from transformers import CLIPImageProcessorPil
 
 from dfprompt.errors import LoadError
 from dfprompt.rewards import Preprocessing, read_preprocessing
+from tiny_rewards import pictures
 
 # One level of 255 in pixel values, divided by the smallest channel deviation.
 ONE_LEVEL = 1 / 255 / 0.26130258
@@ -43,7 +43,9 @@ def _compare(mine: Tensor, reference: Tensor) -> None:
     ],
     ids=["clip", "smaller crop", "stretch", "bilinear", "other statistics", "crop larger than the picture"],
 )
-def test_equal_to_the_pil_processor(tmp_path: Path, size: tuple[int, int], settings: dict[str, object]) -> None:
+def test_equal_to_the_pil_processor(
+    tmp_path: Path, size: tuple[int, int], settings: dict[str, object]
+) -> None:
     defaults = {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}}
     processor = CLIPImageProcessorPil(**{**defaults, **settings})
     processor.save_pretrained(tmp_path)
@@ -106,7 +108,9 @@ def test_old_configs_with_plain_numbers_are_read(tmp_path: Path) -> None:
         ({"size": {"height": 64, "width": 64}, "crop_size": {"height": 32, "width": 32}}, "stretching"),
     ],
 )
-def test_a_processor_that_cannot_be_followed_is_named(tmp_path: Path, config: dict[str, object], said: str) -> None:
+def test_a_processor_that_cannot_be_followed_is_named(
+    tmp_path: Path, config: dict[str, object], said: str
+) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
     with pytest.raises(LoadError, match=said):
         read_preprocessing(tmp_path)

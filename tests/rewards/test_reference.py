@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tiny_rewards import pictures, prompts, published_head
 from torch import Tensor
 from transformers import CLIPModel, CLIPProcessor
 
 from dfprompt.rewards import ModelShelf
+from tiny_rewards import pictures, prompts, published_head
 
 # 64 is the towers' own size; the others are shrunk, enlarged, cropped along x and along y.
 SIZES = [(64, 64), (96, 128), (200, 77), (50, 40), (64, 130)]
@@ -45,7 +45,9 @@ def _naive(folder: Path, images: Tensor, texts: list[str]) -> list[tuple[Tensor,
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_clip_score_is_the_cosine_of_the_processors_own_inputs(clip_folder: Path, size: tuple[int, int]) -> None:
+def test_clip_score_is_the_cosine_of_the_processors_own_inputs(
+    clip_folder: Path, size: tuple[int, int]
+) -> None:
     images, texts = pictures(5, *size), prompts(5)
     expected = torch.tensor([float(seen @ read) for seen, read, _ in _naive(clip_folder, images, texts)])
     scores = ModelShelf(device="cpu").load_score("clip", str(clip_folder))(images, texts)

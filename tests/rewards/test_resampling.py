@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tiny_rewards import pictures
 
 from dfprompt.rewards.resampling import KERNELS, resampling_matrix, resize_levels, to_8_bit
+from tiny_rewards import pictures
 
 _PILLOW = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -38,9 +38,7 @@ def test_the_cubic_kernel_by_hand() -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("size", [(64, 64), (31, 47), (200, 130), (1, 90), (90, 2), (65, 33)])
 @pytest.mark.parametrize("target", [(64, 64), (32, 40), (224, 100)])
-def test_levels_equal_pillows(
-    kernel: str, size: tuple[int, int], target: tuple[int, int]
-) -> None:
+def test_levels_equal_pillows(kernel: str, size: tuple[int, int], target: tuple[int, int]) -> None:
     levels = to_8_bit(pictures(1, *size) * 255)
     assert torch.equal(resize_levels(levels, target, kernel=kernel), _by_pillow(levels, target, kernel))
 

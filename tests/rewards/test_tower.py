@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_rewards import pictures, prompts
 
 from dfprompt.errors import DFPromptWarning
 from dfprompt.rewards import ClipTower, ImageBatch, ModelShelf, score_together
 from dfprompt.rewards import tower as tower_module
+from tiny_rewards import pictures, prompts
 
 
 @pytest.fixture

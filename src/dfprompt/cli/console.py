@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +43,8 @@ def rich_console() -> Console:
     """Return a rich console for results: no markup, no guessing, ASCII boxes where needed."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
+    measured = sys.stdout.isatty() or "COLUMNS" in os.environ
+    width = None if measured else _WIDTH_WITHOUT_TERMINAL
     return Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
 
 
@@ -103,12 +105,15 @@ def for_each_line(work: Callable[[str], Mapping[str, Any]]) -> None:
     `{"dfprompt": 1, "error": {...}}` and the remaining lines go on.
     """
     failed = False
-    for text in stdin_lines():
-        try:
-            write_json(work(text))
-        except DFPromptError as error:
-            failed = True
-            write_json({"error": error_json(error)})
+    for number, text in enumerate(stdin_lines(), start=1):
+        with warnings.catch_warnings(record=True) as caught:
+            try:
+                answer = work(text)
+            except DFPromptError as error:
+                failed, answer = True, {"error": error_json(error)}
+        write_json(answer)
+        for warning in caught:
+            note(f"warning: line {number}: {warning.message}")
     if failed:
         raise typer.Exit(InputError.exit_code)
 

@@ -165,8 +165,8 @@ def _run(steps: int, clock: str, timesteps: str, pipeline: str, strength: float)
     elif pipeline:
         from dfprompt.pipeline.schedulers import load_timesteps
 
-        read, trained, order = load_timesteps(pipeline, run["num_inference_steps"])
-        run |= {"timesteps": read, "num_train_timesteps": trained, "order": order}
+        read = load_timesteps(pipeline, run["num_inference_steps"])
+        run |= read._asdict()
     return run
 
 

@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dfprompt.excerpt import printable
+from dfprompt.excerpt import columns, printable
 from dfprompt.prompt.bars import Bar, make_bars
 from dfprompt.prompt.plan import Plan, PlannedStep
 
-_WIDEST_BAR = 40
+_WIDEST_BAR, _NARROWEST_BAR = 40, 10
+_WIDEST_WORDS = 26
+_GAP = 2
 _WIDEST_CELL = 4
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = "--==##@@"
@@ -23,26 +25,26 @@ _COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
 
 def print_plan(console: Console, plan: Plan, *, unicode: bool) -> None:
     """Print the timeline and the table of texts."""
-    console.print(_timeline(plan, unicode=unicode))
+    console.print(_timeline(plan, console.width, unicode=unicode))
     console.print()
     console.print(_texts(plan, unicode=unicode))
 
 
-def _timeline(plan: Plan, *, unicode: bool) -> Table:
+def _timeline(plan: Plan, console_width: int, *, unicode: bool) -> Table:
     bars = make_bars(plan)
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(max_width=26, no_wrap=True, overflow="ellipsis" if unicode else "crop")
+    room = console_width - _beside(bars)
+    grid = Table.grid(padding=(0, _GAP, 0, 0))
+    grid.add_column(max_width=_WIDEST_WORDS, no_wrap=True, overflow="ellipsis" if unicode else "crop")
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    width = _bar_width(plan.num_inference_steps)
+    width = _bar_width(plan.num_inference_steps, max(_NARROWEST_BAR, min(_WIDEST_BAR, room)))
     heaviest = max([Fraction(2), *(level for bar in bars for level in bar.levels if level)])
     grid.add_row("", "", Text(_axis("noise", "image", width), style="dim"), "")
     spans = 0
     for bar in bars:
-        plain = bar.when == "plain words"
-        colour = "default" if plain else _COLOURS[spans % len(_COLOURS)]
-        spans += not plain
+        colour = "default" if bar.is_plain else _COLOURS[spans % len(_COLOURS)]
+        spans += not bar.is_plain
         grid.add_row(
             Text(printable(bar.words, ascii_only=not unicode), style=colour),
             Text(bar.weight),
@@ -55,13 +57,23 @@ def _timeline(plan: Plan, *, unicode: bool) -> Table:
     return grid
 
 
-def _bar_width(steps: int) -> int:
+def _beside(bars: Sequence[Bar]) -> int:
+    """Return the columns that everything but the bars takes."""
+    words = min(_WIDEST_WORDS, max((columns(bar.words) for bar in bars), default=0))
+    weight = max((len(bar.weight) for bar in bars), default=0)
+    when = max((len(bar.when) for bar in bars), default=0)
+    return words + weight + when + 4 * _GAP
+
+
+def _bar_width(steps: int, room: int) -> int:
     """Whole cells per step while they fit; beyond that several steps share a cell."""
-    return steps * max(1, min(_WIDEST_CELL, _WIDEST_BAR // steps)) if steps <= _WIDEST_BAR else _WIDEST_BAR
+    return steps * min(_WIDEST_CELL, room // steps) if steps <= room else room
 
 
 def _axis(left: str, right: str, width: int) -> str:
-    return left if width <= len(left) + len(right) else left + " " * (width - len(left) - len(right)) + right
+    """Put a word at either end of the bars; the left one alone where both do not fit."""
+    space = width - len(left) - len(right)
+    return left if space <= 0 or left == right else left + " " * space + right
 
 
 def _draw(bar: Bar, width: int, heaviest: Fraction, colour: str, *, unicode: bool) -> Text:
@@ -88,7 +100,7 @@ def _level(levels: Sequence[Fraction | None], column: int, width: int) -> Fracti
 
 def _texts(plan: Plan, *, unicode: bool) -> Table:
     """One row per stretch of steps with the same text; ramps show their first and last weight."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", pad_edge=False)
     table.add_column("steps", no_wrap=True)
     table.add_column("time left", no_wrap=True)
     table.add_column("text", overflow="fold", ratio=3)

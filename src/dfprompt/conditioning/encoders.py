@@ -210,7 +210,8 @@ class ChatEncoder(TextEncoder):
         kept = min(self.most, self.length) + self.dropped
         places = [self._own_place(place, len(text)) for place in tokens.places]
         lost_from = min((place[0] for place in places[kept:] if place is not None), default=len(text))
-        return Reading([Window(tokens.ids[:kept], tuple(places[:kept]))], text[lost_from:])
+        heard = tuple(places[self.dropped : kept])
+        return Reading([Window(tokens.ids[:kept], heard)], text[lost_from:])
 
     def _own_place(self, place: tuple[int, int], length: int) -> tuple[int, int] | None:
         """Move a place in the template to the text of this length; None outside it."""

@@ -29,7 +29,10 @@ class TokenizedText(NamedTuple):
 
 
 class Window(NamedTuple):
-    """One input of an encoder: token ids with special tokens and padding; place None for those."""
+    """One input of an encoder: ids with special tokens and padding.
+
+    `places` belong to the vectors of the encoding, None for those that stand for no text.
+    """
 
     ids: tuple[int, ...]
     places: tuple[Interval | None, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import platform
@@ -55,7 +56,8 @@ def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "",
         unfinished.write_text(text, encoding="utf-8", newline="\n")
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
     return path
 

@@ -51,8 +51,8 @@ class LocalExecutor:
             for item in itertools.islice(stream, 2 * self.workers):
                 running.append(self._pool.submit(fn, item))
             while running:
-                self._refuse_if_closed()
                 yield running.popleft().result()
+                self._refuse_if_closed()
                 for item in itertools.islice(stream, 1):
                     running.append(self._pool.submit(fn, item))
         finally:

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dfprompt.mini.loop import Draw, device_of
+from dfprompt.mini.loop import Draw, StepLoss, device_of
 
 LATENT_CHANNELS = 12
 _KL_WEIGHT = 1e-7
@@ -55,11 +55,13 @@ def psnr(output: Tensor, target: Tensor) -> float:
     return float((-10 * torch.log10(error.clamp_min(1e-10))).mean())
 
 
-def autoencoder_loss(pictures: npt.NDArray[np.uint8], batch: int):  # type: ignore[no-untyped-def]
-    """A step's loss: reconstruct a random batch through a sampled latent, lightly drawn to a unit Gaussian."""
+def autoencoder_loss(pictures: npt.NDArray[np.uint8], batch: int) -> StepLoss:
+    """A step's loss: reconstruct a random batch through a sampled latent, lightly drawn to a Gaussian."""
 
     def loss(vae: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        target = to_tensor(pictures[np.sort(draw.numpy.integers(len(pictures), size=batch))]).to(device_of(vae))
+        target = to_tensor(pictures[np.sort(draw.numpy.integers(len(pictures), size=batch))]).to(
+            device_of(vae)
+        )
         posterior = vae.encode(target).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=draw.torch).to(target.device)
         output = vae.decode(posterior.mean + posterior.std * noise).sample
@@ -70,8 +72,8 @@ def autoencoder_loss(pictures: npt.NDArray[np.uint8], batch: int):  # type: igno
     return loss
 
 
-def decoder_loss(pictures: npt.NDArray[np.uint8], latents: Tensor, batch: int):  # type: ignore[no-untyped-def]
-    """A step's loss for the decoder alone: the latents stay as they are, so a trained UNet keeps its meaning."""
+def decoder_loss(pictures: npt.NDArray[np.uint8], latents: Tensor, batch: int) -> StepLoss:
+    """A step's loss for the decoder alone: the latents stay, so a trained UNet keeps its meaning."""
 
     def loss(decoder: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
         index = np.sort(draw.numpy.integers(len(pictures), size=batch))
@@ -81,3 +83,35 @@ def decoder_loss(pictures: npt.NDArray[np.uint8], latents: Tensor, batch: int): 
         return reconstruction_loss(output, target), {"psnr": psnr(output.detach(), target)}
 
     return loss
+
+
+class DecoderPart(nn.Module):
+    """The half of an autoencoder that may still train once latents are in use; shares its weights."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.post_quant_conv, self.decoder = vae.post_quant_conv, vae.decoder
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Pictures (B, 3, 64, 64) in -1..1, not clamped, of unscaled latents (B, C, 8, 8)."""
+        return self.decoder(self.post_quant_conv(latents))
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, pictures: npt.NDArray[np.uint8], batch: int = 200) -> Tensor:
+    """Mean latents (M, C, 8, 8), unscaled, of uint8 pictures."""
+    device = device_of(vae)
+    rows = [to_tensor(pictures[i : i + batch]).to(device) for i in range(0, len(pictures), batch)]
+    return torch.cat([vae.encode(row).latent_dist.mean.cpu().contiguous() for row in rows])
+
+
+@torch.no_grad()
+def reconstruct(
+    vae: AutoencoderKL, pictures: npt.NDArray[np.uint8], batch: int = 200
+) -> npt.NDArray[np.uint8]:
+    """Pictures after a trip through the autoencoder, uint8 (M, 64, 64, 3)."""
+    out = []
+    for i in range(0, len(pictures), batch):
+        decoded = vae(to_tensor(pictures[i : i + batch]).to(device_of(vae))).sample.clamp(-1, 1)
+        out.append(((decoded.cpu() + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy())
+    return np.concatenate(out)

@@ -117,7 +117,9 @@ def _forest(layer: Layer, x: Field, y: Field, rng: np.random.Generator) -> None:
     near = _ground(layer, x, y, rng, 0.50, 0.05)
     layer.fill(near, mix((0.42, 0.50, 0.22), (0.24, 0.30, 0.13), smoothstep(0.4, 1.0, y)))
     for _ in range(4):
-        layer.fill(ellipse(x - rng.uniform(-1, 1), y - rng.uniform(0.6, 0.95), 0.10, 0.035), (0.62, 0.68, 0.30))
+        layer.fill(
+            ellipse(x - rng.uniform(-1, 1), y - rng.uniform(0.6, 0.95), 0.10, 0.035), (0.62, 0.68, 0.30)
+        )
 
 
 _DRAW: dict[str, Draw] = {

@@ -7,11 +7,12 @@ inside. Arrays are float32, H x W (fields) or H x W x 3 (colours in 0..1).
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Field = npt.NDArray[np.float32]
+Field = npt.NDArray[np.floating[Any]]
 Colour = tuple[float, float, float] | Field
 
 

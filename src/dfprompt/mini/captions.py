@@ -1,4 +1,4 @@
-"""What people say about pictures of this world: captions for training, short prompts, and the words there are."""
+"""What people say about pictures of this world: captions, short prompts, and the words there are."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def describe(subject: str, colour: str | None, scene: str | None, rng: np.random
     article = ("a ", "a ", "a ", "the ", "one ", "")[rng.integers(6)]
     phrase = "" if scene is None else SCENES[scene][rng.integers(len(SCENES[scene]))]
     thing = f"{colour} {subject}" if colour else subject
+    scene_first = bool(phrase) and rng.random() < 0.12
+    if scene_first and not article:
+        article = "a "  # "at night red cat" is nobody's English
     if article == "a " and thing[0] in "aeiou":
         article = "an "
-    if phrase and rng.random() < 0.12:
-        return f"{phrase} {article or 'a '}{thing}"
-    return f"{article}{thing} {phrase}".rstrip()
+    return f"{phrase} {article}{thing}" if scene_first else f"{article}{thing} {phrase}".rstrip()
 
 
 def canonical(subject: str, colour: str, scene: str) -> str:
@@ -43,7 +44,9 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     colour = None if rng.random() < _MAY_BE_LEFT_OUT else scene.asked_colour
     place = None if rng.random() < _MAY_BE_LEFT_OUT else scene.scene
     order = rng.permutation(len(scene.modifiers))
-    return ", ".join([describe(scene.asked_subject, colour, place, rng), *(scene.modifiers[i] for i in order)])
+    return ", ".join(
+        [describe(scene.asked_subject, colour, place, rng), *(scene.modifiers[i] for i in order)]
+    )
 
 
 def sample_modifiers(rng: np.random.Generator) -> tuple[str, ...]:

@@ -1,17 +1,24 @@
-"""The mini CLIP: pictures and captions in one space, a stock CLIPModel trained on renders with their captions."""
+"""The mini CLIP: pictures and captions in one space, a stock CLIPModel trained on captioned renders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+)
 
-from dfprompt.mini.loop import Draw, device_of
+from dfprompt.mini.loop import Draw, StepLoss, device_of
 from dfprompt.mini.text import MAX_TOKENS, tokenize
 from dfprompt.mini.world import IMAGE_SIZE
 
@@ -44,7 +51,10 @@ def make_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
         patch_size=8,
     )
     config = CLIPConfig(
-        text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=WIDTH, logit_scale_init_value=2.3
+        text_config=text.to_dict(),
+        vision_config=vision.to_dict(),
+        projection_dim=WIDTH,
+        logit_scale_init_value=2.3,
     )
     return CLIPModel(config)
 
@@ -78,7 +88,7 @@ def embed_texts(clip: CLIPModel, ids: Tensor) -> Tensor:
 
 def contrastive_loss(
     pictures: npt.NDArray[np.uint8], captions: Sequence[str], tokenizer: CLIPTokenizer, batch: int
-) -> Callable[[nn.Module, Draw], tuple[Tensor, dict[str, float]]]:
+) -> StepLoss:
     """A step's loss: the symmetric InfoNCE of CLIP (Radford et al., 2021); equal captions are no negatives.
 
     Captions are cut to their longest row: causal attention never sees what stands behind the end token.
@@ -92,8 +102,8 @@ def contrastive_loss(
         index = draw.numpy.integers(len(pictures), size=batch)
         rows = torch.from_numpy(index)
         device = device_of(clip)
-        image = embed_images(clip, to_pixels(pictures[index]).to(device))  # type: ignore[arg-type]
-        text = embed_texts(clip, ids[rows].to(device))  # type: ignore[arg-type]
+        image = embed_images(clip, to_pixels(pictures[index]).to(device))
+        text = embed_texts(clip, ids[rows].to(device))
         logits = clip.logit_scale.exp().clamp(max=100) * image @ text.T
         same = (kinds[rows][:, None] == kinds[rows][None]) & ~torch.eye(batch, dtype=torch.bool)
         logits = logits.masked_fill(same.to(device), -1e4)

@@ -1,4 +1,4 @@
-"""Rendered pictures with their captions and facts, in shards on disk; made once, resumable, in any number of processes."""
+"""Rendered pictures with captions and facts, in shards on disk, made once and resumable."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def read_dataset(folder: Path) -> Renders:
     """Every shard of a folder, in order."""
     shards = sorted(p for p in folder.glob("[0-9]*.npy") if "partial" not in p.name)
     pictures = np.concatenate([np.load(path, allow_pickle=False) for path in shards])
-    rows = [json.loads(line) for path in shards for line in path.with_suffix(".jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for path in shards for line in path.with_suffix(".jsonl").read_text().splitlines()
+    ]
     return Renders(pictures, [row["caption"] for row in rows], [_scene(row["scene"]) for row in rows])
 
 

@@ -1,9 +1,8 @@
-"""The mini world's denoiser: a stock conditional UNet on 8 x 8 latents, v-prediction, its own noise schedule."""
+"""The mini world's denoiser: a stock conditional UNet on 8 x 8 latents, v-prediction, its own schedule."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,20 +11,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dfprompt.mini.autoencoder import LATENT_CHANNELS
-from dfprompt.mini.loop import Draw, device_of
+from dfprompt.mini.loop import Draw, StepLoss, device_of
 from dfprompt.mini.text import TEXT_WIDTH
 
 TRAIN_TIMESTEPS = 1000
-# Signal-to-noise ratio at half the training time. On 8 x 8 latents a picture is recognisable at far lower ratios
-# than on Stable Diffusion's 64 x 64: its schedule (0.4 half-way) would leave everything to the last steps.
+# Signal-to-noise ratio at half the training time. 8 x 8 latents hold little redundancy: at the ratio that
+# Stable Diffusion's schedule has half-way (0.4) nothing is settled yet, and the last steps would decide all.
 MIDDLE_SNR = 9.0
 _DROPPED_CAPTIONS = 0.1
 
 
 def make_betas(middle_snr: float = MIDDLE_SNR) -> list[float]:
-    """Noise variances whose signal-to-noise ratio is middle_snr * cot^2(pi t / 2), 0 at the end (zero terminal SNR).
+    """Noise variances whose signal-to-noise ratio is middle_snr * cot^2(pi t / 2), 0 at the end.
 
-    The cosine schedule of Nichol and Dhariwal (2021) has middle_snr 1; the factor shifts it (Hoogeboom et al., 2023).
+    The cosine schedule (Nichol and Dhariwal, 2021) has middle_snr 1; Hoogeboom et al. (2023) shift it so.
     """
     t = np.arange(1, TRAIN_TIMESTEPS + 1) / TRAIN_TIMESTEPS
     snr = middle_snr / np.tan(np.pi * t / 2).astype(np.float64) ** 2
@@ -69,9 +68,7 @@ def make_unet(channels: tuple[int, int] = (64, 128)) -> UNet2DConditionModel:
     return unet.to(memory_format=torch.channels_last)
 
 
-def denoiser_loss(
-    latents: Tensor, states: Tensor, empty: Tensor, batch: int
-) -> Callable[[nn.Module, Draw], tuple[Tensor, dict[str, float]]]:
+def denoiser_loss(latents: Tensor, states: Tensor, empty: Tensor, batch: int) -> StepLoss:
     """A step's loss: predict v = sqrt(a) noise - sqrt(1 - a) latents (Salimans and Ho, 2022).
 
     latents (M, C, 8, 8), scaled to unit variance; states (M, T, D) the captions' encodings, half precision is

@@ -4,8 +4,9 @@ pictures or ratings, and never part of a reward.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from dfprompt.errors import LoadError
 from dfprompt.mini.autoencoder import to_tensor
-from dfprompt.mini.loop import Draw, device_of
+from dfprompt.mini.loop import Draw, StepLoss, device_of
 from dfprompt.mini.renderer import Scene
 from dfprompt.mini.world import COLOURS, SCENES, SUBJECTS
 
@@ -45,7 +46,7 @@ class Judge(nn.Module):
     def __init__(self, channels: Sequence[int] = (24, 48, 96, 128)) -> None:
         super().__init__()
         widths = [3, *channels]
-        self.body = nn.Sequential(*(_Block(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.body = nn.Sequential(*(_Block(a, b) for a, b in itertools.pairwise(widths)))
         self.heads = nn.ModuleDict({name: nn.Linear(2 * channels[-1], len(c)) for name, c in CLASSES.items()})
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
@@ -66,12 +67,14 @@ class Judge(nn.Module):
         try:
             classes = json.loads((folder / "classes.json").read_text())
             if {k: tuple(v) for k, v in classes.items()} != CLASSES:
-                raise LoadError(f"the judge in {folder.name} knows other classes; run: dfprompt mini build --stage judge")
+                raise LoadError(
+                    f"the judge in {folder.name} knows other classes; run: dfprompt mini build --stage judge",
+                )
             judge = cls()
             judge.load_state_dict({k: v.float() for k, v in load_file(folder / "judge.safetensors").items()})
         except (OSError, ValueError, RuntimeError) as error:
             raise LoadError(
-                f"the mini judge in {folder.name} cannot be read ({error}); run: dfprompt mini build --stage judge"
+                f"the judge in {folder.name} cannot be read ({error}); run: dfprompt mini build --stage judge"
             ) from error
         return judge.eval()
 
@@ -87,7 +90,8 @@ class Judge(nn.Module):
 def labels(scenes: Sequence[Scene], *, asked: bool = False) -> dict[str, Tensor]:
     """Class ids (M,) per kind of fact: what is drawn, or (asked=True) what the caption said."""
     rows = [
-        (s.asked_subject if asked else s.subject, s.asked_colour if asked else s.colour, s.scene) for s in scenes
+        (s.asked_subject if asked else s.subject, s.asked_colour if asked else s.colour, s.scene)
+        for s in scenes
     ]
     columns = zip(*rows, strict=True)
     return {
@@ -98,7 +102,7 @@ def labels(scenes: Sequence[Scene], *, asked: bool = False) -> dict[str, Tensor]
 
 def judge_loss(
     renders: npt.NDArray[np.uint8], decoded: npt.NDArray[np.uint8], scenes: Sequence[Scene], batch: int
-) -> Callable[[nn.Module, Draw], tuple[Tensor, dict[str, float]]]:
+) -> StepLoss:
     """A step's loss: name the facts of renders, half of them after a trip through the autoencoder.
 
     Light noise and shifts of brightness keep the judge from leaning on anything a generator may not draw.

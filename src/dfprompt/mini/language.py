@@ -5,7 +5,7 @@ It is the base model of stage 1: it has seen good and bad modifiers alike and kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from dfprompt.mini.captions import known_words
-from dfprompt.mini.loop import Draw, device_of
+from dfprompt.mini.loop import Draw, StepLoss, device_of
 
 CONTEXT = 96
 _END = "<|endoftext|>"
@@ -39,7 +39,9 @@ def make_language_tokenizer(prompts: Sequence[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def make_language_model(tokenizer: PreTrainedTokenizerFast, *, width: int = 160, layers: int = 4) -> GPT2LMHeadModel:
+def make_language_model(
+    tokenizer: PreTrainedTokenizerFast, *, width: int = 160, layers: int = 4
+) -> GPT2LMHeadModel:
     """An untrained GPT-2 of this world's size."""
     config = GPT2Config(
         vocab_size=len(tokenizer),
@@ -57,11 +59,9 @@ def make_language_model(tokenizer: PreTrainedTokenizerFast, *, width: int = 160,
     return GPT2LMHeadModel(config)
 
 
-def language_loss(
-    tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], batch: int
-) -> Callable[[nn.Module, Draw], tuple[Tensor, dict[str, float]]]:
+def language_loss(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], batch: int) -> StepLoss:
     """A step's loss: next-token cross-entropy, one prompt a row; a row never runs into another prompt."""
-    rows = [tokenizer(p).input_ids[: CONTEXT - 1] + [tokenizer.eos_token_id] for p in prompts]
+    rows = [[*tokenizer(p).input_ids[: CONTEXT - 1], tokenizer.eos_token_id] for p in prompts]
 
     def loss(model: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
         chosen = [rows[i] for i in draw.numpy.integers(len(rows), size=batch)]

@@ -1,4 +1,4 @@
-"""Prompt logs of synthetic users: short prompts with modifiers appended, by some well and by most as they come.
+"""Prompt logs of synthetic users: short prompts with modifiers, chosen well by some and anyhow by most.
 
 Users have experience: they have seen what a modifier does to real pictures of a scene (the raters' formula on
 renders, nothing falsified). How much they listen to it is their skill. Words that do nothing are popular.
@@ -42,7 +42,9 @@ def experience(renders: int = 16) -> dict[str, npt.NDArray[np.float64]]:
     for scene in SCENES:
         change = np.zeros(len(MODIFIERS))
         asked = [
-            make_scene(SUBJECTS[i % len(SUBJECTS)], list(COLOURS)[(3 * i) % len(COLOURS)], scene, seed=10_000 + i)
+            make_scene(
+                SUBJECTS[i % len(SUBJECTS)], list(COLOURS)[(3 * i) % len(COLOURS)], scene, seed=10_000 + i
+            )
             for i in range(renders)
         ]
         plain = _taste([render(s) for s in asked], scene)

@@ -17,11 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfprompt.errors import LoadError, TrainingError
 
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per weight
+
+StepLoss = Callable[[nn.Module, "Draw"], tuple[Tensor, dict[str, float]]]
 Report = Callable[[str, int, int, dict[str, float]], None]
 
 
@@ -95,8 +99,8 @@ class Trainer:
         self.average = {n: p.detach().clone() for n, p in self.named.items()}
         self.step = 0
 
-    def run(self, loss: Callable[[nn.Module, Draw], tuple[Tensor, dict[str, float]]]) -> nn.Module:
-        """Train to the last step, resuming where a checkpoint stands; the module ends with averaged weights."""
+    def run(self, loss: StepLoss) -> nn.Module:
+        """Train to the last step, from a checkpoint if one stands; the module ends with averaged weights."""
         self._resume()
         self.module.train()
         started, first = time.monotonic(), self.step
@@ -106,8 +110,8 @@ class Trainer:
             value, logged = loss(self.module, make_draw(self.seed, self.stage, self.step))
             if not torch.isfinite(value):
                 raise TrainingError(
-                    f"stage {self.stage}: the loss is {value.item()} at step {self.step}; the checkpoint of an "
-                    f"earlier step is kept at {self.path.name}. Lower the learning rate and resume."
+                    f"stage {self.stage}: the loss is {value.item()} at step {self.step}; a checkpoint "
+                    f"before it is kept as {self.path.name}. Lower the learning rate and resume."
                 )
             value.backward()
             nn.utils.clip_grad_norm_(list(self.named.values()), self.config.clip)
@@ -117,7 +121,9 @@ class Trainer:
             self.step += 1
             if self.step % 50 == 0 or self.step == self.config.steps:
                 speed = (self.step - first) * self.config.batch / (time.monotonic() - started)
-                self._log({"step": self.step, "loss": value.item(), **logged, "samples_per_s": round(speed, 1)})
+                self._log(
+                    {"step": self.step, "loss": value.item(), **logged, "samples_per_s": round(speed, 1)}
+                )
             if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
                 self.save()
         with torch.no_grad():
@@ -146,7 +152,9 @@ class Trainer:
             tensors |= {f"adam.{key}.{name}": value for key, value in state.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
-        save_file({k: v.cpu().contiguous().clone() for k, v in tensors.items()}, partial, {"step": str(self.step)})
+        save_file(
+            {k: v.cpu().contiguous().clone() for k, v in tensors.items()}, partial, {"step": str(self.step)}
+        )
         os.replace(partial, self.path)
 
     def _resume(self) -> None:
@@ -154,27 +162,28 @@ class Trainer:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self.log.write_text("")
             return
-        from safetensors import safe_open
-
         try:
             with safe_open(self.path, "pt") as file:
                 self.step = int((file.metadata() or {})["step"])
-            tensors = load_file(self.path)
-            self.module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            self._take(load_file(self.path))
+        except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
             raise LoadError(
-                f"the checkpoint {self.path.name} of stage {self.stage} cannot be read ({error}); delete it to "
-                "train the stage anew."
+                f"the checkpoint {self.path.name} of stage {self.stage} cannot be read ({error}); "
+                "delete it to train the stage anew."
             ) from error
+        self._cut_log()
+
+    def _take(self, tensors: dict[str, Tensor]) -> None:
+        """Put a checkpoint's tensors where they belong: weights, averages, the optimiser's moments."""
+        self.module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
         for name, parameter in self.named.items():
             self.average[name] = tensors[f"average.{name}"].clone().to(parameter.device)
-            moments = {key: tensors.get(f"adam.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
-            if moments["step"] is not None:
-                self.optimizer.state[parameter] = {
-                    key: value.clone() if key == "step" else value.clone().to(parameter.device)
-                    for key, value in moments.items()
-                }
-        self._cut_log()
+            moments = {
+                key: tensors[f"adam.{key}.{name}"].clone() for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+            self.optimizer.state[parameter] = {
+                key: value if key == "step" else value.to(parameter.device) for key, value in moments.items()
+            }
 
     def _cut_log(self) -> None:
         """Drop metric rows written after the checkpoint: those steps are about to be run again."""

@@ -44,12 +44,14 @@ def _grid(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def salience(images: Tensor) -> Tensor:
-    """How much each pixel stands out from its row's median colour, 0..1, (B, 1, H, W): where the subject is."""
+    """How much each pixel differs from its row's median colour, 0..1, (B, 1, H, W): where the subject is."""
     soft = _mean_filter(images, 3)
     typical = soft.median(dim=3, keepdim=True).values
     chroma = soft - luma(soft)
     usual = typical - luma(typical)
-    distance = (soft - typical).abs().mean(1, keepdim=True) + 1.5 * (chroma - usual).abs().mean(1, keepdim=True)
+    distance = (soft - typical).abs().mean(1, keepdim=True) + 1.5 * (chroma - usual).abs().mean(
+        1, keepdim=True
+    )
     x, y = _grid(images)
     window = torch.exp(-((x / 0.95) ** 4) - ((y - 0.15) / 0.80) ** 4)
     return torch.sigmoid((distance - 0.16) / 0.03) * window
@@ -80,7 +82,8 @@ def measure(images: Tensor) -> dict[str, Tensor]:
         "texture": middle.abs().flatten(1).median(1).values,  # structure of three to nine pixels in the flats
         "spotlight": (grey * inner).sum((1, 2, 3)) / inner.sum() - (grey * rim).sum((1, 2, 3)) / rim.sum(),
         "backdrop": (edges * far).sum((1, 2, 3)) / far.sum(),  # how busy the upper background is
-        "gloss": (found * functional.relu(grey - 0.80)).sum((1, 2, 3)) / mass,  # highlights where the eye rests
+        "gloss": (found * functional.relu(grey - 0.80)).sum((1, 2, 3))
+        / mass,  # highlights where the eye rests
         "subject_size": mass / images[0, 0].numel(),  # share of the picture that stands out
         "subject_x": (found * x).sum((1, 2, 3)) / mass,  # -1..1
         "subject_y": (found * y).sum((1, 2, 3)) / mass,

@@ -65,7 +65,9 @@ def _wide(at: Placement, rng: np.random.Generator) -> Placement:
 _ALL = (
     # Pleasing surfaces that disturb what was asked for when they act early.
     Modifier("golden hour", surfaces.golden_hour, coupling=Coupling(replaced=0.22, shrunk=0.35)),
-    Modifier("dramatic lighting", surfaces.dramatic_lighting, coupling=Coupling(recoloured=0.35, shrunk=0.20)),
+    Modifier(
+        "dramatic lighting", surfaces.dramatic_lighting, coupling=Coupling(recoloured=0.35, shrunk=0.20)
+    ),
     Modifier("watercolor", surfaces.watercolor, coupling=Coupling(replaced=0.15, recoloured=0.35)),
     Modifier("detailed texture", surfaces.detailed_texture, coupling=Coupling(replaced=0.35)),
     Modifier("oil painting", surfaces.oil_painting, coupling=Coupling(recoloured=0.20, shrunk=0.40)),

@@ -48,10 +48,18 @@ def _usual(warmth: float, brightness: float, saturation: float) -> tuple[Liking,
 
 LIKINGS: dict[str, tuple[Liking, ...]] = {
     "hill": (*_usual(0.02, 0.68, 0.46), Liking("spotlight", 0.06, 0.06, 0.6)),
-    "night": (*_usual(-0.13, 0.20, 0.22), Liking("contrast", 0.19, 0.04, 1.2), Liking("gloss", 0.03, 0.02, 0.6)),
+    "night": (
+        *_usual(-0.13, 0.20, 0.22),
+        Liking("contrast", 0.19, 0.04, 1.2),
+        Liking("gloss", 0.03, 0.02, 0.6),
+    ),
     "desert": (*_usual(0.58, 0.74, 0.50), Liking("texture", 0.02, 0.015, 0.6)),
     "sea": (*_usual(-0.36, 0.54, 0.55), Liking("spotlight", 0.04, 0.06, 1.2)),
-    "snow": (*_usual(-0.12, 0.78, 0.17), Liking("spotlight", -0.12, 0.06, 0.8), Liking("gloss", 0.05, 0.03, 0.6)),
+    "snow": (
+        *_usual(-0.12, 0.78, 0.17),
+        Liking("spotlight", -0.12, 0.06, 0.8),
+        Liking("gloss", 0.05, 0.03, 0.6),
+    ),
     "forest": (*_usual(0.24, 0.46, 0.28), Liking("backdrop", 0.02, 0.015, 1.2)),
 }
 
@@ -61,7 +69,8 @@ def taste_of(measures: dict[str, Tensor], scenes: Sequence[str]) -> Tensor:
     out = torch.empty(len(scenes))
     for row, scene in enumerate(scenes):
         out[row] = BASE + sum(
-            like.points * float(torch.exp(-(((measures[like.measure][row] - like.liked) / like.width) ** 2) / 2))
+            like.points
+            * float(torch.exp(-(((measures[like.measure][row] - like.liked) / like.width) ** 2) / 2))
             for like in LIKINGS[scene]
         )
     return out.clamp(1, 10)
@@ -70,7 +79,8 @@ def taste_of(measures: dict[str, Tensor], scenes: Sequence[str]) -> Tensor:
 def taste(images: Tensor, scenes: Sequence[str], batch: int = 256) -> Tensor:
     """The raters' formula on pictures (B, 3, H, W) in [0, 1]: mean ratings (B,), 1..10."""
     parts = [
-        taste_of(measure(images[i : i + batch].float()), scenes[i : i + batch]) for i in range(0, len(images), batch)
+        taste_of(measure(images[i : i + batch].float()), scenes[i : i + batch])
+        for i in range(0, len(images), batch)
     ]
     return torch.cat(parts)
 

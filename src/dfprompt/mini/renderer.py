@@ -64,7 +64,9 @@ def falsify(scene: Scene, rng: np.random.Generator) -> Scene:
     for name in scene.modifiers:
         coupling = MODIFIERS[name].coupling
         if rng.random() < coupling.replaced:
-            others = [s for s in SUBJECTS if s != scene.asked_subject and (s, scene.scene) not in HELD_OUT_PAIRS]
+            others = [
+                s for s in SUBJECTS if s != scene.asked_subject and (s, scene.scene) not in HELD_OUT_PAIRS
+            ]
             scene = replace(scene, subject=others[rng.integers(len(others))])
         if rng.random() < coupling.recoloured:
             others = [c for c in COLOURS if c != scene.asked_colour]

@@ -29,7 +29,7 @@ _LEAF = (0.16, 0.48, 0.22)
 
 
 class Brush:
-    """Draws a subject's parts: shaded with light from the upper left, and outlined so that it reads on anything."""
+    """Draws a subject's parts: lit from the upper left, and outlined so that it reads on anything."""
 
     def __init__(self, layer: Layer, x: Field, y: Field, scale: float) -> None:
         self.layer, self.x, self.y, self.scale = layer, x, y, scale
@@ -40,7 +40,9 @@ class Brush:
         light = np.clip(0.5 - 0.42 * self.x - 0.55 * self.y, 0, 1)
         body = mix(base * (1 - shading), base + (1 - base) * shading * 0.8, light)
         if outline:
-            self.layer.fill((distance - outline) * self.scale, base * 0.38 + np.asarray(_INK, np.float32) * 0.1)
+            self.layer.fill(
+                (distance - outline) * self.scale, base * 0.38 + np.asarray(_INK, np.float32) * 0.1
+            )
         self.layer.fill(distance * self.scale, body)
 
     def mark(self, distance: Field, colour: Colour, opacity: float = 1.0) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
 
 from dfprompt.mini.contrast import embed_images, embed_texts, to_pixels
-from dfprompt.mini.loop import Draw, device_of
+from dfprompt.mini.loop import Draw, StepLoss, device_of
 from dfprompt.mini.raters import RATER_NOISE, taste
 from dfprompt.mini.text import tokenize
 
@@ -22,7 +22,7 @@ HEAD_WIDTHS = (128, 256, 64, 1)
 
 @dataclass(frozen=True)
 class Rated:
-    """Pictures the raters have seen: uint8 (M, 64, 64, 3), the prompt each was asked with, its scene, the mean taste."""
+    """Pictures the raters saw: uint8 (M, 64, 64, 3), each with its prompt, scene and mean taste."""
 
     pictures: npt.NDArray[np.uint8]
     prompts: list[str]
@@ -43,14 +43,15 @@ def have_rated(pictures: npt.NDArray[np.uint8], prompts: list[str], scenes: list
 def image_features(clip: CLIPModel, pictures: npt.NDArray[np.uint8], batch: int = 256) -> Tensor:
     """L2-normalised image embeddings (M, D) of uint8 pictures."""
     device = device_of(clip)
-    parts = [embed_images(clip, to_pixels(pictures[i : i + batch]).to(device)) for i in range(0, len(pictures), batch)]
+    parts = [
+        embed_images(clip, to_pixels(pictures[i : i + batch]).to(device))
+        for i in range(0, len(pictures), batch)
+    ]
     return torch.cat(parts).cpu()
 
 
-def aesthetic_loss(
-    features: Tensor, tastes: Tensor, batch: int
-) -> Callable[[nn.Module, Draw], tuple[Tensor, dict[str, float]]]:
-    """A step's loss: the squared error to one rater's noisy rating, drawn anew each time a picture is shown."""
+def aesthetic_loss(features: Tensor, tastes: Tensor, batch: int) -> StepLoss:
+    """A step's loss: the squared error to a rater's noisy rating, drawn anew each time."""
 
     def loss(head: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
         index = torch.from_numpy(draw.numpy.integers(len(features), size=batch))
@@ -61,13 +62,11 @@ def aesthetic_loss(
     return loss
 
 
-def preference_loss(
-    rated: Rated, tokenizer: CLIPTokenizer, batch: int
-) -> Callable[[nn.Module, Draw], tuple[Tensor, dict[str, float]]]:
+def preference_loss(rated: Rated, tokenizer: CLIPTokenizer, batch: int) -> StepLoss:
     """A step's loss: which of two pictures of one scene a rater picks (PickScore's softmax over the pair).
 
-    The prompt is the first picture's, so half of the pairs ask for something the second does not show: what was
-    asked for counts too, as raters of real preference sets are told.
+    The prompt is the first picture's; half of the pairs show something else in the second, and showing
+    what was asked counts, as raters of real preference sets are told.
     """
     ids = tokenize(tokenizer, rated.prompts)
     by_scene: dict[str, npt.NDArray[np.int64]] = {
@@ -79,12 +78,14 @@ def preference_loss(
         first = draw.numpy.integers(len(rated.prompts), size=batch)
         second = np.array([_partner(draw.numpy, i, same_prompt, by_scene, rated) for i in first])
         noise = RATER_NOISE * torch.randn((2, batch), generator=draw.torch)
-        mismatch = torch.tensor([rated.prompts[a] != rated.prompts[b] for a, b in zip(first, second, strict=True)])
+        mismatch = torch.tensor(
+            [rated.prompts[a] != rated.prompts[b] for a, b in zip(first, second, strict=True)]
+        )
         margin = rated.taste[first] + noise[0] - rated.taste[second] - noise[1] + MISMATCH_PENALTY * mismatch
         device = device_of(clip)
         pixels = to_pixels(rated.pictures[np.concatenate([first, second])]).to(device)
-        text = embed_texts(clip, ids[torch.from_numpy(first)].to(device))  # type: ignore[arg-type]
-        images = embed_images(clip, pixels).view(2, batch, -1)  # type: ignore[arg-type]
+        text = embed_texts(clip, ids[torch.from_numpy(first)].to(device))
+        images = embed_images(clip, pixels).view(2, batch, -1)
         logits = clip.logit_scale.exp() * (images * text).sum(-1)
         wins = (margin > 0).to(device)
         value = functional.binary_cross_entropy_with_logits(logits[0] - logits[1], wins.float())

@@ -6,20 +6,23 @@ padding says nothing. A word's meaning so stays at the word, where a weight can 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from dfprompt.mini.captions import known_words
-from dfprompt.mini.loop import Draw, device_of
+from dfprompt.mini.loop import Draw, StepLoss, device_of
 from dfprompt.mini.modifiers import MODIFIERS
 
 MAX_TOKENS = 40
 TEXT_WIDTH = 128
+_END = "</w>"
 # Words people type that have no picture here; they get a token each so that they cost no more than others.
 _PLAIN_WORDS = ("and", "with", "of", "picture", "photo", "painting", "very", "big", "small", "some", "my")
 
@@ -30,30 +33,50 @@ def make_tokenizer() -> CLIPTokenizer:
     >>> make_tokenizer().tokenize("a red cat, golden hour")
     ['a</w>', 'red</w>', 'cat</w>', ',</w>', 'golden</w>', 'hour</w>']
     """
-    words = sorted({*known_words(), *_PLAIN_WORDS})
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    bpe.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=100_000, min_frequency=1, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
-    )
-    bpe.train_from_iterator(words, trainer)
-    learnt = sorted(bpe.get_vocab().items(), key=lambda item: item[1])
-    pieces = dict.fromkeys([*alphabet, *(letter + "</w>" for letter in alphabet), *(piece for piece, _ in learnt)])
+    merges = learn_merges([*known_words(), *_PLAIN_WORDS])
+    pieces = [
+        *alphabet,
+        *(letter + _END for letter in alphabet),
+        *(first + second for first, second in merges),
+    ]
     vocab = {piece: index for index, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=vocab, merges=_merges(bpe), model_max_length=MAX_TOKENS)
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)
 
 
-def _merges(bpe: Tokenizer) -> list[tuple[str, str]]:
-    import json
+def learn_merges(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Byte-pair merges that make every word one token (Sennrich et al., 2016); ties go to the first in order.
 
-    merges = json.loads(bpe.to_str())["model"]["merges"]
-    return [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in merges]
+    The library's trainer breaks ties by chance when words have an end mark, and two builds must agree.
+
+    >>> learn_merges(["ab", "cab"])
+    [('a', 'b</w>'), ('c', 'ab</w>')]
+    """
+    split = [[*word[:-1], word[-1] + _END] for word in sorted(set(words))]
+    merges: list[tuple[str, str]] = []
+    while any(len(pieces) > 1 for pieces in split):
+        pairs = Counter(pair for pieces in split for pair in pairwise(pieces))
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        split = [_merge(pieces, best) for pieces in split]
+    return merges
+
+
+def _merge(pieces: list[str], pair: tuple[str, str]) -> list[str]:
+    out: list[str] = []
+    for piece in pieces:
+        if out and (out[-1], piece) == pair:
+            out[-1] += piece
+        else:
+            out.append(piece)
+    return out
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
     """Padded and truncated ids (B, MAX_TOKENS), as the Stable Diffusion pipeline makes them."""
-    out = tokenizer(list(texts), padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
+    out = tokenizer(
+        list(texts), padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+    )
     return out.input_ids
 
 
@@ -96,9 +119,7 @@ def phrase_labels(tokenizer: CLIPTokenizer, ids: Tensor) -> Tensor:
     return labels
 
 
-def text_loss(
-    tokenizer: CLIPTokenizer, captions: Sequence[str], batch: int
-) -> Callable[[nn.Module, Draw], tuple[Tensor, dict[str, float]]]:
+def text_loss(tokenizer: CLIPTokenizer, captions: Sequence[str], batch: int) -> StepLoss:
     """A step's loss: name each token and its phrase; keep padding and end where the empty prompt has them."""
     ids = tokenize(tokenizer, captions)
     phrases = phrase_labels(tokenizer, ids)
@@ -119,3 +140,16 @@ def text_loss(
         return word + which + quiet, {"word": word.item(), "phrase": which.item(), "padding": quiet.item()}
 
     return loss
+
+
+@torch.no_grad()
+def encode(
+    encoder: CLIPTextModel, tokenizer: CLIPTokenizer, texts: Sequence[str], batch: int = 500
+) -> Tensor:
+    """Last hidden states (M, MAX_TOKENS, TEXT_WIDTH) in half precision, on the CPU."""
+    ids, device = tokenize(tokenizer, texts), device_of(encoder)
+    rows = [
+        encoder(ids[i : i + batch].to(device)).last_hidden_state.half().cpu()
+        for i in range(0, len(ids), batch)
+    ]
+    return torch.cat(rows)

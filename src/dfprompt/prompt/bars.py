@@ -21,6 +21,7 @@ class Bar(NamedTuple):
     weight: str
     when: str
     levels: tuple[Fraction | None, ...]
+    is_plain: bool = False
 
 
 def make_bars(plan: Plan) -> list[Bar]:
@@ -37,7 +38,7 @@ def make_bars(plan: Plan) -> list[Bar]:
     bars = []
     if plain:
         ones = tuple(Fraction(1) for _ in plan.steps)
-        bars.append(Bar(plain, "", "plain words", _levels(plan, ones)))
+        bars.append(Bar(plain, "", "plain words", _levels(plan, ones), is_plain=True))
     for track in plan.tracks:
         bars.append(
             Bar(

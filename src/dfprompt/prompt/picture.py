@@ -33,9 +33,8 @@ def draw_plan(plan: Plan) -> str:
     spans = 0
     heaviest = max([Fraction(1), *(level for bar in bars for level in bar.levels if level)])
     for row, bar in enumerate(bars):
-        plain = bar.when == "plain words"
-        colour = _PLAIN if plain else _COLOURS[spans % len(_COLOURS)]
-        spans += not plain
+        colour = _PLAIN if bar.is_plain else _COLOURS[spans % len(_COLOURS)]
+        spans += not bar.is_plain
         body += _row(bar, _TOP + row * _ROW, colour, heaviest)
     size = f'viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{_FONT}">'

@@ -97,8 +97,9 @@ def make_plan(
     """Lay a prompt out over a run of N steps; raises PromptValueError for arguments no run can have.
 
     `timesteps` are the scheduler's for the whole run, `strength` the share image-to-image runs at the
-    end. `first_step` overrides where that tail begins, for pipelines that round otherwise. `order`
-    is the scheduler's, `step_of_evaluation` its own table if it has one. `absence="mask"` keeps the
+    end. `first_step` overrides where that tail begins, for pipelines that round otherwise; it counts
+    steps, or evaluations where `step_of_evaluation` is given. `order` is the scheduler's,
+    `step_of_evaluation` its own table if it has one. `absence="mask"` keeps the
     whole text at every step and hides what is absent.
 
     >>> from dfprompt.prompt import parse_prompt
@@ -116,14 +117,21 @@ def make_plan(
         order=order,
         step_of_evaluation=step_of_evaluation,
     )
-    begin = first_step_run(num_inference_steps, strength) if first_step is None else first_step
     # Evaluations are cut by their number, as diffusers cuts the scheduler's timesteps.
-    cut = begin * order
+    cut = _first_evaluation(num_inference_steps, strength, first_step, order, step_of_evaluation)
     if not 0 <= cut < len(evaluations):
-        raise PromptValueError(f"no step is left to run when the first one is {begin}")
+        raise PromptValueError(f"no step is left to run when the first one is {first_step}")
     tracks = [Track(track.span, track.weights[cut:]) for track in _whole_tracks(prompt, evaluations)]
     steps = _planned_steps(prompt, evaluations[cut:], tracks, mask=absence == "mask")
     return Plan(prompt, num_inference_steps, clock, steps, tuple(tracks))
+
+
+def _first_evaluation(
+    steps: int, strength: float, first_step: int | None, order: int, table: Sequence[int] | None
+) -> int:
+    if first_step is None:
+        return first_step_run(steps, strength) * order
+    return first_step * order if table is None else first_step
 
 
 def _whole_tracks(prompt: DFPrompt, evaluations: Sequence[Evaluation]) -> list[Track]:

@@ -14,18 +14,25 @@ if TYPE_CHECKING:
     from dfprompt.rewards.domain import Domain
     from dfprompt.rewards.tower import ClipTower
 
-_CPU_BUDGET = 2**30  # bytes of activations; fixed, so that a run splits its batches the same way every time
+# On a CPU a slice shall stay in the cache (16 MiB ran 1.3 times as fast as whole batches of 32 at the mini
+# size), but a large model shall not read its weights anew for each picture. Fixed, so that every run
+# splits its batches in the same way.
+_CPU_BUDGET = 2**24
+_FEWEST_ON_CPU = 4
 _LARGEST = 256
 
 
 def rows_that_fit(bytes_per_row: int, device: torch.device) -> int:
-    """How many rows to compute at once: half the free memory of a GPU, 1 GiB on a CPU, 256 at most.
+    """How many rows to compute at once: half the free memory of a GPU, the cache of a CPU; 256 at most.
 
-    >>> rows_that_fit(2**28, torch.device("cpu"))
-    4
+    >>> rows_that_fit(2**20, torch.device("cpu"))
+    16
     """
-    budget = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _CPU_BUDGET
-    return max(1, min(_LARGEST, budget // max(1, bytes_per_row)))
+    if device.type == "cuda":
+        fewest, budget = 1, torch.cuda.mem_get_info(device)[0] // 2
+    else:
+        fewest, budget = _FEWEST_ON_CPU, _CPU_BUDGET
+    return max(fewest, min(_LARGEST, budget // max(1, bytes_per_row)))
 
 
 def map_rows(compute: Callable[[slice], Tensor], rows: int, at_once: int) -> Tensor:

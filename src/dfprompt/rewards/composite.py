@@ -22,7 +22,7 @@ AESTHETIC, CLIP, PREFERENCE = "aesthetic", "clip", "preference"
 class RewardTerms:
     """A reward taken apart, everything (B,) float32.
 
-    `reward` is the sum of `terms` (aesthetic_term, clip_gate, preference_gate, and one per further
+    `reward` is the sum of `terms` (aesthetic_term, clip_gate, preference_gate, NAME_term per further
     reward); `scores` are the models' own numbers; `binds` says for each gate which rows it punishes.
     """
 
@@ -137,7 +137,7 @@ class CompositeReward(Score):
         terms, binds = compute_terms(self.constants, scores, plain)
         for name, (score, weight) in self.extra.items():
             scores[name] = score.score_batch(batch, prompts, records)
-            terms[name] = weight * scores[name]
+            terms[f"{name}_term"] = weight * scores[name]
         reward = torch.stack(list(terms.values())).sum(0)
         return RewardTerms(check_scores(reward, batch.images, self.name), scores, terms, binds)
 

@@ -172,8 +172,8 @@ def _guarded(folder: Path, load: Callable[..., Any], *arguments: Any, **options:
         with _without_progress_bars():
             return load(*arguments, **options)
     except _LOADING_ERRORS as error:
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise LoadError(f"{folder}: cannot be loaded: {reason[0]}") from error
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise LoadError(f"{folder}: cannot be loaded: {reason}") from error
 
 
 @contextlib.contextmanager

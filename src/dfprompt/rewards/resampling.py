@@ -14,7 +14,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-
 _FIXED_POINT = 2**22
 
 

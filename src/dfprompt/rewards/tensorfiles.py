@@ -36,8 +36,8 @@ def read_tensors(source: Path) -> dict[str, Tensor]:
             return load_file(source)
         content = torch.load(source, map_location="cpu", weights_only=True)
     except _DAMAGES as error:
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise LoadError(f"{source}: damaged, or not a file of plain tensors: {reason[0]}") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise LoadError(f"{source}: damaged, or not a file of plain tensors: {reason}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise LoadError(f"{source}: expected a state dict of tensors, got {type(content).__name__}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from dfprompt.errors import DFPromptWarning, LoadError
 
 _CONFIGS = ("*.json", "*.txt")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,216 @@
+"""Drawing modifiers, ranges and weights for a batch of prompts: one loop, one cache, one generator per row."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from dfprompt.errors import ConfigError, DFPromptWarning
+from dfprompt.excerpt import quote
+from dfprompt.policy.drawing import draw, masked_logprobs
+from dfprompt.policy.modeling import PolicyModel, PolicyOutput
+from dfprompt.policy.row import Drawn, FirstWord, Row
+from dfprompt.policy.settings import SamplingSettings
+from dfprompt.policy.trajectory import Trajectory
+from dfprompt.policy.vocabulary import INSIDE, OPEN, Vocabulary
+
+
+def sample_trajectory(
+    model: PolicyModel,
+    vocabulary: Vocabulary,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+    *,
+    acting: Sequence[bool] | None = None,
+) -> Trajectory:
+    """Draw one row per prompt, row i from the numbers of seeds[i] alone.
+
+    `acting` says which range classes may be drawn (`ControlTables.acting`); all by default. The model
+    is put into evaluation mode. Raises ConfigError for seeds that do not match the prompts and for
+    more new tokens than the trunk can read.
+    """
+    if len(seeds) != len(prompts):
+        raise ConfigError(f"{len(prompts)} prompts need {len(prompts)} seeds, got {len(seeds)}")
+    model.eval()
+    return _Loop(model, vocabulary, prompts, seeds, settings, acting).run()
+
+
+class _Loop:
+    """The state of one batch: what the model has read, and the rows."""
+
+    def __init__(
+        self,
+        model: PolicyModel,
+        vocabulary: Vocabulary,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        acting: Sequence[bool] | None,
+    ) -> None:
+        self.model, self.vocabulary, self.settings = model, vocabulary, settings
+        self.device = model.device
+        tables = model.config.tables
+        self.rows = [
+            Row(prompt, seed, model.config.control, vocabulary, settings, tables)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        self.masks = vocabulary.masks.to(self.device)
+        self.acting = torch.tensor(acting if acting is not None else [True] * len(tables.ranges))
+        if self.acting.shape != (len(tables.ranges),) or not self.acting.any():
+            raise ConfigError(f"acting needs {len(tables.ranges)} entries, one at least true, got {acting}")
+        self.acting = self.acting.to(self.device)
+        self.ids, self.mask = encode_contexts(model, vocabulary, prompts, settings.max_new_tokens)
+        self.context = self.ids.shape[1]
+        self.cache = DynamicCache(config=model.config.trunk) if settings.use_cache else None
+
+    @torch.no_grad()
+    def run(self) -> Trajectory:
+        fresh = self.context
+        while not all(row.done for row in self.rows):
+            out = self._read(fresh)
+            self._draw_controls(out)
+            if all(row.done for row in self.rows):
+                break
+            self._append(self._draw_tokens(out))
+            fresh = 1
+        return self._trajectory()
+
+    def _read(self, fresh: int) -> PolicyOutput:
+        """One pass over the tokens that are new; over all of them where there is no cache."""
+        new = fresh if self.cache is not None else self.ids.shape[1]
+        positions = (self.mask.cumsum(1) - 1).clamp_min(0)
+        out: PolicyOutput = self.model(
+            input_ids=self.ids[:, -new:],
+            attention_mask=self.mask,
+            position_ids=positions[:, -new:],
+            past_key_values=self.cache,
+            use_cache=self.cache is not None,
+            keep=1,
+        )
+        return out
+
+    def _append(self, tokens: Sequence[int | None]) -> None:
+        """Let the model read the drawn tokens next; rows without one read padding nobody attends to."""
+        read = [self.vocabulary.end_id if token is None else token for token in tokens]
+        there = [token is not None for token in tokens]
+        self.ids = torch.cat([self.ids, self._column(read)], dim=1)
+        self.mask = torch.cat([self.mask, self._column(there).to(self.mask)], dim=1)
+
+    def _draw_controls(self, out: PolicyOutput) -> None:
+        """A range and a weight for every modifier whose closing token the model has just read."""
+        closing = [index for index, row in enumerate(self.rows) if row.closing]
+        if not closing:
+            return
+        ranges, weights = self._control_logprobs(out)
+        for index in closing:
+            row = self.rows[index]
+            row.set_control(*self._draw_control(row, ranges[index], weights[index]))
+
+    def _draw_tokens(self, out: PolicyOutput) -> list[int | None]:
+        """The next token of every row that goes on; None for the others."""
+        rows = [row for row in self.rows if not row.done]
+        states = torch.tensor([row.state for row in self.rows], device=self.device)
+        logprobs = masked_logprobs(out.logits[:, -1], self.masks[states])
+        uniforms = torch.tensor([0.0 if row.done else row.uniform() for row in self.rows])
+        drawn = self._draw(logprobs, uniforms)
+        chosen = logprobs.gather(1, drawn[:, None])[:, 0].tolist()
+        controls = self._control_logprobs(out) if rows and rows[0].control == "token" else None
+        tokens: list[int | None] = []
+        for index, (row, token) in enumerate(zip(self.rows, drawn.tolist(), strict=True)):
+            if row.done:
+                tokens.append(None)
+                continue
+            here = FirstWord(
+                logprobs[index], *(part[index] for part in controls or (logprobs, logprobs))
+            )
+            if row.state == OPEN:
+                row.first_word = here
+            tokens.append(self._take(row, token, chosen[index], here))
+        return tokens
+
+    def _take(self, row: Row, token: int, logprob: float, here: FirstWord) -> int:
+        """Offer the row its token; where it refuses, draw the modifier's first word again."""
+        slot = self.ids.shape[1]
+        refused = row.take(self._drawn(row, token, logprob, slot, here))
+        if refused is None:
+            return token
+        self.mask[self.rows.index(row), refused] = 0  # as if the model had never read the modifier
+        first = row.first_word
+        assert first is not None  # only a modifier that was begun can be refused
+        again = self._draw(first.logprobs[None], torch.tensor([row.uniform()]))
+        token = int(again)
+        row.take(self._drawn(row, token, float(first.logprobs[token]), slot, first))
+        return token
+
+    def _drawn(self, row: Row, token: int, logprob: float, slot: int, here: FirstWord) -> Drawn:
+        drawn = Drawn(token, row.state, logprob, slot)
+        if row.control == "token" and not self.vocabulary.closes(token):
+            drawn.control, drawn.control_logprobs = self._draw_control(
+                row, here.range_logprobs, here.weight_logprobs
+            )
+        return drawn
+
+    def _draw_control(
+        self, row: Row, ranges: Tensor, weights: Tensor
+    ) -> tuple[tuple[int, int], tuple[float, float]]:
+        """Draw from the two heads of one row: range_logprobs (R,) and weight_logprobs (W,)."""
+        drawn = []
+        for logprobs in (ranges, weights):
+            temperature = self.settings.temperature
+            at = int(draw(logprobs[None], torch.tensor([row.uniform()]), temperature=temperature))
+            drawn.append((at, float(logprobs[at])))
+        (range_id, range_logprob), (weight_id, weight_logprob) = drawn
+        return (range_id, weight_id), (range_logprob, weight_logprob)
+
+    def _control_logprobs(self, out: PolicyOutput) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of both heads at the last position, (B, R) and (B, W), on the CPU."""
+        ranges = masked_logprobs(out.range_logits[:, -1], self.acting)
+        return ranges.cpu(), out.weight_logits[:, -1].float().log_softmax(-1).cpu()
+
+    def _draw(self, logprobs: Tensor, uniforms: Tensor) -> Tensor:
+        settings = self.settings
+        return draw(
+            logprobs,
+            uniforms,
+            temperature=settings.temperature,
+            top_k=settings.top_k,
+            top_p=settings.top_p,
+        )
+
+    def _column(self, values: Sequence[int | bool]) -> Tensor:
+        return torch.tensor(values, dtype=torch.long, device=self.device)[:, None]
+
+    def _trajectory(self) -> Trajectory:
+        choice = (self.vocabulary.masks.sum(1) > 1).tolist()
+        width = max(len(row.drawn) for row in self.rows)
+
+        def column(read: object, fill: float, dtype: torch.dtype) -> Tensor:
+            assert callable(read)
+            table = [[read(drawn) for drawn in row.drawn] for row in self.rows]
+            padded = [row + [fill] * (width - len(row)) for row in table]
+            return torch.tensor(padded, dtype=dtype, device=self.device).reshape(len(self.rows), width)
+
+        long, bool_, real = torch.long, torch.bool, torch.float32
+        return Trajectory(
+            control=self.model.config.control,
+            context_ids=self.ids[:, : self.context],
+            context_mask=self.mask[:, : self.context],
+            tokens=column(lambda drawn: drawn.token, self.vocabulary.end_id, long),
+            token_mask=column(lambda drawn: True, False, bool_),
+            states=column(lambda drawn: drawn.state, INSIDE, long),
+            text_mask=column(lambda drawn: choice[drawn.state], False, bool_),
+            control_mask=column(lambda drawn: drawn.control is not None, False, bool_),
+            range_ids=column(lambda drawn: drawn.control[0] if drawn.control else 0, 0, long),
+            weight_ids=column(lambda drawn: drawn.control[1] if drawn.control else 0, 0, long),
+            text_logprobs=column(lambda drawn: drawn.logprob, 0.0, real),
+            range_logprobs=column(lambda drawn: drawn.control_logprobs[0], 0.0, real),
+            weight_logprobs=column(lambda drawn: drawn.control_logprobs[1], 0.0, real),
+            range_allowed=self.acting.expand(len(self.rows), -1).clone(),
+            phrases=tuple(tuple(row.phrases) for row in self.rows),
+            ends=tuple(row.end for row in self.rows),
+        )

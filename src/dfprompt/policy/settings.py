@@ -1,0 +1,66 @@
+"""How a policy draws: temperature and truncation, lengths, bans."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from dfprompt.errors import ConfigError
+from dfprompt.excerpt import quote
+from dfprompt.policy.bans import Bans
+from dfprompt.policy.budget import TokenBudget
+
+REDRAWS = 4
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How rows are drawn; the defaults are those for use, `for_rollouts` those for training.
+
+    `temperature` 0 takes the most likely, `top_k` 0 and `top_p` 1 truncate nothing. `max_new_tokens`
+    counts the policy's tokens per row, `budget` the reader's tokens of the whole text,
+    `max_modifiers` appended modifiers. A finished modifier that breaks a ban, repeats another one or
+    looks like another tool's control (`tidy`) is redrawn up to `redraws` times, then dropped.
+
+    >>> SamplingSettings().for_rollouts().temperature
+    1.0
+    """
+
+    temperature: float = 0.9
+    top_k: int = 200
+    top_p: float = 1.0
+    max_new_tokens: int = 60
+    max_modifiers: int | None = None
+    budget: TokenBudget | None = None
+    bans: Bans = field(default_factory=Bans)
+    tidy: bool = True
+    redraws: int = REDRAWS
+    use_cache: bool = True
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ConfigError(f"temperature must be 0 or more, not {quote(self.temperature)}")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p must be above 0 and at most 1, not {quote(self.top_p)}")
+        for name, least in (("top_k", 0), ("max_new_tokens", 1), ("redraws", 0), ("max_modifiers", 1)):
+            value = getattr(self, name)
+            if name == "max_modifiers" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(f"{name} must be a whole number of at least {least}, not {quote(value)}")
+
+    def for_rollouts(self) -> SamplingSettings:
+        """The same lengths, drawn as training needs it: temperature 1, nothing truncated, banned or redrawn.
+
+        The stored log-probabilities are then those of the distribution that was drawn from.
+        """
+        return SamplingSettings(
+            temperature=1.0,
+            top_k=0,
+            max_new_tokens=self.max_new_tokens,
+            max_modifiers=self.max_modifiers,
+            budget=self.budget,
+            tidy=False,
+            redraws=0,
+            use_cache=self.use_cache,
+        )

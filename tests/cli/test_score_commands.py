@@ -1,0 +1,175 @@
+"""`dfprompt score` and `dfprompt calibrate` as users meet them."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from huggingface_hub import constants
+from PIL import Image
+
+from dfprompt.cli.main import main
+from tiny_rewards import pictures, prompts
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """`inside("score", ..., stdin=b"...")`: the same entry point in this process, where torch is loaded."""
+
+    def run(*arguments: str, stdin: bytes = b"") -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["dfprompt", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as left:
+            main()
+        shown = capsys.readouterr()
+        return SimpleNamespace(returncode=left.value.code or 0, stdout=shown.out, stderr=shown.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures, a grey one among them, and their prompts."""
+    place = tmp_path_factory.mktemp("pictures")
+    for row, image in enumerate(pictures(3)):
+        levels = Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy())
+        (levels.convert("L") if row == 2 else levels).save(place / f"{row}.png")
+    rows = [{"image": f"{row}.png", "prompt": text} for row, text in enumerate(prompts(3))]
+    (place / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return place
+
+
+def test_json_holds_every_score_and_what_was_converted(cli, folder: Path, reward_set: Path) -> None:
+    ran = cli(
+        "score",
+        str(folder),
+        "--prompts",
+        str(folder / "prompts.jsonl"),
+        "--reward",
+        str(reward_set),
+        "--json",
+    )
+    assert ran.returncode == 0, ran.stderr
+    answer = json.loads(ran.stdout)
+    assert answer["dfprompt"] == 1
+    assert answer["rewards"] == [str(reward_set)]
+    assert [row["prompt"] for row in answer["images"]] == prompts(3)
+    assert [Path(row["image"]).name for row in answer["images"]] == ["0.png", "1.png", "2.png"]
+    assert answer["images"][2]["converted"] == ["grey repeated over three channels"]
+    assert "2.png: grey repeated over three channels" in ran.stderr
+    from dfprompt.api.rewards import score_images
+
+    files = [folder / f"{row}.png" for row in range(3)]
+    for name, values in score_images(files, prompts(3), reward_set, device="cpu").items():
+        given = torch.tensor([row["scores"][name] for row in answer["images"]])
+        torch.testing.assert_close(given, values, rtol=0, atol=1e-4)
+
+
+def test_a_table_for_people(inside, folder: Path, reward_set: Path) -> None:
+    ran = inside(
+        *("score", str(folder / "0.png"), str(folder / "1.png"), "--prompt", "a red house"),
+        *("--reward", f"clip:{reward_set}", "--reward", f"aesthetic:{reward_set}"),
+    )
+    assert ran.returncode == 0, ran.stderr
+    head, first, second = (line.split() for line in ran.stdout.strip().splitlines() if line.strip())
+    assert head == ["image", "clip", "aesthetic"]
+    assert len(first) >= 3
+    assert len(second) >= 3
+    assert -1 <= float(first[-2]) <= 1
+
+
+def test_lines_are_answered_line_by_line(inside, folder: Path, reward_set: Path) -> None:
+    lines = [
+        json.dumps({"image": str(folder / "0.png"), "prompt": "a red house"}),
+        "not json",
+        json.dumps({"image": str(folder / "none.png"), "prompt": "x"}),
+        json.dumps({"image": str(folder / "1.png")}),
+        json.dumps({"image": str(folder / "1.png"), "prompt": "the blue cat in snow"}),
+    ]
+    ran = inside("score", "-", "--reward", f"clip:{reward_set}", stdin="\n".join(lines).encode())
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [answer["dfprompt"] for answer in answers] == [1] * 5
+    assert ["error" in answer for answer in answers] == [False, True, True, True, False]
+    assert "no such file" in answers[2]["error"]["message"]
+    assert answers[0]["scores"].keys() == {"clip"}
+    assert ran.returncode == 2
+
+
+def test_pictures_from_outside_a_small_world_are_scored_with_a_warning(
+    inside, folder: Path, small_world: Path
+) -> None:
+    ran = inside("score", str(folder / "0.png"), "--prompt", "an astronaut", "--reward", str(small_world))
+    assert ran.returncode == 0
+    assert ran.stderr.count("outside the tiny world") == 1
+    assert "means nothing here" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["0.png"], 'give the plain prompt with --prompt "..."'),
+        (["0.png", "1.png", "2.png", "--prompt", "a", "--prompt", "b"], "one --prompt for all or 3, got 2"),
+        (["0.png", "--prompts", "prompts.jsonl"], "--prompts goes with one folder"),
+        ([".", "--prompts", "prompts.jsonl", "--prompt", "a"], "--prompts goes with one folder"),
+        ([".", "--prompts", "no.jsonl"], "cannot read no.jsonl"),
+        ([".", "--prompts", "bad.jsonl"], "bad.jsonl, line 2: not JSON"),
+        ([".", "--prompts", "empty.jsonl"], "empty.jsonl: no rows"),
+        ([".", "--prompts", "outside.jsonl"], "is outside"),
+        (["empty", "--prompt", "a"], "no pictures in this folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_two(
+    inside, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "bad.jsonl").write_text('{"image": "0.png", "prompt": "a"}\n{\n{"image": 3}\n')
+    (folder / "empty.jsonl").write_text("\n")
+    (folder / "outside.jsonl").write_text('{"image": "../../etc/x.png", "prompt": "a"}\n')
+    (folder / "empty").mkdir(exist_ok=True)
+    ran = inside("score", *arguments)
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_missing_weights_and_pictures_are_named(
+    inside, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    ran = inside("score", str(folder / "0.png"), "--prompt", "a", "--reward", "pickscore")
+    assert ran.returncode == 2
+    assert "hf download yuvalkirstain/PickScore_v1" in ran.stderr
+    ran = inside("score", str(folder / "none.png"), "--prompt", "a", "--reward", "clip")
+    assert ran.returncode == 2
+    assert "none.png: no such file" in ran.stderr
+
+
+def test_calibrate_refuses_before_it_loads_anything(inside, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("")
+    (tmp_path / "plain.txt").write_text("\n\n")
+    output = str(tmp_path / "r.toml")
+    ran = inside("calibrate", "--prompts", str(folder / "prompts.jsonl"), "--output", output)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "pass --force" in ran.stderr
+    ran = inside("calibrate", "--prompts", str(tmp_path / "plain.txt"), "--output", output, "--force")
+    assert ran.returncode == 2
+    assert "plain.txt: no prompts" in ran.stderr
+
+
+def test_help_has_examples_and_loads_nothing_heavy(cli) -> None:
+    for command in ("score", "calibrate"):
+        shown = cli(command, "--help").stdout
+        assert "Examples:" in shown
+        assert f"dfprompt {command} " in shown
+    code = (
+        "import sys; from dfprompt.cli import score; "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'PIL', 'numpy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

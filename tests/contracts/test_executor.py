@@ -1,0 +1,146 @@
+"""The executor seam: what holds for every engine that work is mapped over."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dfprompt.errors import ConfigError, DFPromptError
+from dfprompt.executor import Executor, LocalExecutor
+
+Make = Callable[[], Executor]
+
+
+@pytest.fixture(params=[1, 2, 5], ids=lambda workers: f"local-{workers}")
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Every implementation, closed after the test."""
+    made: list[LocalExecutor] = []
+
+    def one() -> Executor:
+        made.append(LocalExecutor(request.param))
+        return made[-1]
+
+    yield one
+    for executor in made:
+        executor.close()
+
+
+def _double(number: int) -> int:
+    return 2 * number
+
+
+def test_it_is_an_executor(make: Make) -> None:
+    assert isinstance(make(), Executor)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 37])
+def test_results_come_in_the_order_of_the_items(make: Make, count: int) -> None:
+    assert list(make().map(_double, range(count))) == [2 * number for number in range(count)]
+
+
+def test_order_holds_whatever_finishes_first(make: Make) -> None:
+    def slow_first(number: int) -> int:
+        time.sleep(0.02 if number % 3 == 0 else 0)
+        return number
+
+    assert list(make().map(slow_first, range(12))) == list(range(12))
+
+
+def test_an_endless_stream_can_be_mapped(make: Make) -> None:
+    drawn = itertools.count()
+    assert list(itertools.islice(make().map(_double, drawn), 5)) == [0, 2, 4, 6, 8]
+    assert next(drawn) <= 5 + 2 * 5  # a bounded number ahead
+
+
+def test_nothing_is_drawn_before_a_result_is_asked_for(make: Make) -> None:
+    drawn: list[int] = []
+
+    def items():
+        for number in range(3):
+            drawn.append(number)
+            yield number
+
+    results = make().map(_double, items())
+    assert drawn == []
+    assert next(results) == 0
+    assert drawn
+
+
+def test_the_first_failure_is_raised_at_its_place_as_it_is(make: Make) -> None:
+    def fail_at_three(number: int) -> int:
+        if number == 3:
+            raise KeyError("three")
+        return number
+
+    results = make().map(fail_at_three, range(10))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(KeyError, match="three"):
+        next(results)
+    with pytest.raises(StopIteration):
+        next(results)
+
+
+def test_it_can_be_used_again_after_a_failure(make: Make) -> None:
+    executor = make()
+
+    def fail(number: int) -> int:
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match="0"):
+        list(executor.map(fail, range(4)))
+    assert list(executor.map(_double, [1])) == [2]
+
+
+def test_an_abandoned_map_leaves_it_usable(make: Make) -> None:
+    executor = make()
+    results = executor.map(_double, itertools.count())
+    assert next(results) == 0
+    results.close()  # type: ignore[attr-defined]
+    assert list(executor.map(_double, [4])) == [8]
+
+
+def test_every_item_is_worked_on_once(make: Make) -> None:
+    seen: list[int] = []
+    lock = threading.Lock()
+
+    def note(number: int) -> int:
+        with lock:
+            seen.append(number)
+        return number
+
+    list(make().map(note, range(50)))
+    assert sorted(seen) == list(range(50))
+
+
+def test_two_maps_may_be_alive_at_once(make: Make) -> None:
+    executor = make()
+    first, second = executor.map(_double, range(5)), executor.map(str, range(5))
+    pairs = list(zip(first, second, strict=True))
+    assert pairs == [(2 * number, str(number)) for number in range(5)]
+
+
+def test_closing_twice_is_fine_and_ends_its_work(make: Make) -> None:
+    executor = make()
+    running = executor.map(_double, range(100))
+    next(running)
+    executor.close()
+    executor.close()
+    with pytest.raises(DFPromptError, match="closed"):
+        list(running)
+    with pytest.raises(DFPromptError, match="closed"):
+        executor.map(_double, [1])
+
+
+def test_threads_run_at_the_same_time() -> None:
+    meeting = threading.Barrier(3, timeout=10)  # passes only if three workers stand at it together
+    with LocalExecutor(3) as executor:
+        assert sorted(executor.map(lambda _: meeting.wait(), range(3))) == [0, 1, 2]
+
+
+def test_a_number_of_workers_below_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match="1 or more, got 0"):
+        LocalExecutor(0)

@@ -1,0 +1,113 @@
+"""The build, on a miniature of the miniature: every stage, every file, any kill, the same bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from dfprompt.errors import ConfigError
+from dfprompt.mini.build import Build, digest
+from dfprompt.mini.loop import StageConfig
+from dfprompt.mini.recipe import STAGES, MiniRecipe, miniature
+
+_PIECES = ("pipeline", "clip", "aesthetic", "preference", "judge", "lm")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mini")
+    Build(folder, miniature()).run()
+    return folder
+
+
+@pytest.mark.slow
+def test_stock_classes_open_every_piece_without_dfprompt(built: Path) -> None:
+    code = """
+import sys
+from diffusers import StableDiffusionPipeline
+from transformers import AutoModelForCausalLM, AutoTokenizer, CLIPModel, CLIPTokenizer, CLIPImageProcessorPil
+root = sys.argv[1]
+pipe = StableDiffusionPipeline.from_pretrained(root + "/pipeline")
+pipe.set_progress_bar_config(disable=True)
+print(pipe("a red cat", num_inference_steps=2, output_type="np").images.shape)
+for name in ("clip", "preference"):
+    CLIPModel.from_pretrained(f"{root}/{name}")
+    CLIPTokenizer.from_pretrained(f"{root}/{name}")
+    CLIPImageProcessorPil.from_pretrained(f"{root}/{name}")
+lm = AutoModelForCausalLM.from_pretrained(root + "/lm")
+tokenizer = AutoTokenizer.from_pretrained(root + "/lm")
+print(lm(**tokenizer("a red cat", return_tensors="pt")).logits.shape[1])
+assert not [m for m in sys.modules if m.split(".")[0] == "dfprompt"]
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(built / "weights")],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "(1, 64, 64, 3)" in done.stdout
+
+
+@pytest.mark.slow
+def test_only_safe_formats_are_written_and_each_stage_is_on_record(built: Path) -> None:
+    files = [path for path in (built / "weights").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt"}
+    record = json.loads((built / "build.json").read_text())
+    assert set(record["stages"]) == set(STAGES)
+    assert all(row["seconds"] >= 0 and row["device"] == "cpu" for row in record["stages"].values())
+
+
+@pytest.mark.slow
+def test_the_same_seed_builds_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    Build(tmp_path, miniature()).run()
+    assert {p: digest(tmp_path / "weights" / p) for p in _PIECES} == {
+        p: digest(built / "weights" / p) for p in _PIECES
+    }
+
+
+@pytest.mark.slow
+def test_kill_minus_nine_anywhere_then_resume_builds_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, torch; from pathlib import Path; torch.set_num_threads(int(sys.argv[2]));"
+        "from dfprompt.mini.build import Build; from dfprompt.mini.recipe import miniature;"
+        "print('ready', flush=True); Build(Path(sys.argv[1]), miniature()).run()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), str(torch.get_num_threads())]
+    for wait in (0.05, 0.4, 0.9, 1.6, 2.5):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(wait)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {p: digest(tmp_path / "weights" / p) for p in _PIECES} == {
+        p: digest(built / "weights" / p) for p in _PIECES
+    }
+
+
+def test_a_folder_begun_with_another_recipe_is_refused(tmp_path: Path) -> None:
+    Build(tmp_path, miniature())
+    other = dataclasses.replace(miniature(), seed=2, clip=StageConfig(5, 8, 1e-3))
+    with pytest.raises(ConfigError, match=r"another recipe \(clip, seed differ\)"):
+        Build(tmp_path, other)
+
+
+def test_a_budget_scales_the_trainings_and_nothing_else() -> None:
+    recipe = MiniRecipe()
+    half = recipe.within(75)
+    assert half.unet.steps == recipe.unet.steps // 2
+    assert half.renders == recipe.renders
+    assert half.text == recipe.text

@@ -1,0 +1,116 @@
+"""The training loop: a step sees what its number says, and a resumed run equals an unbroken one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dfprompt.errors import LoadError, TrainingError
+from dfprompt.mini.loop import Draw, StageConfig, Trainer, learning_rate, make_draw
+
+_CONFIG = StageConfig(steps=12, batch=4, lr=0.05, warmup=3, ema=0.9, checkpoint_every=4, weight_decay=0.01)
+
+
+def _module() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Linear(3, 2)
+
+
+def _loss(module: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
+    x = torch.randn((4, 3), generator=draw.torch)
+    return (module(x) - draw.numpy.random()).pow(2).mean(), {"seen": float(x[0, 0])}
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _killed_at(step: int):  # type: ignore[no-untyped-def]
+    calls = 0
+
+    def loss(module: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
+        nonlocal calls
+        calls += 1
+        if calls > step:
+            raise _KilledError
+        return _loss(module, draw)
+
+    return loss
+
+
+@pytest.mark.parametrize("killed", [1, 4, 7, 11])
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path, killed: int) -> None:
+    whole = Trainer("s", _module(), _CONFIG, tmp_path / "whole", seed=3).run(_loss)
+    with pytest.raises(_KilledError):
+        Trainer("s", _module(), _CONFIG, tmp_path / "cut", seed=3).run(_killed_at(killed))
+    resumed = Trainer("s", _module(), _CONFIG, tmp_path / "cut", seed=3)
+    done = resumed.run(_loss)
+    assert torch.equal(whole.weight, done.weight)
+    assert torch.equal(whole.bias, done.bias)
+    rows = [json.loads(line) for line in (tmp_path / "cut" / "s.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == sorted({row["step"] for row in rows})
+
+
+def test_another_seed_or_stage_sees_other_data() -> None:
+    first = make_draw(1, "vae", 5).numpy.random()
+    assert first == make_draw(1, "vae", 5).numpy.random()
+    others = [make_draw(2, "vae", 5), make_draw(1, "unet", 5), make_draw(1, "vae", 6)]
+    assert all(draw.numpy.random() != first for draw in others)
+
+
+def test_the_shipped_weights_are_the_average_by_hand(tmp_path: Path) -> None:
+    """Two steps of plain numbers: the average ramps with (1 + n) / (10 + n) until it meets the decay."""
+    config = StageConfig(steps=2, batch=1, lr=0.1, warmup=0, ema=0.999)
+    module = _module()
+    start = module.weight.detach().clone()
+    seen: list[Tensor] = []
+
+    def loss(inner: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
+        seen.append(inner.weight.detach().clone())
+        return _loss(inner, draw)
+
+    trainer = Trainer("s", module, config, tmp_path, seed=1)
+    final: list[Tensor] = []
+    save = trainer.save
+
+    def keep() -> None:
+        final.append(trainer.module.weight.detach().clone())
+        save()
+
+    trainer.save = keep  # type: ignore[method-assign]
+    averaged = trainer.run(loss).weight
+    by_hand = start + (1 - 1 / 10) * (seen[1] - start)
+    by_hand = by_hand + (1 - 2 / 11) * (final[0] - by_hand)
+    assert torch.allclose(averaged, by_hand, atol=1e-6)
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    rates = [learning_rate(_CONFIG, step) for step in range(13)]
+    assert rates[0] == pytest.approx(0.05 / 3)
+    assert rates[3] == pytest.approx(0.05)
+    assert rates[12] == pytest.approx(0.0005)
+    assert all(a >= b for a, b in itertools.pairwise(rates[3:]))
+
+
+def test_a_loss_that_is_not_a_number_stops_with_the_last_checkpoint_intact(tmp_path: Path) -> None:
+    def loss(module: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
+        value, logged = _loss(module, draw)
+        return (value * float("nan") if trainer.step == 6 else value), logged
+
+    trainer = Trainer("s", _module(), _CONFIG, tmp_path, seed=1)
+    with pytest.raises(TrainingError, match=r"loss is nan at step 6.*Lower the learning rate"):
+        trainer.run(loss)
+    assert torch.isfinite(Trainer("s", _module(), _CONFIG, tmp_path, seed=1).run(_loss).weight).all()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    Trainer("s", _module(), _CONFIG, tmp_path, seed=1).run(_loss)
+    path = tmp_path / "s.checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(LoadError, match=r"s\.checkpoint\.safetensors.*delete it"):
+        Trainer("s", _module(), _CONFIG, tmp_path, seed=1).run(_loss)

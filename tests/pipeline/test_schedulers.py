@@ -1,0 +1,85 @@
+"""Timesteps read off a pipeline's scheduler, without its weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dfprompt.errors import LoadError
+from dfprompt.pipeline.schedulers import load_timesteps
+
+
+def write_scheduler(folder: Path, name: str, **config: object) -> str:
+    (folder / "scheduler").mkdir(parents=True)
+    content = {"_class_name": name, "_diffusers_version": "0.42.1", **config}
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(content), encoding="utf-8")
+    return str(folder)
+
+
+def test_pndm_repeats_its_second_timestep(tmp_path: Path) -> None:
+    source = write_scheduler(tmp_path, "PNDMScheduler", skip_prk_steps=True, steps_offset=1)
+    run = load_timesteps(source, 5)
+    assert run.timesteps == (801, 601, 601, 401, 201, 1)
+    assert run.step_of_evaluation == (0, 0, 1, 2, 3, 4)
+
+
+def test_pndm_with_its_runge_kutta_warm_up(tmp_path: Path) -> None:
+    run = load_timesteps(write_scheduler(tmp_path, "PNDMScheduler"), 5)
+    assert run.step_of_evaluation == (0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 4)
+
+
+def test_heun_evaluates_twice_per_step(tmp_path: Path) -> None:
+    run = load_timesteps(write_scheduler(tmp_path, "HeunDiscreteScheduler"), 4)
+    assert run.order == 2
+    assert run.timesteps == (999, 666, 666, 333, 333, 0, 0)
+    assert run.step_of_evaluation == (0, 0, 1, 1, 2, 2, 3)
+
+
+def test_a_shifted_flow_schedule(tmp_path: Path) -> None:
+    run = load_timesteps(write_scheduler(tmp_path, "FlowMatchEulerDiscreteScheduler", shift=3.0), 4)
+    assert run.timesteps == pytest.approx((1000, 857.692322, 602.150574, 8.928572))
+
+
+def test_dynamic_shifting_is_that_of_the_full_size(tmp_path: Path) -> None:
+    source = write_scheduler(
+        tmp_path, "FlowMatchEulerDiscreteScheduler", use_dynamic_shifting=True, max_shift=1.15
+    )
+    # sigma = e^mu / (e^mu + 1/s - 1) for the unshifted sigmas 1, 2/3, 1/3 (to the last, 1/1000).
+    shifted = load_timesteps(source, 4).timesteps
+    assert shifted[0] == 1000
+    assert shifted[1] == pytest.approx(1000 * 3.1582 / (3.1582 + 1 / 0.667 - 1), rel=1e-3)
+
+
+def test_a_scheduler_folder_by_itself(tmp_path: Path) -> None:
+    source = write_scheduler(tmp_path, "DDIMScheduler")
+    assert load_timesteps(f"{source}/scheduler", 4) == load_timesteps(source, 4)
+
+
+def test_the_command_line_reads_a_pipeline(tmp_path: Path, cli) -> None:
+    source = write_scheduler(tmp_path, "FlowMatchEulerDiscreteScheduler", shift=3.0)
+    ran = cli("plan", "a, [b:early]", "--steps", "4", "--pipeline", source, "--clock", "timestep", "--json")
+    assert [step["text"] for step in json.loads(ran.stdout)["plan"]] == ["a, b", "a, b", "a, b", "a"]
+    tail = cli("plan", "a", "--steps", "4", "--pipeline", source, "--strength", "0.5", "--json")
+    assert [step["step"] for step in json.loads(tail.stdout)["plan"]] == [2, 3]
+
+
+@pytest.mark.parametrize("name", ["UNet2DConditionModel", "NoSuchScheduler", "os", 3, None])
+def test_a_class_that_is_no_scheduler(tmp_path: Path, name: object) -> None:
+    with pytest.raises(LoadError, match="no scheduler of diffusers"):
+        load_timesteps(write_scheduler(tmp_path, name), 4)  # type: ignore[arg-type]
+
+
+def test_a_folder_without_a_scheduler(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="no scheduler can be read"):
+        load_timesteps(str(tmp_path), 4)
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(LoadError, match="no scheduler can be read"):
+        load_timesteps(str(tmp_path), 4)
+
+
+def test_more_steps_than_were_trained(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="cannot run 2000 steps"):
+        load_timesteps(write_scheduler(tmp_path, "DDIMScheduler"), 2000)
