@@ -67,11 +67,8 @@ test-fast: $(DEV)
 	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(DEV)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python .ci/guards.py
+	@status=0; for check in "ruff check ." "ruff format --check ." mypy lint-imports "python .ci/guards.py"; do \
+	  echo "$$check"; $(BIN)/$$check || status=1; done; exit $$status
 
 format: $(DEV)
 	$(BIN)/ruff check --fix .

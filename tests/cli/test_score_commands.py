@@ -84,6 +84,21 @@ def test_a_table_for_people(inside, folder: Path, reward_set: Path) -> None:
     assert -1 <= float(first[-2]) <= 1
 
 
+def test_a_setting_can_be_changed_on_the_spot(inside, folder: Path, reward_set: Path) -> None:
+    arguments = ("score", str(folder / "0.png"), "--prompt", "a red house", "--json", "--reward")
+    usual = json.loads(inside(*arguments, str(reward_set)).stdout)["images"][0]["scores"]
+    free = json.loads(inside(*arguments, str(reward_set), "--set", "composite.zeta=-1").stdout)
+    assert usual["clip_gate"] < 0
+    assert free["images"][0]["scores"]["clip_gate"] == 0
+    ran = inside(*arguments, f"clip:{reward_set}", "--set", "composite.zeta=-1")
+    assert ran.returncode == 2
+    assert "has no settings" in ran.stderr
+    ran = inside(*arguments, str(reward_set), "--set", "composite.zetta=1", "--set", "compsite.c=1")
+    assert ran.returncode == 2
+    assert 'did you mean "zeta"?' in ran.stderr
+    assert 'did you mean "composite"?' in ran.stderr
+
+
 def test_lines_are_answered_line_by_line(inside, folder: Path, reward_set: Path) -> None:
     lines = [
         json.dumps({"image": str(folder / "0.png"), "prompt": "a red house"}),

@@ -107,7 +107,9 @@ def test_given_timesteps_and_sigmas_set_the_schedule(tiny_pipe):
     given = read_schedule(pipe, timesteps=[999, 700, 300, 10], clock="timestep")
     assert (given.num_inference_steps, given.timesteps) == (4, (999, 700, 300, 10))
     assert evaluations_of(pipe, "sd1", timesteps=[999, 700, 300, 10]) == list(given.timesteps)
-    assert read_schedule(pipe, sigmas=[12.0, 3.0, 0.5]).num_inference_steps == 3
+    # Euler takes the last sigma for where the run ends, not for a step.
+    assert len(evaluations_of(pipe, "sd1", sigmas=[12.0, 3.0, 0.5])) == 2
+    assert read_schedule(pipe, sigmas=[12.0, 3.0, 0.5]).steps == (0, 1)
 
 
 def test_defaults_are_the_pipelines_own(tiny_pipe):

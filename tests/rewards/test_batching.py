@@ -59,3 +59,11 @@ def test_on_a_cpu_slices_stay_in_the_cache_but_never_below_four() -> None:
     assert rows_that_fit(2**23, cpu) == 4
     assert rows_that_fit(2**20, cpu) == 16
     assert rows_that_fit(1, cpu) == 256
+
+
+def test_on_a_gpu_half_of_the_free_memory_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 2**34))
+    gpu = torch.device("cuda")
+    assert rows_that_fit(2**28, gpu) == 2
+    assert rows_that_fit(2**30, gpu) == 1
+    assert rows_that_fit(2**20, gpu) == 256

@@ -10,7 +10,7 @@ import pytest
 
 from dfprompt.api.rewards import load_reward
 from dfprompt.errors import DFPromptWarning, LoadError
-from dfprompt.rewards import Domain, find_domain
+from dfprompt.rewards import Domain, find_domain, save_domain
 from dfprompt.rewards.domain import split_words
 from tiny_rewards import IMAGE_SIZE, pictures, prompts
 
@@ -72,6 +72,11 @@ def test_it_is_found_in_the_folder_or_the_one_around(tmp_path: Path) -> None:
     assert find_domain(tmp_path / "clip") == find_domain(tmp_path) == expected
 
 
+def test_a_saved_world_is_found_again(tmp_path: Path) -> None:
+    save_domain(WORLD, tmp_path)
+    assert find_domain(tmp_path) == WORLD
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"words": []}', '{"name": "x", "words": 3}'])
 def test_a_damaged_domain_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "domain.json").write_text(content)
@@ -81,3 +86,4 @@ def test_a_damaged_domain_file_is_named(tmp_path: Path, content: str) -> None:
 
 def test_words_are_split_as_people_count_them() -> None:
     assert split_words("Close-up, café_8k!") == ["close", "up", "café", "8k"]
+    assert split_words("the cat's boats") == ["the", "cat", "boats"]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from PIL import Image
 from torch import Tensor
 
+from dfprompt.api.pictures import ImageLike, check_origins, read_pictures
+from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config, nearest
 from dfprompt.errors import ConfigError, LoadError
-from dfprompt.images.reading import Picture, picture_from_pil, read_images
+from dfprompt.images.reading import Picture
 from dfprompt.rewards import (
     KINDS,
     ImageBatch,
@@ -29,7 +29,6 @@ from dfprompt.rewards import (
 )
 
 RewardLike: TypeAlias = str | Path | Reward
-ImageLike: TypeAlias = str | Path | Image.Image | Tensor | Picture
 
 # One shelf per device and dtype: scores loaded one after another share the models they have in common.
 _shelves: dict[tuple[str, str, int | None], ModelShelf] = {}
@@ -59,11 +58,14 @@ def load_reward(
         return as_score(source)
     shelf = reward_shelf(device, dtype, batch_size)
     text = str(source)
+    assignments = tuple(assignments)
     if text.partition(":")[0] in KINDS:
+        _refuse_assignments(text, assignments)
         return shelf.load_score(*split_kind(text))
     folder = None if text in shelf.named or text.endswith(".toml") else Path(source)
     kind = guess_kind(folder) if folder else None
     if folder and kind in KINDS:
+        _refuse_assignments(text, assignments)
         return shelf.load_score(kind, str(folder.resolve()))
     settings, base = read_reward_settings(text, shelf, assignments)
     return make_reward(settings, shelf, base=base, allow_code=allow_code)
@@ -121,28 +123,8 @@ def score_images(
             raise ConfigError(f"{len(pictures)} images need {len(pictures)} {name}, got {len(rows)}")
     if isinstance(pictures, Tensor):
         return _columns(loaded, ImageBatch(pictures), texts, records)
-    _check_origins(loaded, pictures)
+    check_origins(loaded, pictures)
     return _score_by_size(loaded, pictures, texts, records)
-
-
-def read_pictures(images: Iterable[ImageLike]) -> list[Picture]:
-    """Files, PIL images and tensors (3, H, W) as pictures; one ImageFileError names all unreadable files."""
-    entries = list(images)
-    paths = [entry for entry in entries if isinstance(entry, str | Path)]
-    files = iter(read_images(paths))
-    return [next(files) if isinstance(entry, str | Path) else _picture(entry) for entry in entries]
-
-
-def _picture(image: Image.Image | Tensor | Picture) -> Picture:
-    if isinstance(image, Picture):
-        return image
-    if isinstance(image, Image.Image):
-        return picture_from_pil(image)
-    if isinstance(image, Tensor) and image.ndim == 3:
-        return Picture(image, name="tensor")
-    raise ConfigError(
-        f"an image must be a file, a PIL image or a tensor (3, H, W), got {type(image).__name__}"
-    )
 
 
 def _score_by_size(
@@ -173,47 +155,18 @@ def _columns(
     return columns
 
 
-def _check_origins(loaded: Sequence[Score], pictures: Sequence[Picture]) -> None:
-    """Warn if a small world's reward is given a picture file that was not drawn in that world."""
-    for domain in dict.fromkeys(tower.domain for score in loaded for tower in score.towers() if tower.domain):
-        strange = [picture.name for picture in pictures if picture.text and not _names(picture, domain.name)]
-        if strange:
-            more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
-            domain.warn(f"{strange[0]}{more} was drawn by another model, as its recipe says")
-
-
-def _names(picture: Picture, world: str) -> bool:
-    """Whether the picture's recipe names this world's model; a picture without a recipe may be anything."""
-    if "dfprompt" not in picture.text:
-        return "parameters" not in picture.text
-    try:
-        recipe = json.loads(picture.text["dfprompt"])
-    except ValueError:
-        return False
-    model = recipe.get("model") if isinstance(recipe, Mapping) else None
-    name = model.get("name") if isinstance(model, Mapping) else model
-    return isinstance(name, str) and world in name
-
-
 def reward_shelf(device: str, dtype: str, batch_size: int | None) -> ModelShelf:
     """The shelf of models for a device and dtype; one for the whole process."""
     key = (str(device), str(dtype), batch_size)
     if key not in _shelves:
-        named: dict[str, Callable[[], Path]] = {"mini": mini_rewards_folder}
+        named: dict[str, Callable[[], Path]] = {"mini": mini_folder}
         _shelves[key] = ModelShelf(device=device, dtype=dtype, named=named, batch_size=batch_size)
     return _shelves[key]
 
 
-def mini_rewards_folder() -> Path:
-    """The folder of the mini world's rewards; raises LoadError if its weights are missing."""
-    import dfprompt.mini
-
-    folder = Path(dfprompt.mini.__file__).parent / "weights"
-    if guess_kind(folder) != "set":
-        raise LoadError(
-            f"the mini world's weights are missing in {folder}; build them with: dfprompt mini build"
-        )
-    return folder
+def _refuse_assignments(source: str, assignments: Sequence[str]) -> None:
+    if assignments:
+        raise ConfigError(f"{source} has no settings for --set {assignments[0]}; recipes and sets have")
 
 
 def _unknown(text: str) -> ConfigError:

@@ -11,7 +11,7 @@ import warnings
 
 import typer
 
-from dfprompt.cli import capabilities, console, language, score
+from dfprompt.cli import capabilities, console, language, mini, score
 from dfprompt.errors import DFPromptError, DFPromptWarning
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 language.register(app)
 capabilities.register(app)
 score.register(app)
+mini.register(app)
 
 
 @app.callback(invoke_without_command=True)

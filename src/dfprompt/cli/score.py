@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from dfprompt.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dfprompt.rewards import Score
+
 _REWARD_HELP = (
     "mini, clip, aesthetic, pickscore, hps (any of these but mini with :FOLDER or :owner/name behind it), "
     "a recipe FILE.toml, or a folder; may be repeated."
@@ -22,6 +24,12 @@ _REWARD = typer.Option(["mini"], "--reward", metavar="R", help=_REWARD_HELP)
 _DEVICE = typer.Option("auto", "--device", help="auto, cpu, cuda or mps.")
 _DTYPE = typer.Option("auto", "--dtype", help="auto (float16 on a GPU), float32, float16 or bfloat16.")
 _ALLOW = typer.Option(False, "--allow-code", help="Let a recipe import Python code.")
+_SET = typer.Option(
+    [],
+    "--set",
+    metavar="KEY=VALUE",
+    help="Change a setting, as composite.zeta=0.25; repeatable.",
+)
 _JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
 
@@ -47,6 +55,7 @@ def score(
         help='JSON lines {"image": name, "prompt": text, ...}, names relative to the folder.',
     ),
     reward: list[str] = _REWARD,
+    changes: list[str] = _SET,
     device: str = _DEVICE,
     dtype: str = _DTYPE,
     allow_code: bool = _ALLOW,
@@ -60,12 +69,20 @@ def score(
       dfprompt score a.png b.png --prompt "a red cat" --reward clip --reward aesthetic --json
       dfprompt score pictures --prompts prompts.jsonl --reward pickscore
     """
-    options = {"reward": reward, "device": device, "dtype": dtype, "allow_code": allow_code}
+
+    def load() -> list[Score]:
+        from dfprompt.api.rewards import load_reward
+
+        options = {"device": device, "dtype": dtype, "allow_code": allow_code, "assignments": changes}
+        return [load_reward(source, **options) for source in reward]  # type: ignore[arg-type]
+
     if images == ["-"]:
-        _score_lines(options)
+        loaded = load()
+        console.for_each_line(
+            lambda line: _scored([score_input.read_row(line, "this line")], lambda: loaded)[0]
+        )
         return
-    rows = score_input.rows_to_score(images, prompt, prompts)
-    table = _scored(rows, options)
+    table = _scored(score_input.rows_to_score(images, prompt, prompts), load)
     if as_json:
         console.write_json({"rewards": reward, "images": table})
     else:
@@ -126,12 +143,13 @@ def _show_progress(done: int, total: int) -> None:
     console.note(f"{done} of {total} pictures drawn and scored")
 
 
-def _scored(rows: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry per row: image, prompt, scores, and what was converted on reading."""
-    from dfprompt.api.rewards import read_pictures, score_images
+def _scored(rows: Sequence[Mapping[str, Any]], load: Callable[[], list[Score]]) -> list[dict[str, Any]]:
+    """One entry per row: image, prompt, scores, and what was converted on reading; files are read first."""
+    from dfprompt.api.pictures import read_pictures
+    from dfprompt.api.rewards import score_images
 
     pictures = read_pictures(row["image"] for row in rows)
-    columns = score_images(pictures, [row["prompt"] for row in rows], records=list(rows), **options)
+    columns = score_images(pictures, [row["prompt"] for row in rows], load(), records=list(rows))
     for picture in pictures:
         if picture.notes:
             console.note(f"{picture.name}: {', '.join(picture.notes)}")
@@ -148,19 +166,6 @@ def _scored(rows: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> li
 
 def _row_of(columns: Mapping[str, Tensor], index: int) -> dict[str, float]:
     return {name: round(values[index].item(), 6) for name, values in columns.items()}
-
-
-def _score_lines(options: Mapping[str, Any]) -> None:
-    """One JSON line per line of stdin; a bad line answers with its error and the rest go on."""
-    from dfprompt.api.rewards import load_reward
-
-    settings = {name: value for name, value in options.items() if name != "reward"}
-    loaded = [load_reward(source, **settings) for source in options["reward"]]
-
-    def work(line: str) -> Mapping[str, Any]:
-        return _scored([score_input.read_row(line, "this line")], {**settings, "reward": loaded})[0]
-
-    console.for_each_line(work)
 
 
 def _print_table(table: Sequence[Mapping[str, Any]]) -> None:

@@ -158,8 +158,10 @@ def _is_plain(adapter: TextAdapter, prompts: Sequence[DFPrompt], options: Option
 
 def _shared_arguments(call: Call) -> dict[str, Any]:
     stock = call.stock
-    values: dict[str, Any] = {"num_inference_steps": call.schedule.num_inference_steps}
+    own_schedule = stock.timesteps is not None or stock.sigmas is not None
+    values: dict[str, Any] = {}
     optional = {
+        "num_inference_steps": None if own_schedule else call.schedule.num_inference_steps,
         "timesteps": stock.timesteps,
         "sigmas": stock.sigmas,
         "strength": read_strength(call.pipe, stock.strength),

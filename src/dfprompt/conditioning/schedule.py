@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
+from dfprompt.conditioning.capabilities import capabilities_of
 from dfprompt.errors import ConfigError, PromptValueError, UnsupportedPipelineError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.clocks import CLOCKS, Clock, check_steps
@@ -61,8 +64,10 @@ def read_schedule(
         raise PromptValueError(f"the clock must be one of {', '.join(CLOCKS)}, not {quote(clock)}")
     scheduler = copy.deepcopy(pipe.scheduler)
     shift = _shift(pipe, scheduler, height, width) if clock == "timestep" else 1.0
-    _set_timesteps(scheduler, steps, timesteps, sigmas, shift)
+    _set_timesteps(scheduler, steps, timesteps, sigmas or _own_sigmas(pipe, scheduler, steps), shift)
     whole = [float(timestep) for timestep in scheduler.timesteps]
+    if timesteps is not None or sigmas is not None:  # some schedulers count the final sigma, some do not
+        steps = -(-len(whole) // int(getattr(scheduler, "order", 1)))
     train = int(scheduler.config.get("num_train_timesteps", 1000))
     return Schedule(
         steps,
@@ -143,8 +148,18 @@ def _set_timesteps(
         scheduler.set_timesteps(**arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"{type(scheduler).__name__} cannot run {', '.join(arguments)} = {quote(arguments)}: {error}"
+            f"{type(scheduler).__name__} cannot run {' and '.join(arguments)}: {error}"
         ) from error
+
+
+def _own_sigmas(pipe: Any, scheduler: Any, steps: int) -> list[float] | None:
+    """Return the even sigmas that FLUX and Qwen-Image hand to their scheduler; None for the others."""
+    family = capabilities_of(kind.__name__ for kind in type(pipe).__mro__).family
+    if family not in ("flux", "qwen-image"):
+        return None
+    if family == "flux" and scheduler.config.get("use_flow_sigmas", False):
+        return None
+    return [float(sigma) for sigma in np.linspace(1.0, 1 / steps, steps)]
 
 
 def _step_table(scheduler: Any, steps: int, count: int) -> list[int]:

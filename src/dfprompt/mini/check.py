@@ -20,6 +20,7 @@ from dfprompt.mini.contrast import embed_images, embed_texts, to_pixels
 from dfprompt.mini.generation import draw, open_pipeline
 from dfprompt.mini.judge import CLASSES, Judge
 from dfprompt.mini.modifiers import MODIFIERS
+from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.raters import RATER_NOISE, taste
 from dfprompt.mini.renderer import Scene, make_scene, render, sample_scene
 from dfprompt.mini.taste import image_features
@@ -109,7 +110,7 @@ def _fidelity(weights: Path, images: int, steps: int, guidance_scale: float) -> 
 
 @torch.no_grad()
 def _reconstruction(weights: Path, images: int) -> list[Check]:
-    vae = AutoencoderKL.from_pretrained(weights / "pipeline" / "vae").float().eval()
+    vae = open_piece(AutoencoderKL.from_pretrained, weights / "pipeline" / "vae", "vae").float().eval()
     rng = np.random.default_rng(71)
     smooth: list[Scene] = []
     rough: list[Scene] = []
@@ -134,8 +135,8 @@ def _reconstruction(weights: Path, images: int) -> list[Check]:
 
 @torch.no_grad()
 def _retrieval(weights: Path, images: int) -> list[Check]:
-    clip = CLIPModel.from_pretrained(weights / "clip").float().eval()
-    tokenizer = CLIPTokenizer.from_pretrained(weights / "clip")
+    clip = open_piece(CLIPModel.from_pretrained, weights / "clip", "clip").float().eval()
+    tokenizer = open_piece(CLIPTokenizer.from_pretrained, weights / "clip", "clip")
     rng = np.random.default_rng(72)
     hits = total = 0
     for _ in range(max(1, images // 64)):
@@ -155,7 +156,7 @@ def _tastes(weights: Path, images: int) -> list[Check]:
     pictures = _pictures(scenes)
     means = taste(_as_images(pictures), [s.scene for s in scenes])
     noisy = means + RATER_NOISE * torch.randn(len(means), generator=torch.Generator().manual_seed(3))
-    clip = CLIPModel.from_pretrained(weights / "clip").float().eval()
+    clip = open_piece(CLIPModel.from_pretrained, weights / "clip", "clip").float().eval()
     head, _ = load_aesthetic_head(weights / "aesthetic")
     scores = head(image_features(clip, pictures))
     ceiling = spearman(means, noisy)
@@ -172,8 +173,8 @@ def _tastes(weights: Path, images: int) -> list[Check]:
 
 
 def _preference(weights: Path, scenes: list[Scene], pictures: npt.NDArray[np.uint8], means: Tensor) -> Check:
-    clip = CLIPModel.from_pretrained(weights / "preference").float().eval()
-    tokenizer = CLIPTokenizer.from_pretrained(weights / "preference")
+    clip = open_piece(CLIPModel.from_pretrained, weights / "preference", "taste").float().eval()
+    tokenizer = open_piece(CLIPTokenizer.from_pretrained, weights / "preference", "taste")
     prompts = [canonical(s.asked_subject, s.asked_colour, s.scene) for s in scenes]
     twins = [render(make_scene(s.asked_subject, s.asked_colour, s.scene, seed=s.seed + 1)) for s in scenes]
     other = np.stack([np.round(t * 255).astype(np.uint8) for t in twins])

@@ -17,7 +17,7 @@ from dfprompt.mini.text import TEXT_WIDTH
 TRAIN_TIMESTEPS = 1000
 # Signal-to-noise ratio at half the training time. 8 x 8 latents hold little redundancy: at the ratio that
 # Stable Diffusion's schedule has half-way (0.4) nothing is settled yet, and the last steps would decide all.
-MIDDLE_SNR = 9.0
+MIDDLE_SNR = 1.0
 _DROPPED_CAPTIONS = 0.1
 
 
@@ -46,6 +46,7 @@ def make_scheduler() -> UniPCMultistepScheduler:
         trained_betas=make_betas(),
         prediction_type="v_prediction",
         timestep_spacing="trailing",
+        steps_offset=1,
         rescale_betas_zero_snr=True,
         solver_order=2,
     )

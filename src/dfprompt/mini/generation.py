@@ -11,16 +11,17 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from dfprompt.conditioning.prepare import prepare
+from dfprompt.mini.pieces import open_piece
 from dfprompt.prompt import DFPrompt
 
 
 def open_pipeline(folder: Path, device: torch.device | None = None) -> StableDiffusionPipeline:
     """The stock pipeline of a folder, in single precision, without progress bars."""
-    pipe = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32).to(
-        device or torch.device("cpu")
+    pipe = open_piece(
+        lambda f: StableDiffusionPipeline.from_pretrained(f, dtype=torch.float32), folder, "unet"
     )
     pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return pipe.to(device or torch.device("cpu"))
 
 
 def draw(

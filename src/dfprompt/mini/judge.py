@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dfprompt.errors import LoadError
 from dfprompt.mini.autoencoder import to_tensor
 from dfprompt.mini.loop import Draw, StepLoss, device_of
+from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.renderer import Scene
 from dfprompt.mini.world import COLOURS, SCENES, SUBJECTS
 
@@ -64,19 +64,16 @@ class Judge(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> Judge:
         """Read what `save` wrote; raises LoadError when it is missing, damaged or of another world."""
-        try:
-            classes = json.loads((folder / "classes.json").read_text())
-            if {k: tuple(v) for k, v in classes.items()} != CLASSES:
-                raise LoadError(
-                    f"the judge in {folder.name} knows other classes; run: dfprompt mini build --stage judge",
-                )
-            judge = cls()
-            judge.load_state_dict({k: v.float() for k, v in load_file(folder / "judge.safetensors").items()})
-        except (OSError, ValueError, RuntimeError) as error:
-            raise LoadError(
-                f"the judge in {folder.name} cannot be read ({error}); run: dfprompt mini build --stage judge"
-            ) from error
-        return judge.eval()
+        return open_piece(cls._open, folder, "judge").eval()
+
+    @classmethod
+    def _open(cls, folder: Path) -> Judge:
+        classes = json.loads((folder / "classes.json").read_text())
+        if {k: tuple(v) for k, v in classes.items()} != CLASSES:
+            raise ValueError("it knows other classes")
+        judge = cls()
+        judge.load_state_dict({k: v.float() for k, v in load_file(folder / "judge.safetensors").items()})
+        return judge
 
     @torch.no_grad()
     def correct(self, images: Tensor, asked: Sequence[Scene], batch: int = 256) -> dict[str, Tensor]:

@@ -69,7 +69,8 @@ def _load_scheduler(source: str) -> Any:
             f"no scheduler can be read from {quote(source)}; give a pipeline folder that holds "
             f"scheduler/{_CONFIG}, or a hub id"
         ) from error
-    kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
+    kind = getattr(diffusers, str(config.get("_class_name")), None)
     if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
         raise LoadError(f"{quote(config.get('_class_name'))} in {quote(source)} is no scheduler of diffusers")
-    return kind.from_config(config)
+    scheduler: Any = kind
+    return scheduler.from_config(config)

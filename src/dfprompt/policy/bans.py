@@ -76,18 +76,14 @@ class Bans:
         return next(iter(self.find_all([text])), None)
 
     def find_all(self, texts: Iterable[str]) -> list[str]:
-        """Every ban the texts break, once each, in the order the bans were given."""
+        """Every ban the texts break, once each, in the order they are found."""
         found: dict[str, None] = {}
         for text in texts:
             plain = normalize(text)
             said = f" {' '.join(_WORD.findall(plain))} "
-            found |= dict.fromkeys(
-                " ".join(words) for words in self._words if f" {' '.join(words)} " in said
-            )
+            found |= dict.fromkeys(" ".join(words) for words in self._words if f" {' '.join(words)} " in said)
             found |= dict.fromkeys(part for part in self._substrings if part in plain)
-            found |= dict.fromkeys(
-                pattern.pattern for pattern in self._patterns if pattern.search(plain)
-            )
+            found |= dict.fromkeys(pattern.pattern for pattern in self._patterns if pattern.search(plain))
         return list(found)
 
 

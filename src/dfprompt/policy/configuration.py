@@ -25,6 +25,15 @@ CONTROLS = ("phrase", "token", "none")
 SEPARATORS = (",", ".", ";")
 # Brackets of every kind and backslashes are some tool's control; modifiers are words.
 FORBIDDEN = "[]{}()<>|\\"
+POLICY_FIELDS = (
+    "control",
+    "ranges",
+    "weights",
+    "range_start",
+    "weight_start",
+    "separators",
+    "forbidden",
+)
 
 
 class PolicyConfig(PreTrainedConfig):

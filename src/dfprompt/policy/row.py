@@ -33,11 +33,13 @@ class Drawn:
 
 @dataclass(frozen=True)
 class FirstWord:
-    """What the model said where the current modifier begins; a redraw starts from here."""
+    """What the model said where the current modifier begins; a redraw starts from here.
+
+    logprobs (V,) of its first word; with control "token" also those of both heads, (R,) and (W,).
+    """
 
     logprobs: Tensor
-    range_logprobs: Tensor
-    weight_logprobs: Tensor
+    controls: tuple[Tensor, Tensor] | None
 
 
 class Row:

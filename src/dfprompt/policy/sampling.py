@@ -1,4 +1,4 @@
-"""Drawing modifiers, ranges and weights for a batch of prompts: one loop, one cache, one generator per row."""
+"""Drawing modifiers, ranges and weights for a batch: one loop, one cache, one generator per row."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def sample_trajectory(
     is put into evaluation mode. Raises ConfigError for seeds that do not match the prompts and for
     more new tokens than the trunk can read.
     """
+    if not prompts:
+        raise ConfigError("there is no prompt to continue")
     if len(seeds) != len(prompts):
         raise ConfigError(f"{len(prompts)} prompts need {len(prompts)} seeds, got {len(seeds)}")
     model.eval()
@@ -113,46 +115,41 @@ class _Loop:
 
     def _draw_tokens(self, out: PolicyOutput) -> list[int | None]:
         """The next token of every row that goes on; None for the others."""
-        rows = [row for row in self.rows if not row.done]
         states = torch.tensor([row.state for row in self.rows], device=self.device)
         logprobs = masked_logprobs(out.logits[:, -1], self.masks[states])
-        uniforms = torch.tensor([0.0 if row.done else row.uniform() for row in self.rows])
-        drawn = self._draw(logprobs, uniforms)
+        drawn = self._draw(logprobs, [0.0 if row.done else row.uniform() for row in self.rows])
         chosen = logprobs.gather(1, drawn[:, None])[:, 0].tolist()
-        controls = self._control_logprobs(out) if rows and rows[0].control == "token" else None
+        per_token = self.model.config.control == "token"
+        ranges, weights = self._control_logprobs(out) if per_token else (None, None)
         tokens: list[int | None] = []
         for index, (row, token) in enumerate(zip(self.rows, drawn.tolist(), strict=True)):
             if row.done:
                 tokens.append(None)
                 continue
-            here = FirstWord(
-                logprobs[index], *(part[index] for part in controls or (logprobs, logprobs))
-            )
+            controls = None if ranges is None or weights is None else (ranges[index], weights[index])
+            here = FirstWord(logprobs[index], controls)
             if row.state == OPEN:
                 row.first_word = here
-            tokens.append(self._take(row, token, chosen[index], here))
+            tokens.append(self._take(index, token, chosen[index], here))
         return tokens
 
-    def _take(self, row: Row, token: int, logprob: float, here: FirstWord) -> int:
-        """Offer the row its token; where it refuses, draw the modifier's first word again."""
-        slot = self.ids.shape[1]
-        refused = row.take(self._drawn(row, token, logprob, slot, here))
+    def _take(self, index: int, token: int, logprob: float, here: FirstWord) -> int:
+        """Offer a row its token; where it refuses, draw the first word of its modifier again."""
+        row = self.rows[index]
+        refused = row.take(self._drawn(row, token, logprob, here))
         if refused is None:
             return token
-        self.mask[self.rows.index(row), refused] = 0  # as if the model had never read the modifier
+        self.mask[index, refused] = 0  # as if the model had never read the modifier
         first = row.first_word
         assert first is not None  # only a modifier that was begun can be refused
-        again = self._draw(first.logprobs[None], torch.tensor([row.uniform()]))
-        token = int(again)
-        row.take(self._drawn(row, token, float(first.logprobs[token]), slot, first))
-        return token
+        again = int(self._draw(first.logprobs[None], [row.uniform()]))
+        row.take(self._drawn(row, again, float(first.logprobs[again]), first))
+        return again
 
-    def _drawn(self, row: Row, token: int, logprob: float, slot: int, here: FirstWord) -> Drawn:
-        drawn = Drawn(token, row.state, logprob, slot)
-        if row.control == "token" and not self.vocabulary.closes(token):
-            drawn.control, drawn.control_logprobs = self._draw_control(
-                row, here.range_logprobs, here.weight_logprobs
-            )
+    def _drawn(self, row: Row, token: int, logprob: float, here: FirstWord) -> Drawn:
+        drawn = Drawn(token, row.state, logprob, slot=self.ids.shape[1])
+        if here.controls is not None and not self.vocabulary.closes(token):
+            drawn.control, drawn.control_logprobs = self._draw_control(row, *here.controls)
         return drawn
 
     def _draw_control(
@@ -161,8 +158,8 @@ class _Loop:
         """Draw from the two heads of one row: range_logprobs (R,) and weight_logprobs (W,)."""
         drawn = []
         for logprobs in (ranges, weights):
-            temperature = self.settings.temperature
-            at = int(draw(logprobs[None], torch.tensor([row.uniform()]), temperature=temperature))
+            uniform = torch.tensor([row.uniform()], dtype=torch.float64)
+            at = int(draw(logprobs[None], uniform, temperature=self.settings.temperature))
             drawn.append((at, float(logprobs[at])))
         (range_id, range_logprob), (weight_id, weight_logprob) = drawn
         return (range_id, weight_id), (range_logprob, weight_logprob)
@@ -172,11 +169,11 @@ class _Loop:
         ranges = masked_logprobs(out.range_logits[:, -1], self.acting)
         return ranges.cpu(), out.weight_logits[:, -1].float().log_softmax(-1).cpu()
 
-    def _draw(self, logprobs: Tensor, uniforms: Tensor) -> Tensor:
+    def _draw(self, logprobs: Tensor, uniforms: Sequence[float]) -> Tensor:
         settings = self.settings
         return draw(
             logprobs,
-            uniforms,
+            torch.tensor(uniforms, dtype=torch.float64),
             temperature=settings.temperature,
             top_k=settings.top_k,
             top_p=settings.top_p,
@@ -214,3 +211,30 @@ class _Loop:
             phrases=tuple(tuple(row.phrases) for row in self.rows),
             ends=tuple(row.end for row in self.rows),
         )
+
+
+def encode_contexts(
+    model: PolicyModel, vocabulary: Vocabulary, prompts: Sequence[str], max_new_tokens: int
+) -> tuple[Tensor, Tensor]:
+    """Token ids and mask (B, P) of what the policy reads of each prompt, left-padded, on the model's device.
+
+    A prompt too long for the trunk keeps its beginning, with a warning; raises ConfigError where the
+    new tokens alone are too many.
+    """
+    rows = [vocabulary.encode_context(prompt) for prompt in prompts]
+    size = model.config.context_size
+    if size is not None:
+        room = size - max_new_tokens  # the last token drawn is read as well, but no more follows
+        if room < 1:
+            raise ConfigError(
+                f"max_new_tokens is {max_new_tokens}, and the policy reads {size} tokens in all; take fewer"
+            )
+        for prompt, row in zip(prompts, rows, strict=True):
+            if len(row) > room:
+                message = f"the policy reads only the first {room} of {len(row)} tokens of {quote(prompt)}"
+                warnings.warn(message, DFPromptWarning, stacklevel=4)
+        rows = [row[:room] for row in rows]
+    width = max(map(len, rows))
+    ids = [[vocabulary.end_id] * (width - len(row)) + row for row in rows]
+    mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)

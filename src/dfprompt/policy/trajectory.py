@@ -142,11 +142,12 @@ def join_trajectories(parts: Sequence[Trajectory], fill: int) -> Trajectory:
         part.padded(left=left - part.context_ids.shape[1], right=right - part.tokens.shape[1], fill=fill)
         for part in parts
     ]
+    first = even[0]
     tensors = [
-        each.name for each in dataclasses.fields(Trajectory) if isinstance(getattr(even[0], each.name), Tensor)
+        each.name for each in dataclasses.fields(first) if isinstance(getattr(first, each.name), Tensor)
     ]
     return dataclasses.replace(
-        even[0],
+        first,
         **{name: torch.cat([getattr(part, name) for part in even]) for name in tensors},
         phrases=tuple(row for part in even for row in part.phrases),
         ends=tuple(end for part in even for end in part.ends),

@@ -23,6 +23,7 @@ from dfprompt.errors import LoadError
 START, OPEN, INSIDE = 0, 1, 2
 
 _REPLACEMENT = "\ufffd"  # what a piece of a character decodes to
+_AROUND = ",.; "
 
 
 class Vocabulary:
@@ -75,7 +76,7 @@ class Vocabulary:
 
     def encode_context(self, text: str) -> list[int]:
         """Token ids of the user's text, at least one; separators and spaces at its end are left out."""
-        said = text.encode("utf-8", "replace").decode().rstrip("".join(self.separators) + ",.; \t\r\n")
+        said = _encodable(text).rstrip(_AROUND + "\t\r\n")
         ids = list(self.tokenizer(said, verbose=False)["input_ids"])
         if ids and ids[-1] == self.end_id and len(ids) > 1:
             ids.pop()
@@ -84,19 +85,17 @@ class Vocabulary:
 
     def encode_modifier(self, text: str) -> list[int] | None:
         """Token ids of one modifier without its separator; None for words the policy may not say."""
-        said = " ".join(text.encode("utf-8", "replace").decode().split())
-        if not said:
+        said = " ".join(text.split())
+        if not said or _encodable(said) != said:
             return None
         whole = self._encode(f"{self.separators[0]} {said}")
         ids = whole[1:] if whole[:1] and whole[0] in self.separator_ids else self._encode(f" {said}")
         return ids if ids and bool(self.words[ids].all()) else None
 
     def decode_modifier(self, ids: Sequence[int]) -> str:
-        """The words of one modifier; "" where its tokens are pieces of characters."""
-        text = self.tokenizer.decode(
-            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return "" if _REPLACEMENT in text else " ".join(text.split())
+        """The words of one modifier, without separators around them; "" for pieces of characters."""
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return "" if _REPLACEMENT in text else " ".join(text.split()).strip(_AROUND)
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
@@ -108,6 +107,11 @@ class Vocabulary:
                 if pieces[number] in candidates:
                     return number
         raise LoadError(f"the policy's tokenizer has no token for the separator {wanted!r}")
+
+
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _decode_pieces(tokenizer: Any, count: int) -> list[str]:
@@ -125,8 +129,8 @@ def _decode_pieces(tokenizer: Any, count: int) -> list[str]:
 
 
 def _is_word(piece: str, forbidden: str, separators: Sequence[str]) -> bool:
-    if not piece.strip() or _REPLACEMENT in piece:
-        return False
+    if not piece or _REPLACEMENT in piece or (not piece.strip() and piece != " "):
+        return False  # a lone space begins words that have no token with their space
     if any(character in forbidden or character in separators for character in piece):
         return False
     return all(character == " " or not _is_invisible(character) for character in piece)

@@ -33,7 +33,8 @@ _ACTIVATIONS = {"none": nn.Identity, "relu": nn.ReLU, "gelu": nn.GELU}
 class AestheticHead(nn.Module):
     """Linear layers of the given widths, the last of width 1, with an activation between them.
 
-    >>> AestheticHead((8, 4, 1))(torch.zeros(2, 8)).shape
+    >>> from torch import zeros
+    >>> AestheticHead((8, 4, 1))(zeros(2, 8)).shape
     torch.Size([2])
     """
 

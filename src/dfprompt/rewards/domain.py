@@ -55,12 +55,12 @@ class Domain:
 
 
 def split_words(text: str) -> list[str]:
-    """Lower-case words and numbers of a text.
+    """Lower-case words and numbers of a text, without a possessive's s.
 
     >>> split_words("a Red close-up")
     ['a', 'red', 'close', 'up']
     """
-    return re.findall(r"[^\W_]+", text.lower())
+    return re.findall(r"[^\W_]+", re.sub(r"['\u2019]s\b", "", text.lower()))
 
 
 def find_domain(folder: Path) -> Domain | None:
@@ -73,6 +73,12 @@ def find_domain(folder: Path) -> Domain | None:
         if source.is_file():
             return _read(source)
     return None
+
+
+def save_domain(domain: Domain, folder: Path) -> None:
+    """Write `domain.json` into a reward folder, or into the folder around several."""
+    content = {"name": domain.name, "words": sorted(domain.words), "image_size": domain.image_size}
+    (folder / FILE_NAME).write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def _read(source: Path) -> Domain:

@@ -1,0 +1,103 @@
+"""The mini world by name: where it lies, how it is built, checked and shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from dfprompt.config import nearest
+from dfprompt.errors import ConfigError, LoadError
+
+PIECES = ("pipeline", "clip", "aesthetic", "preference", "judge", "lm")
+Report = Callable[[str, int, int, dict[str, float]], None]
+
+
+def mini_folder(piece: str = "") -> Path:
+    """The folder of the packaged mini world, or of one of its pieces; raises LoadError when it is not there.
+
+    >>> mini_folder.__name__
+    'mini_folder'
+    """
+    root = Path(str(files("dfprompt.mini"))) / "weights"
+    folder = root / piece
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise LoadError(
+            f"the mini world's {piece or 'weights'} are not in this installation; build them with "
+            "`dfprompt mini build --install` (hours on a CPU), or pass a folder built elsewhere"
+        )
+    return folder
+
+
+def build_mini(
+    folder: Path,
+    *,
+    stages: Sequence[str] = (),
+    seed: int = 1,
+    device: str = "cpu",
+    minutes: float | None = None,
+    resume: bool = False,
+    processes: int = 1,
+    report: Report | None = None,
+) -> Path:
+    """Build the mini world, or some stages of it, in a folder; returns the folder of its weights.
+
+    `minutes` shortens or lengthens every training (two CPU cores are assumed). Raises ConfigError when
+    the folder holds a build and `resume` is false, or one of another recipe.
+    """
+    from dfprompt.mini.build import Build
+    from dfprompt.mini.recipe import STAGES, MiniRecipe
+
+    for stage in stages:
+        if stage not in STAGES:
+            raise ConfigError(f"there is no stage {stage!r} of the mini build; {nearest(stage, STAGES)}")
+    if (folder / "build.json").exists() and not resume:
+        raise ConfigError(f"{folder} holds a build; add --resume to go on with it, or take another folder")
+    recipe = dataclasses.replace(MiniRecipe(), seed=seed)
+    if minutes is not None:
+        recipe = recipe.within(minutes)
+    build = Build(folder, recipe, device=device, report=report, processes=processes)
+    build.run(tuple(stages) or STAGES)
+    return build.weights
+
+
+def install_mini(weights: Path) -> Path:
+    """Copy built weights into this installation, so that "mini" finds them; returns where they lie."""
+    import shutil
+
+    missing = [piece for piece in PIECES if not (weights / piece).is_dir()]
+    if missing:
+        raise LoadError(f"{weights} lacks {', '.join(missing)}; run: dfprompt mini build --resume")
+    root = Path(str(files("dfprompt.mini"))) / "weights"
+    partial = root.with_name("weights.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for piece in PIECES:
+        shutil.copytree(weights / piece, partial / piece)
+    shutil.rmtree(root, ignore_errors=True)
+    os.replace(partial, root)
+    return root
+
+
+def check_mini(weights: Path | None = None, *, images: int = 192) -> list[dict[str, Any]]:
+    """Measure the built world against what it must reach: one row per quality."""
+    from dfprompt.mini.check import check_world
+
+    rows = check_world(weights or mini_folder(), images=images)
+    return [{**dataclasses.asdict(row), "reached": row.reached} for row in rows]
+
+
+def show_mini(output: Path, *, weights: Path | None = None, seed: int = 1) -> Path:
+    """Draw the contact sheet of the built world into a PNG file."""
+    from dfprompt.mini.show import make_sheet
+
+    sheet = make_sheet(weights or mini_folder(), seed=seed)
+    partial = output.with_name(output.name + ".partial")
+    try:
+        sheet.save(partial, format="PNG")
+        os.replace(partial, output)
+    except OSError as error:
+        raise ConfigError(f"cannot write {output}: {error.strerror}; check the folder") from error
+    return output

@@ -1,0 +1,178 @@
+"""`dfprompt mini`: build, check and show the embedded world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import typer
+
+from dfprompt.cli import console
+from dfprompt.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+app = typer.Typer(
+    name="mini",
+    help="The mini world: a small text-to-image world trained by dfprompt itself, which runs anywhere.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_WEIGHTS = typer.Option(
+    None, "--weights", metavar="DIR", help="A built world's weights; default: the packaged ones."
+)
+_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+
+
+def register(parent: typer.Typer) -> None:
+    """Put the command group on the app."""
+    parent.add_typer(app, name="mini")
+
+
+@app.command("build")
+def build(
+    stage: list[str] = typer.Option(
+        ["all"],
+        "--stage",
+        metavar="S",
+        help="render, vae, text, unet, clip, judge, taste, lm or all; may be repeated; brings what it needs.",
+    ),
+    output: Path = typer.Option(Path("mini-build"), "--output", metavar="DIR", help="Where the build lives."),
+    seed: int = typer.Option(1, "--seed", metavar="S", help="The one seed everything is drawn from."),
+    device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
+    budget: float | None = typer.Option(
+        None,
+        "--budget",
+        metavar="MIN",
+        min=0.01,
+        help="Fit the trainings into this many minutes of two CPU cores.",
+    ),
+    processes: int = typer.Option(
+        1, "--processes", metavar="N", min=1, help="Processes that render pictures."
+    ),
+    resume: bool = typer.Option(False, "--resume", help="Go on with a build that was stopped or killed."),
+    install: bool = typer.Option(False, "--install", help='Put the result where "mini" is found.'),
+) -> None:
+    """Train the mini world from one seed: hours on a CPU, minutes on a GPU; resumable after a kill.
+
+    \b
+    Examples:
+      dfprompt mini build --budget 150 --install
+      dfprompt mini build --resume
+      dfprompt mini build --stage vae --stage text --output my-world --device cuda
+    """
+    from dfprompt.api.world import build_mini, install_mini
+
+    stages = () if stage == ["all"] else tuple(stage)
+    with _Bars() as bars:
+        weights = build_mini(
+            output,
+            stages=stages,
+            seed=seed,
+            device=_device(device),
+            minutes=budget,
+            resume=resume,
+            processes=processes,
+            report=bars.show,
+        )
+    console.write(str(install_mini(weights) if install else weights))
+
+
+@app.command("check")
+def check(
+    weights: Path | None = _WEIGHTS,
+    images: int = typer.Option(192, "--images", metavar="N", min=32, help="Pictures per quality, about."),
+    as_json: bool = _JSON,
+) -> None:
+    """Measure the built world: what the judges read, reconstruction, retrieval, tastes, seconds per picture.
+
+    \b
+    Examples:
+      dfprompt mini check
+      dfprompt mini check --weights mini-build/weights --images 400 --json
+    """
+    from dfprompt.api.world import check_mini
+
+    rows = check_mini(weights, images=images)
+    if as_json:
+        console.write_json({"checks": rows})
+        return
+    from rich.table import Table
+
+    table = Table("quality", "measured", "goal", "reached", "measured on")
+    for row in rows:
+        goal = f"{'<=' if row['smaller_is_better'] else '>='} {row['target']:g} {row['unit']}"
+        value = f"{row['value']:.3g} {row['unit']}"
+        table.add_row(row["name"], value, goal, "yes" if row["reached"] else "no", row["measured_on"])
+    console.rich_console().print(table)
+
+
+@app.command("show")
+def show(
+    output: Path = typer.Option(..., "--output", metavar="FILE", help="The PNG to write."),
+    seed: int = typer.Option(1, "--seed", metavar="S", help="Which scenes, and the seed of the pictures."),
+    weights: Path | None = _WEIGHTS,
+    force: bool = typer.Option(False, "--force", help="Overwrite FILE."),
+) -> None:
+    """Draw a contact sheet: renders, reconstructions, generated pictures, every modifier, ranges and weights.
+
+    \b
+    Examples:
+      dfprompt mini show --output mini.png
+      dfprompt mini show --seed 7 --output other.png --force
+    """
+    from dfprompt.api.world import show_mini
+
+    if output.exists() and not force:
+        raise InputError(f"{output} exists already; choose another name or add --force")
+    console.write(str(show_mini(output, weights=weights, seed=seed)))
+
+
+def _device(name: str) -> str:
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device {name} is none of auto, cpu, cuda")
+    if name == "auto":
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+class _Bars:
+    """One progress bar per stage on stderr, with the loss and the speed beside it."""
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> _Bars:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description:>10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=Console(stderr=True),
+        )
+        self.progress.start()
+        return self
+
+    def show(self, stage: str, step: int, steps: int, row: dict[str, float]) -> None:
+        """Move a stage's bar."""
+        assert self.progress is not None
+        figures = "  ".join(f"{k} {v:.3g}" for k, v in row.items() if k != "step")
+        if stage not in self.tasks:
+            self.tasks[stage] = self.progress.add_task(stage, total=steps, figures=figures)
+        self.progress.update(self.tasks[stage], completed=step, figures=figures)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.progress is not None:
+            self.progress.stop()

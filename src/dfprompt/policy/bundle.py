@@ -1,0 +1,156 @@
+"""A policy ready for use: model, tokenizer, grammar and token budget together."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dfprompt.errors import ConfigError, DFPromptWarning
+from dfprompt.excerpt import quote
+from dfprompt.policy.budget import TokenBudget
+from dfprompt.policy.modeling import PolicyModel
+from dfprompt.policy.rewrite import Rewrite, rewrites_of
+from dfprompt.policy.sampling import sample_trajectory
+from dfprompt.policy.settings import SamplingSettings
+from dfprompt.policy.trajectory import Trajectory
+from dfprompt.policy.vocabulary import Vocabulary
+from dfprompt.prompt import DFPrompt
+
+# A distinct candidate may take several draws; a policy that has few things to say must not draw for ever.
+_DRAWS_PER_CANDIDATE = 4
+
+
+class Policy:
+    """A model with its tokenizer: draws modifiers for prompts.
+
+    `budget` counts tokens with the tokenizers of the pipeline the policy writes for (the policy's own
+    where none is given); `name` and `digest` say in recipes which policy it was.
+    """
+
+    def __init__(
+        self,
+        model: PolicyModel,
+        tokenizer: Any,
+        *,
+        budget: TokenBudget | None = None,
+        name: str = "policy",
+        digest: str = "",
+    ) -> None:
+        self.model, self.tokenizer, self.name, self.digest = model, tokenizer, name, digest
+        self.budget = budget or TokenBudget(tokenizers=(tokenizer,))
+        self.vocabulary = make_vocabulary(model, tokenizer)
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        acting: Sequence[bool] | None = None,
+    ) -> Trajectory:
+        """Draw one row per prompt; the policy's own budget holds where the settings name none."""
+        return sample_trajectory(
+            self.model, self.vocabulary, prompts, seeds, self._budgeted(settings), acting=acting
+        )
+
+    def rewrite(
+        self,
+        prompts: Sequence[str | DFPrompt],
+        seeds: Sequence[int],
+        settings: SamplingSettings | None = None,
+        *,
+        acting: Sequence[bool] | None = None,
+        batch_size: int = 32,
+    ) -> list[Rewrite]:
+        """Rewrite each prompt once: plain text, or a DF-Prompt whose spans are kept."""
+        bases = [DFPrompt.from_plain(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
+        plains = [base.plain_text for base in bases]
+        settings = settings or SamplingSettings()
+        made: list[Rewrite] = []
+        for start in range(0, len(bases), batch_size):
+            rows = slice(start, start + batch_size)
+            trajectory = self.sample(plains[rows], seeds[rows], settings, acting=acting)
+            tables = self.model.config.tables
+            made += rewrites_of(trajectory, bases[rows], plains[rows], seeds[rows], tables)
+        return made
+
+    def candidates(
+        self,
+        prompts: Sequence[str | DFPrompt],
+        count: int,
+        seed: int,
+        settings: SamplingSettings | None = None,
+        *,
+        acting: Sequence[bool] | None = None,
+        batch_size: int = 32,
+    ) -> list[list[Rewrite]]:
+        """Up to `count` different rewrites of each prompt, the likeliest (by mean log-probability) first.
+
+        Candidate c of a prompt is drawn from (seed, c) alone: more candidates, or more prompts, change
+        none that was drawn before. Warns where the policy has fewer different things to say.
+        """
+        check_count(count, "candidates")
+        found: list[dict[str, Rewrite]] = [{} for _ in prompts]
+        drawn = [0] * len(prompts)
+        while True:
+            jobs = [
+                (index, drawn[index] + extra)
+                for index, have in enumerate(found)
+                for extra in range(min(count - len(have), _DRAWS_PER_CANDIDATE * count - drawn[index]))
+            ]
+            if not jobs:
+                break
+            seeds = [candidate_seed(seed, number) for _, number in jobs]
+            rewrites = self.rewrite(
+                [prompts[index] for index, _ in jobs],
+                seeds,
+                settings,
+                acting=acting,
+                batch_size=batch_size,
+            )
+            for (index, number), rewrite in zip(jobs, rewrites, strict=True):
+                drawn[index] = number + 1
+                named = dataclasses.replace(rewrite, candidate=number)
+                found[index].setdefault(str(rewrite.prompt), named)
+        for prompt, have in zip(prompts, found, strict=True):
+            if len(have) < count:
+                message = (
+                    f"the policy drew {len(have)} different rewrites of {quote(str(prompt))}, not {count}; "
+                    "raise the temperature for more"
+                )
+                warnings.warn(message, DFPromptWarning, stacklevel=2)
+        return [sorted(have.values(), key=lambda each: -each.score) for have in found]
+
+    def _budgeted(self, settings: SamplingSettings) -> SamplingSettings:
+        if settings.budget is not None:
+            return settings
+        return dataclasses.replace(settings, budget=self.budget)
+
+
+def make_vocabulary(model: PolicyModel, tokenizer: Any) -> Vocabulary:
+    """The grammar of a model's tokens, as wide as its logits."""
+    return Vocabulary(
+        tokenizer,
+        int(model.trunk.get_output_embeddings().weight.shape[0]),
+        separators=tuple(model.config.separators),
+        forbidden=model.config.forbidden,
+    )
+
+
+def candidate_seed(seed: int, candidate: int) -> int:
+    """The seed of one candidate; the first one's is the seed itself."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"a seed must be a whole number of at least 0, not {quote(seed)}")
+    if not candidate:
+        return seed
+    return int(np.random.SeedSequence([seed, candidate]).generate_state(1, np.uint64)[0])
+
+
+def check_count(count: int, name: str) -> None:
+    """Raise ConfigError unless `count` is a whole number of at least 1."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1, not {quote(count)}")

@@ -1,0 +1,200 @@
+"""Policies on disk: model and tokenizer in transformers' formats, and policy.json beside them.
+
+config.json, model.safetensors     the PolicyModel; or adapter_config.json and its weights (LoRA)
+tokenizer.json, ...                its tokenizer
+policy.json                        {"dfprompt": 1, "name": ..., "prompt_tokens": 75}
+counting/                          the tokenizer prompt tokens are counted with, if not its own
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from dfprompt.errors import LoadError
+from dfprompt.policy.budget import CLIP_TOKENS, TokenBudget
+from dfprompt.policy.bundle import Policy
+from dfprompt.policy.configuration import POLICY_FIELDS, PolicyConfig
+from dfprompt.policy.modeling import PolicyModel
+
+CARD = "policy.json"
+COUNTING = "counting"
+_VERSION = 1
+_LOADING_ERRORS = (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError)
+
+
+def load_policy_folder(
+    folder: Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Policy:
+    """Load a policy, or any causal language model as one that writes words with the default control.
+
+    Raises LoadError for a folder that is missing, damaged, or without safetensors weights.
+    """
+    folder = Path(folder)
+    model = load_policy_model(folder, dtype=dtype).to(device)
+    card = _read_card(folder)
+    tokenizer = load_tokenizer(folder)
+    counting = folder / COUNTING
+    counted = load_tokenizer(counting) if counting.is_dir() else tokenizer
+    return Policy(
+        model.eval(),
+        tokenizer,
+        budget=TokenBudget(card.get("prompt_tokens", CLIP_TOKENS), (counted,)),
+        name=card.get("name", folder.resolve().name),
+        digest=weights_digest(folder),
+    )
+
+
+def load_policy_model(
+    folder: Path, *, dtype: torch.dtype = torch.float32, settings: Mapping[str, Any] | None = None
+) -> PolicyModel:
+    """The model of a folder: a policy as it was saved, or heads put on a plain causal language model.
+
+    `settings` are fields of PolicyConfig for a plain model's new heads; without them it gets
+    control "none". A policy keeps its own.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if not folder.is_dir():
+        raise LoadError(f"{folder}: there is no such folder; a policy is a folder written by dfprompt train")
+    options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
+    if (folder / "adapter_config.json").is_file():
+        return _load_adapted(folder, dtype)
+    if not (folder / "config.json").is_file():
+        raise LoadError(f"{folder}: no config.json, so neither a policy nor a language model")
+    config = _guarded(folder, AutoConfig.from_pretrained, folder, local_files_only=True)
+    if isinstance(config, PolicyConfig):
+        model = _whole(folder, PolicyModel.from_pretrained, options)
+    else:
+        trunk = _whole(folder, AutoModelForCausalLM.from_pretrained, options)
+        model = PolicyModel.from_trunk(trunk, **(settings or {"control": "none"}))
+    return model
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder; raises LoadError where its files are missing or make no tokenizer."""
+    from transformers import AutoTokenizer
+
+    tokenizer = _guarded(folder, AutoTokenizer.from_pretrained, folder, local_files_only=True)
+    if len(tokenizer) < 3:
+        raise LoadError(f"{folder}: the tokenizer's files are missing (tokenizer.json, or its vocabulary)")
+    return tokenizer
+
+
+def save_policy_folder(policy: Policy, folder: Path, *, extra: Mapping[str, Path] | None = None) -> Path:
+    """Write a policy through a temporary folder, which then takes the place of the old one.
+
+    `extra` maps file names to files copied beside it, such as domain.json. A model with LoRA layers
+    is saved as the adapter and the heads.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    with _quietly():
+        policy.model.save_pretrained(partial)
+        policy.model.config.save_pretrained(partial)  # an adapter alone would not say its tables
+        policy.tokenizer.save_pretrained(partial)
+        counting = policy.budget.tokenizers[0] if policy.budget.tokenizers else policy.tokenizer
+        if counting is not policy.tokenizer:
+            counting.save_pretrained(partial / COUNTING)
+    card = {"dfprompt": _VERSION, "name": policy.name, "prompt_tokens": policy.budget.limit}
+    (partial / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    for name, source in (extra or {}).items():
+        shutil.copyfile(source, partial / name)
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(partial, folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def weights_digest(folder: Path) -> str:
+    """A short SHA-256 over names and bytes of a folder's configuration and weights."""
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".safetensors" or path.name in ("config.json", "adapter_config.json"):
+            total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def _load_adapted(folder: Path, dtype: torch.dtype) -> PolicyModel:
+    """A policy whose trunk is a LoRA on another policy or language model."""
+    from dfprompt.policy.lora import load_adapter
+
+    named = str(_read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "")
+    base = next((place for place in (Path(named), folder / named) if named and place.is_dir()), None)
+    if base is None:
+        raise LoadError(
+            f"{folder}: the adapter's base model is not where it was, {named or 'not named'}; put it there, "
+            "or correct base_model_name_or_path in adapter_config.json"
+        )
+    config = _guarded(folder, PolicyConfig.from_pretrained, folder, local_files_only=True)
+    settings = {name: getattr(config, name) for name in POLICY_FIELDS}
+    model = load_policy_model(base, dtype=dtype, settings=settings)
+    return _guarded(folder, load_adapter, model, folder)
+
+
+def _whole(folder: Path, load: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    model, info = _guarded(folder, load, folder, **options, output_loading_info=True)
+    if missing := sorted(info["missing_keys"]):
+        raise LoadError(
+            f"{folder}: {len(missing)} tensors are missing, such as {missing[0]}; the file is damaged "
+            "or belongs to another kind of model"
+        )
+    return model
+
+
+def _guarded(folder: Path, load: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    try:
+        with _quietly():
+            return load(*arguments, **options)
+    except _LOADING_ERRORS as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise LoadError(f"{folder}: cannot be loaded: {reason}") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without transformers' progress bars: they say nothing about files on this disk."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    path = folder / CARD
+    if not path.is_file():
+        return {}
+    card = _read_json(path)
+    if card.get("dfprompt") != _VERSION:
+        raise LoadError(f'{path}: expected {{"dfprompt": {_VERSION}, ...}}; written by a newer dfprompt?')
+    return card
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise LoadError(f"{path}: expected a JSON object")
+    return content
