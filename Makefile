@@ -26,6 +26,7 @@ QUIET := --quiet --disable-pip-version-check
 
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
+export NO_MKDOCS_2_WARNING ?= 1
 
 .PHONY: help demo test test-fast lint format bench docs cli-page clean
 
@@ -38,7 +39,7 @@ help:
 	@echo "make docs       the documentation, into site/"
 
 $(CORE): pyproject.toml constraints.txt
-	@echo "Setting up $(VENV): about 2 GB (torch, diffusers, transformers) on a first run, 2 minutes on a fast line."
+	@test -x $(BIN)/python || echo "Setting up $(VENV): about 2 GB (torch, diffusers, transformers), 2 minutes on a fast line."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "dfprompt needs Python 3.11 or later: make PYTHON=python3.11 ..."; exit 2; }
 	@$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install $(QUIET) "$(TORCH)"

@@ -26,7 +26,7 @@ QWEN = tiny_pipelines.qwen_tokenizer()
 def weighted_tokens(tokenizer, prompt: str, step: int = 0, steps: int = 10) -> list[tuple[str, float]]:
     """(token, weight) of one step of a DF-Prompt."""
     planned = make_plan(parse_prompt(prompt), steps).steps[step]
-    tokens = tokenize(tokenizer, planned.text)
+    (tokens,) = tokenize(tokenizer, [planned.text])
     stretches = [(part.start, part.end, float(part.weight)) for part in planned.weights]
     weights = assign_weights(planned.text, tokens.places, stretches)
     return list(zip(tokenizer.convert_ids_to_tokens(list(tokens.ids)), weights, strict=True))
@@ -104,7 +104,7 @@ def test_word_by_word_reference(words, marks, tokenizer):
 def test_any_text_has_one_weight_per_token_and_none_outside_the_stretch(text, one, other):
     start, end = sorted((min(one, len(text)), min(other, len(text))))
     for tokenizer in (CLIP, T5, QWEN):
-        tokens = tokenize(tokenizer, text)
+        (tokens,) = tokenize(tokenizer, [text])
         weights = assign_weights(text, tokens.places, [(start, end, 2.0)] if start < end else [])
         assert len(weights) == len(tokens.ids)
         for (first, last), weight in zip(tokens.places, weights, strict=True):
@@ -119,7 +119,7 @@ def test_a_token_across_two_stretches_takes_the_one_it_shares_most_with():
 
 def test_hidden_tokens_are_those_mostly_covered():
     planned = make_plan(parse_prompt("a cat, [old film:early], snow"), 2, absence="mask").steps[1]
-    tokens = tokenize(CLIP, planned.text)
+    (tokens,) = tokenize(CLIP, [planned.text])
     covered = find_covered(planned.text, tokens.places, planned.hidden)
     gone = [
         token
@@ -132,20 +132,20 @@ def test_hidden_tokens_are_those_mostly_covered():
 
 def test_chunks_are_full_but_never_cut_a_word_that_fits():
     text = "a " * 74 + "goddess red"
-    tokens = tokenize(CLIP, text)
+    (tokens,) = tokenize(CLIP, [text])
     first, second = split_chunks(tokens, 75)
     assert (first.stop, second.start) == (74, 74)
     assert CLIP.decode(list(tokens.ids[second])).strip() == "goddess red"
 
 
 def test_a_word_longer_than_a_chunk_is_cut_all_the_same():
-    tokens = tokenize(CLIP, "x" * 160)
+    (tokens,) = tokenize(CLIP, ["x" * 160])
     assert [chunk.stop - chunk.start for chunk in split_chunks(tokens, 75)] == [75, 75, 10]
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=60), st.integers(3, 20))
 def test_chunks_tile_the_tokens(words, room):
-    tokens = tokenize(CLIP, " ".join(words))
+    (tokens,) = tokenize(CLIP, [" ".join(words)])
     chunks = split_chunks(tokens, room)
     assert [at for chunk in chunks for at in range(chunk.start, chunk.stop)] == list(range(len(tokens.ids)))
     assert all(chunk.stop - chunk.start <= room for chunk in chunks)
@@ -157,7 +157,7 @@ def test_an_empty_text_is_one_empty_chunk():
 
 def test_a_tokenizer_without_offsets_is_refused():
     with pytest.raises(UnsupportedPipelineError, match="no character offsets"):
-        tokenize(object(), "a cat")
+        tokenize(object(), ["a cat"])
 
 
 # ---- textual inversions -----------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_the_vectors_of_an_inversion_share_its_weight_and_its_place():
     tokenizer = tiny_pipelines.clip_tokenizer()
     tokenizer.add_tokens(["<cat>", "<cat>_1", "<cat>_2"])
     text = "a <cat> on a red <cat> house"
-    tokens = tokenize(tokenizer, text, inversions=True)
+    (tokens,) = tokenize(tokenizer, [text], inversions=True)
     assert [text[start:end] for start, end in tokens.places] == [
         "a", "<cat>", "<cat>", "<cat>", "on", "a", "red", "<cat>", "<cat>", "<cat>", "house",
     ]  # fmt: skip
@@ -187,5 +187,5 @@ def test_the_vectors_of_an_inversion_share_its_weight_and_its_place():
 def test_the_vectors_of_an_inversion_stay_in_one_chunk():
     tokenizer = tiny_pipelines.clip_tokenizer()
     tokenizer.add_tokens(["<cat>", "<cat>_1", "<cat>_2"])
-    tokens = tokenize(tokenizer, "a " * 73 + "<cat> red", inversions=True)
+    (tokens,) = tokenize(tokenizer, ["a " * 73 + "<cat> red"], inversions=True)
     assert [chunk.start for chunk in split_chunks(tokens, 75)] == [0, 73]

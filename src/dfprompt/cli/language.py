@@ -163,7 +163,7 @@ def _run(steps: int, clock: str, timesteps: str, pipeline: str, strength: float)
         run["timesteps"] = _numbers(timesteps)
         run["num_inference_steps"] = steps or len(run["timesteps"])
     elif pipeline:
-        from dfprompt.pipeline.schedulers import load_timesteps
+        from dfprompt.pipeline.timesteps import load_timesteps
 
         read = load_timesteps(pipeline, run["num_inference_steps"])
         run |= read._asdict()

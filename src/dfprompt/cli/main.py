@@ -11,7 +11,7 @@ import warnings
 
 import typer
 
-from dfprompt.cli import capabilities, console, language, mini, score
+from dfprompt.cli import capabilities, console, convert, language, mini, score
 from dfprompt.errors import DFPromptError, DFPromptWarning
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # brackets in a help text are the language, not markup
 )
 language.register(app)
+convert.register(app)
 capabilities.register(app)
 score.register(app)
 mini.register(app)

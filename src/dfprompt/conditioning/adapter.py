@@ -12,10 +12,11 @@ from diffusers.loaders import TextualInversionLoaderMixin
 from diffusers.utils.peft_utils import scale_lora_layers, unscale_lora_layers
 from torch import Tensor
 
-from dfprompt.conditioning.bank import Conditioning, Encoded
+from dfprompt.conditioning.bank import Encoded
 from dfprompt.conditioning.cache import Encoding, EncodingCache
 from dfprompt.conditioning.capabilities import Capabilities, Weighting
 from dfprompt.conditioning.encoders import TextEncoder
+from dfprompt.conditioning.layouts import Conditioning
 from dfprompt.errors import ConfigError, UnsupportedPipelineError
 from dfprompt.excerpt import quote
 
@@ -32,6 +33,12 @@ class Bank(NamedTuple):
     forwards: tuple[int, ...]
     encoded: tuple[int, ...]
     lost: dict[str, str]
+
+
+def execution_device(pipe: Any) -> torch.device:
+    """Return where a pipeline runs, also under offloading."""
+    # The pipeline's own search takes a millisecond, and without an accelerator there is one answer.
+    return pipe._execution_device if torch.accelerator.is_available() else torch.device("cpu")
 
 
 class TextAdapter(ABC):
@@ -88,7 +95,7 @@ class TextAdapter(ABC):
 
     def windows(self, text: str, *, chunks: bool = True) -> int:
         """Return how many windows of the encoders a text fills (1 where the family does not chunk)."""
-        return max(len(encoder.read(text, chunks=chunks).windows) for encoder in self.encoders)
+        return max(len(encoder.read([text], chunks=chunks)[0].windows) for encoder in self.encoders)
 
     def fits(self, text: str) -> bool:
         """Whether every encoder of the sequence sees the whole text in one window."""
@@ -96,7 +103,7 @@ class TextAdapter(ABC):
 
     def cut_off(self, text: str) -> str:
         """Return the end of a text that an encoder of the sequence does not see without chunks."""
-        ends = [encoder.read(text, chunks=False).lost for encoder in self.encoders if encoder.sequence]
+        ends = [encoder.read([text], chunks=False)[0].lost for encoder in self.encoders if encoder.sequence]
         return max(ends, key=len)
 
     @property
@@ -146,12 +153,11 @@ class TextAdapter(ABC):
     def _stack(self, entries: Sequence[dict[str, Tensor] | None]) -> dict[str, Tensor]:
         """Stack the entries; silent ones (None) become zeros of the others' shape."""
         model = next(entry for entry in entries if entry is not None)
-        device = self.pipe._execution_device
+        zeros = {name: torch.zeros_like(like) for name, like in model.items()}
+        device = execution_device(self.pipe)
         return {
-            name: torch.stack(
-                [torch.zeros_like(like) if entry is None else entry[name] for entry in entries]
-            ).to(device)
-            for name, like in model.items()
+            name: torch.stack([(zeros if entry is None else entry)[name] for entry in entries]).to(device)
+            for name in model
         }
 
     def trim(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,15 +1,11 @@
-"""Encodings of every distinct conditioning of a batch: collect, encode once, weight, line up.
+"""One encoder's share of a batch: collect what it must read, read it once, weight it, line it up.
 
-A conditioning is what the denoiser hears at one step of one row. Shapes: E conditionings, T tokens,
-D width, P pooled width.
+Shapes: B conditionings weighted together, T tokens, D width, P pooled width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from itertools import chain
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,36 +14,11 @@ from dfprompt.conditioning import weighting as rules
 from dfprompt.conditioning.cache import Encoding, EncodingCache
 from dfprompt.conditioning.capabilities import Weighting
 from dfprompt.conditioning.encoders import TextEncoder, Unit
-from dfprompt.conditioning.tokens import Interval, Window, assign_weights, find_covered
-
-
-class Conditioning(NamedTuple):
-    """A text with its weights and hidden stretches (character intervals), as one step of a plan has it.
-
-    `silent` stands for no text at all: zeros instead of an encoding, SDXL's missing negative prompt.
-    """
-
-    text: str
-    weights: tuple[tuple[int, int, float], ...] = ()
-    hidden: tuple[Interval, ...] = ()
-    clip_skip: int | None = None
-    silent: bool = False
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """The units one encoder needs for one conditioning, window by window."""
-
-    windows: list[Window]
-    units: list[Unit]
-    weights: list[list[float]]
-    hidden: list[list[bool]]
-    masked: list[list[Unit]]  # one list per down-weighted span, under compel
-    down_weights: list[float]
+from dfprompt.conditioning.layouts import Conditioning, Layout, lay_out
 
 
 class Encoded:
-    """The encodings of a set of conditionings by one encoder, ready to be weighted and joined.
+    """The encodings of a set of conditionings by one encoder, weighted and ready to be joined.
 
     `forwards` is how often the encoder ran, `encoded` how many windows it read, `lost` the end of
     each text that it did not see.
@@ -65,46 +36,46 @@ class Encoded:
     ) -> None:
         self.encoder = encoder
         self.rule = rule
-        heard = dict.fromkeys(each for each in conditionings if not each.silent)
-        texts = dict.fromkeys([*(each.text for each in heard), ""])
-        readings = {text: encoder.read(text, chunks=chunks) for text in texts}
+        heard = list(dict.fromkeys(each for each in conditionings if not each.silent))
+        texts = list(dict.fromkeys([*(each.text for each in heard), ""]))
+        readings = dict(zip(texts, encoder.read(texts, chunks=chunks), strict=True))
         self.lost = {text: reading.lost for text, reading in readings.items() if reading.lost}
-        self.layouts = {
-            # A pooled vector is weighted by nobody, so it needs no masked encodings either.
-            each: _lay_out(each, readings[each.text].windows, rule if encoder.sequence else "scale")
-            for each in heard
+        # A pooled vector is weighted by nobody, so it needs no masked encodings either.
+        applied = rule if encoder.sequence else "scale"
+        self._layouts = {each: lay_out(each, readings[each.text].windows, applied) for each in heard}
+        self._empty = {
+            each.clip_skip: Unit(readings[""].windows[0].ids, None, each.clip_skip) for each in heard
         }
-        skips = {each.clip_skip for each in self.layouts} or {None}
-        self._empty = {skip: Unit(readings[""].windows[0].ids, None, skip) for skip in skips}
         self.forwards = self.encoded = 0
         self._known = self._encode(self._needed(), cache, batch_size)
+        self._sequences = self._weigh_all() if encoder.sequence else {}
 
     def count(self, conditioning: Conditioning) -> int:
         """Return how many windows a conditioning fills; a silent one fits into any number."""
-        return len(self.layouts[conditioning].units) if conditioning in self.layouts else 1
+        return len(self._layouts[conditioning].units) if conditioning in self._layouts else 1
 
     def part(self, conditioning: Conditioning, windows: int) -> Encoding:
         """Return the weighted encoding of a conditioning, padded with empty windows to this number."""
-        layout = self.layouts[conditioning]
-        pooled = self._known[layout.units[0]].pooled
+        units = self._layouts[conditioning].units
+        pooled = self._known[units[0]].pooled
         if not self.encoder.sequence:
             return Encoding(pooled[:0], pooled)
-        weighted = self._weight(layout, conditioning.clip_skip)
-        missing = windows - len(layout.units) if self.encoder.chunks else 0
-        if not missing:
-            return Encoding(weighted, pooled)
-        empty = self._known[self._empty[conditioning.clip_skip]].sequence
-        return Encoding(torch.cat([weighted, *[empty] * missing]), pooled)
+        sequence = self._sequences[conditioning]
+        if self.encoder.chunks and len(units) < windows:
+            empty = self._known[self._empty[conditioning.clip_skip]].sequence
+            sequence = torch.cat([sequence, *[empty] * (windows - len(units))])
+        return Encoding(sequence, pooled)
 
     def _needed(self) -> list[Unit]:
-        needed = [unit for layout in self.layouts.values() for unit in layout.units]
-        needed += [unit for layout in self.layouts.values() for row in layout.masked for unit in row]
+        layouts = self._layouts.values()
+        needed = [unit for layout in layouts for unit in layout.units]
+        needed += [unit for layout in layouts for row in layout.masked for unit in row]
         # Texts of one batch are padded to one number of windows with the empty prompt's.
-        counts = {len(layout.units) for layout in self.layouts.values()}
-        hides = any(any(row) for layout in self.layouts.values() for row in layout.hidden)
+        padded = len({len(layout.units) for layout in layouts}) > 1
+        hides = any(layout.hides for layout in layouts)
         # The interpolating rules read the empty prompt: encoded at once even where no weight asks for
         # it yet, so that a later change of weights encodes nothing.
-        if self.encoder.sequence and (len(counts) > 1 or hides or self.rule in ("comfy", "compel")):
+        if self.encoder.sequence and (padded or hides or self.rule in ("comfy", "compel")):
             needed += self._empty.values()
         return list(dict.fromkeys(needed))
 
@@ -121,56 +92,40 @@ class Encoded:
                 cache.put((state, unit), encoding)
         return {unit: encoding for unit, encoding in known.items() if encoding is not None}
 
-    def _weight(self, layout: _Layout, clip_skip: int | None) -> Tensor:
-        """Return the sequence (T,D) of a conditioning under the rule, hidden tokens emptied."""
-        encoding = self._join(layout.units)
-        weights = list(chain.from_iterable(layout.weights))
-        hides = any(map(any, layout.hidden))
-        if not hides and all(weight == 1 for weight in weights):
-            return encoding
-        empty = encoding
-        if hides or self.rule in ("comfy", "compel"):
-            empty = self._known[self._empty[clip_skip]].sequence.repeat(len(layout.units), 1)
-        if hides:
-            hidden = torch.tensor(list(chain.from_iterable(layout.hidden)), device=encoding.device)
-            encoding = torch.where(hidden[:, None], empty, encoding)
-        factors = torch.tensor(weights, device=encoding.device)
-        return self._apply(layout, encoding[None], factors[None], empty[None])[0]
+    def _weigh_all(self) -> dict[Conditioning, Tensor]:
+        """Return every sequence (T,D) under the rule; those of one length are weighted in one go."""
+        sequences = {each: self._join(layout.units) for each, layout in self._layouts.items()}
+        groups: dict[Hashable, list[Conditioning]] = {}
+        for each, layout in self._layouts.items():
+            if not layout.is_plain:
+                alone = each if layout.masked else None
+                kind = (len(sequences[each]), each.clip_skip, layout.hides, alone)
+                groups.setdefault(kind, []).append(each)
+        for group in groups.values():
+            stacked = torch.stack([sequences[each] for each in group])
+            weighted = self._weigh([self._layouts[each] for each in group], stacked, group[0].clip_skip)
+            sequences |= dict(zip(group, weighted, strict=True))
+        return sequences
 
-    def _apply(self, layout: _Layout, encoding: Tensor, weights: Tensor, empty: Tensor) -> Tensor:
+    def _weigh(self, layouts: Sequence[Layout], encoding: Tensor, clip_skip: int | None) -> Tensor:
+        """Return (B,T,D) weighted, hidden tokens emptied."""
+        weights = torch.tensor([layout.weights for layout in layouts], device=encoding.device)
+        empty = encoding
+        if layouts[0].hides or self.rule in ("comfy", "compel"):
+            window = self._known[self._empty[clip_skip]].sequence
+            empty = window.repeat(len(layouts[0].units), 1)[None]
+        if layouts[0].hides:
+            hidden = torch.tensor([layout.hidden for layout in layouts], device=encoding.device)
+            encoding = torch.where(hidden[..., None], empty, encoding)
         if self.rule == "scale":
             return rules.weight_scale(encoding, weights)
         if self.rule == "mean":
             return rules.weight_mean(encoding, weights)
-        if self.rule == "comfy" or not layout.masked:
+        if not layouts[0].masked:
             return rules.weight_comfy(encoding, weights, empty)
-        masked = torch.stack([self._join(row) for row in layout.masked])[None]
-        return rules.weight_compel(encoding, weights, empty, masked, layout.down_weights)
+        masked = torch.stack([self._join(row) for row in layouts[0].masked])[None]
+        return rules.weight_compel(encoding, weights, empty, masked, layouts[0].down_weights)
 
     def _join(self, units: Sequence[Unit]) -> Tensor:
-        return torch.cat([self._known[unit].sequence for unit in units])
-
-
-def _lay_out(conditioning: Conditioning, windows: list[Window], rule: Weighting) -> _Layout:
-    text, stretches, hidden_text, skip, _ = conditioning
-    weights = [assign_weights(text, window.places, stretches) for window in windows]
-    hidden = [find_covered(text, window.places, hidden_text) for window in windows]
-    down = [each for each in stretches if each[2] < 1] if rule == "compel" else []
-    masked, down_weights = [], []
-    for stretch in down:
-        touched = [assign_weights(text, window.places, [stretch]) for window in windows]
-        gone = [
-            [away or weight < 1 for away, weight in zip(row, touched_row, strict=True)]
-            for row, touched_row in zip(hidden, touched, strict=True)
-        ]
-        if gone != hidden:
-            masked.append(_units(windows, gone, skip))
-            down_weights.append(stretch[2])
-    return _Layout(windows, _units(windows, hidden, skip), weights, hidden, masked, down_weights)
-
-
-def _units(windows: Sequence[Window], hidden: Sequence[Sequence[bool]], skip: int | None) -> list[Unit]:
-    return [
-        Unit(window.ids, tuple(not away for away in row) if any(row) else None, skip)
-        for window, row in zip(windows, hidden, strict=True)
-    ]
+        sequences = [self._known[unit].sequence for unit in units]
+        return sequences[0] if len(sequences) == 1 else torch.cat(sequences)

@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Iterable, Sequence
 
 from dfprompt.conditioning.adapter import TextAdapter
-from dfprompt.conditioning.bank import Conditioning
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
 from dfprompt.conditioning.capabilities import Weighting
 from dfprompt.conditioning.compiled import Compiled
+from dfprompt.conditioning.layouts import Conditioning
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import Schedule
 from dfprompt.errors import ConfigError, DFPromptWarning, UnsupportedPipelineError

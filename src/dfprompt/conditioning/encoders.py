@@ -51,17 +51,18 @@ class TextEncoder(ABC):
         self.pooled = pooled
         self.inversions = inversions
 
+    def read(self, texts: Sequence[str], *, chunks: bool = True) -> list[Reading]:
+        """Return the encoder's inputs for each text: one window, or several if it can chunk and may."""
+        tokenized = tokenize(self.tokenizer, texts, inversions=self.inversions)
+        return [self._window(tokens, chunks=chunks and self.chunks) for tokens in tokenized]
+
     @abstractmethod
-    def read(self, text: str, *, chunks: bool = True) -> Reading:
-        """Return the encoder's inputs for a text: one window, or several if it can chunk and may."""
+    def _window(self, tokens: TokenizedText, *, chunks: bool) -> Reading:
+        """Put the tokens of a text into windows."""
 
     @abstractmethod
     def forward(self, units: Sequence[Unit]) -> list[Encoding]:
         """Run the encoder once over these units."""
-
-    def tokenize(self, text: str) -> TokenizedText:
-        """Tokenise a whole text."""
-        return tokenize(self.tokenizer, text, inversions=self.inversions)
 
     def state(self) -> Hashable:
         """Return a key of everything that decides what the encoder returns."""
@@ -104,13 +105,12 @@ class ClipEncoder(TextEncoder):
     def _room(self) -> int:
         return int(self.tokenizer.model_max_length) - 2
 
-    def read(self, text: str, *, chunks: bool = True) -> Reading:
-        tokens = self.tokenize(text)
-        if chunks and self.chunks:
-            return Reading([self._window(tokens, each) for each in split_chunks(tokens, self._room)], "")
-        return Reading([self._window(tokens, slice(0, self._room))], tokens.text_from(self._room))
+    def _window(self, tokens: TokenizedText, *, chunks: bool) -> Reading:
+        if chunks:
+            return Reading([self._frame(tokens, each) for each in split_chunks(tokens, self._room)], "")
+        return Reading([self._frame(tokens, slice(0, self._room))], tokens.text_from(self._room))
 
-    def _window(self, tokens: TokenizedText, chunk: slice) -> Window:
+    def _frame(self, tokens: TokenizedText, chunk: slice) -> Window:
         ids, places = tokens.ids[chunk], tokens.places[chunk]
         padding = self._room - len(ids)
         return Window(
@@ -170,8 +170,7 @@ class T5Encoder(TextEncoder):
         super().__init__(module, tokenizer, sequence=True, pooled=False, inversions=inversions)
         self.length = length
 
-    def read(self, text: str, *, chunks: bool = True) -> Reading:
-        tokens = self.tokenize(text)
+    def _window(self, tokens: TokenizedText, *, chunks: bool) -> Reading:
         room = self.length - 1
         ids, places = tokens.ids[:room], tokens.places[:room]
         padding = room - len(ids)
@@ -204,8 +203,11 @@ class ChatEncoder(TextEncoder):
         self.length = length
         self.most = most
 
-    def read(self, text: str, *, chunks: bool = True) -> Reading:
-        tokens = self.tokenize(self.before + text + self.after)
+    def read(self, texts: Sequence[str], *, chunks: bool = True) -> list[Reading]:
+        return super().read([self.before + text + self.after for text in texts], chunks=chunks)
+
+    def _window(self, tokens: TokenizedText, *, chunks: bool) -> Reading:
+        text = tokens.text[len(self.before) : len(tokens.text) - len(self.after)]
         # The stock pipeline cuts twice: the tokens before encoding, the encoding after it.
         kept = min(self.most, self.length) + self.dropped
         places = [self._own_place(place, len(text)) for place in tokens.places]

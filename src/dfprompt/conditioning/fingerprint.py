@@ -60,7 +60,7 @@ def _identity(thing: Any) -> int:
 def _adapter_states(module: nn.Module) -> Iterator[tuple[Any, ...]]:
     """The state of every peft layer: what is active, how strongly, disabled, merged."""
     for name, layer in module.named_modules():
-        if not hasattr(layer, "merged_adapters"):
+        if not hasattr(type(layer), "merged_adapters"):  # what every peft layer has
             continue
         scaling = getattr(layer, "scaling", {})
         yield (
@@ -94,11 +94,9 @@ def _checksums(module: nn.Module) -> Iterator[tuple[Any, ...]]:
 def _stored_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters and buffers, taken from where sequential offloading keeps them if they are away."""
     for prefix, layer in module.named_modules():
-        own = itertools.chain(
-            layer.named_parameters(prefix, recurse=False), layer.named_buffers(prefix, recurse=False)
-        )
-        for name, tensor in own:
-            yield name, _fetch(layer, name.rpartition(".")[2], tensor) if tensor.is_meta else tensor
+        for name, tensor in (*layer._parameters.items(), *layer._buffers.items()):
+            if tensor is not None:
+                yield f"{prefix}.{name}", _fetch(layer, name, tensor) if tensor.is_meta else tensor
 
 
 def _fetch(layer: nn.Module, name: str, absent: Tensor) -> Tensor:

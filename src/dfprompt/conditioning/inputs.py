@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfprompt.conditioning.adapter import TextAdapter
+from dfprompt.conditioning.adapter import TextAdapter, execution_device
 from dfprompt.conditioning.compiled import Compiled
 from dfprompt.errors import GenerationError
 
@@ -30,7 +30,7 @@ class PreparedInputs(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         value = self._values[name]
-        return value.to(self._pipe._execution_device) if isinstance(value, torch.Tensor) else value
+        return value.to(execution_device(self._pipe)) if isinstance(value, torch.Tensor) else value
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._values[name] = value

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dfprompt.conditioning.adapter import TextAdapter
+from dfprompt.conditioning.adapter import TextAdapter, execution_device
 from dfprompt.conditioning.cache import Encoding
 from dfprompt.conditioning.capabilities import QWEN_IMAGE
 from dfprompt.conditioning.encoders import ChatEncoder, TextEncoder
@@ -50,7 +50,7 @@ class QwenImageAdapter(TextAdapter):
             torch.nn.functional.pad(sequence, (0, 0, 0, longest - len(sequence))) for sequence in sequences
         ]
         mask = torch.tensor([[1] * len(each) + [0] * (longest - len(each)) for each in sequences])
-        device = self.pipe._execution_device
+        device = execution_device(self.pipe)
         return {
             "prompt_embeds": torch.stack(padded).to(device),
             "prompt_embeds_mask": mask.to(device),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,13 +83,18 @@ def read_schedule(
 
 def call_default(pipe: Any, name: str) -> Any:
     """Return the default of an argument of the stock call, None if it has none or no such argument."""
-    parameter = inspect.signature(type(pipe).__call__).parameters.get(name)
+    parameter = _call_parameters(type(pipe)).get(name)
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
 def accepts(pipe: Any, name: str) -> bool:
     """Whether the stock call takes an argument of this name."""
-    return name in inspect.signature(type(pipe).__call__).parameters
+    return name in _call_parameters(type(pipe))
+
+
+@cache
+def _call_parameters(kind: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(kind.__call__).parameters
 
 
 def read_strength(pipe: Any, strength: float | None) -> float | None:

@@ -38,8 +38,8 @@ class Window(NamedTuple):
     places: tuple[Interval | None, ...]
 
 
-def tokenize(tokenizer: Any, text: str, *, inversions: bool = False) -> TokenizedText:
-    """Tokenise a whole text; `inversions` writes multi-vector textual inversions out, as diffusers does.
+def tokenize(tokenizer: Any, texts: Sequence[str], *, inversions: bool = False) -> list[TokenizedText]:
+    """Tokenise whole texts; `inversions` writes multi-vector textual inversions out, as diffusers does.
 
     Raises UnsupportedPipelineError for a tokenizer that cannot say where its tokens come from.
     """
@@ -48,12 +48,26 @@ def tokenize(tokenizer: Any, text: str, *, inversions: bool = False) -> Tokenize
             f"{type(tokenizer).__name__} gives no character offsets, so weights could not be placed; "
             "load the pipeline with its fast tokenizer (the one stored in tokenizer.json)"
         )
-    written, origins = expand_inversions(tokenizer, text) if inversions else (text, None)
-    encoded = tokenizer(written, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    places = [(start, end) for start, end in encoded["offset_mapping"]]
-    if origins is not None:
-        places = [(origins[start][0], origins[end - 1][1]) for start, end in places]
-    return TokenizedText(text, tuple(encoded["input_ids"]), tuple(places))
+    written = [expand_inversions(tokenizer, text) if inversions else (text, None) for text in texts]
+    encoded = tokenizer(
+        [text for text, _ in written],
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        verbose=False,
+    )
+    return [
+        TokenizedText(text, tuple(ids), _original_places(places, origins))
+        for text, ids, places, (_, origins) in zip(
+            texts, encoded["input_ids"], encoded["offset_mapping"], written, strict=True
+        )
+    ]
+
+
+def _original_places(places: Sequence[Interval], origins: Sequence[Interval] | None) -> tuple[Interval, ...]:
+    if origins is None:
+        return tuple(places)
+    return tuple((origins[start][0], origins[end - 1][1]) for start, end in places)
 
 
 def expand_inversions(tokenizer: Any, text: str) -> tuple[str, list[Interval] | None]:
@@ -131,18 +145,18 @@ def assign_weights(
     >>> assign_weights("a red cat", [(0, 1), (1, 5), (5, 9)], [(2, 5, 1.5)])
     [1.0, 1.5, 1.0]
     """
+    weights = [1.0] * len(places)
     starts = [start for start, _, _ in weighted]
-    weights = []
-    for place in places:
-        best, weight = 0, 1.0
-        if place is not None:
-            start, end = _without_edge_spaces(text, place)
-            for at in _touching(starts, start, end):
-                first, last, value = weighted[at]
-                shared = min(end, last) - max(start, first)
-                if shared > best:
-                    best, weight = shared, value
-        weights.append(weight)
+    for token, place in enumerate(places) if weighted else ():
+        if place is None:
+            continue
+        start, end = _without_edge_spaces(text, place)
+        best = 0
+        for at in _touching(starts, start, end):
+            first, last, value = weighted[at]
+            shared = min(end, last) - max(start, first)
+            if shared > best:
+                best, weights[token] = shared, value
     return weights
 
 
@@ -152,14 +166,17 @@ def find_covered(text: str, places: Sequence[Interval | None], stretches: Sequen
     >>> find_covered("a red cat", [(0, 1), (1, 5), (5, 9)], [(1, 5)])
     [False, True, False]
     """
+    covered = [False] * len(places)
     starts = [start for start, _ in stretches]
-    covered = []
-    for place in places:
-        shared = 0
-        start, end = _without_edge_spaces(text, place) if place is not None else (0, 0)
-        for at in _touching(starts, start, end):
-            shared += max(0, min(end, stretches[at][1]) - max(start, stretches[at][0]))
-        covered.append(2 * shared > end - start > 0)
+    for token, place in enumerate(places) if stretches else ():
+        if place is None:
+            continue
+        start, end = _without_edge_spaces(text, place)
+        shared = sum(
+            max(0, min(end, stretches[at][1]) - max(start, stretches[at][0]))
+            for at in _touching(starts, start, end)
+        )
+        covered[token] = 2 * shared > end - start
     return covered
 
 

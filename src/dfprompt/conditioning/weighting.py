@@ -7,6 +7,7 @@ dtype they were given, and leave a row whose weights are all 1 exactly as it was
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ def weight_comfy(encoding: Tensor, weights: Tensor, empty: Tensor) -> Tensor:
 
 
 def weight_compel(
-    encoding: Tensor, weights: Tensor, empty: Tensor, masked: Tensor, down_weights: list[float]
+    encoding: Tensor, weights: Tensor, empty: Tensor, masked: Tensor, down_weights: Sequence[float]
 ) -> Tensor:
     """Apply `comfy`, then blend in encodings that cannot see the down-weighted spans.
 

@@ -30,7 +30,7 @@ class Vocabulary:
     """The tokens of a causal language model, sorted into separators, words, the end and the unsayable.
 
     `size` is the width of the model's logits. Raises LoadError for a tokenizer without an end token
-    or without a token for the first separator.
+    or without a token for one of the separators.
     """
 
     def __init__(self, tokenizer: Any, size: int, *, separators: Sequence[str], forbidden: str) -> None:
@@ -49,7 +49,8 @@ class Vocabulary:
             for number, piece in enumerate(pieces)
             if piece.strip(" ") in self.separators and number not in special
         )
-        self.separator_id = self._first_separator(pieces)
+        self._separator_tokens = self._find_separators(pieces)
+        self.separator_id = self.separator_of(self.separators[0])
         words = torch.zeros(size, dtype=torch.bool)
         for number, piece in enumerate(pieces):
             words[number] = number not in special and _is_word(piece, forbidden, self.separators)
@@ -63,6 +64,10 @@ class Vocabulary:
         closers = torch.zeros(self.size, dtype=torch.bool)
         closers[[self.end_id, *self.separator_ids]] = True
         return torch.stack([closers, self.words, self.words | closers])
+
+    def separator_of(self, character: str) -> int:
+        """The token that writes a separator; the first one's for a character that is none here."""
+        return self._separator_tokens.get(character, self._separator_tokens[self.separators[0]])
 
     def closes(self, token: int) -> bool:
         """Say whether a token ends a modifier: a separator or the end."""
@@ -100,13 +105,18 @@ class Vocabulary:
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    def _first_separator(self, pieces: Sequence[str]) -> int:
-        wanted = self.separators[0]
-        for candidates in ((wanted,), (f" {wanted}", f"{wanted} ")):
-            for number in sorted(self.separator_ids):
-                if pieces[number] in candidates:
-                    return number
-        raise LoadError(f"the policy's tokenizer has no token for the separator {wanted!r}")
+    def _find_separators(self, pieces: Sequence[str]) -> dict[str, int]:
+        """The token of each separator: the bare character where there is one, else with a space."""
+        found: dict[str, int] = {}
+        for separator in self.separators:
+            for candidate in (separator, f" {separator}", f"{separator} "):
+                tokens = sorted(token for token in self.separator_ids if pieces[token] == candidate)
+                if tokens:
+                    found[separator] = tokens[0]
+                    break
+            else:
+                raise LoadError(f"the policy's tokenizer has no token for the separator {separator!r}")
+        return found
 
 
 def _encodable(text: str) -> str:

@@ -6,6 +6,7 @@ import warnings
 
 from dfprompt.errors import ConversionError, DFPromptWarning, InputError
 from dfprompt.prompt.ast import DFPrompt
+from dfprompt.prompt.dialects import import_prompt
 from dfprompt.prompt.parser import parse_prompt
 
 NATIVE = "native"
@@ -33,12 +34,10 @@ def read_prompt(
         return DFPrompt.from_plain(text)
     if dialect == NATIVE:
         return parse_prompt(text, strict=strict)
-    from dfprompt.prompt.dialects import convert_prompt
-
-    conversion = convert_prompt(text, source=dialect, target=NATIVE, num_inference_steps=num_inference_steps)
-    if strict and conversion.lost:
-        raise ConversionError(f"from {dialect}: " + "; ".join(conversion.lost))
-    for kind, remarks in (("assumed", conversion.assumed), ("lost", conversion.lost)):
+    imported = import_prompt(text, dialect, num_inference_steps)
+    if strict and imported.lost:
+        raise ConversionError(f"from {dialect}: " + "; ".join(imported.lost))
+    for kind, remarks in (("assumed", imported.assumed), ("lost", imported.lost)):
         for remark in remarks:
             warnings.warn(f"from {dialect}, {kind}: {remark}", DFPromptWarning, stacklevel=2)
-    return conversion.prompt
+    return imported.prompt

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dfprompt.errors import LoadError
-from dfprompt.pipeline.schedulers import load_timesteps
+from dfprompt.pipeline.timesteps import load_timesteps
 
 
 def write_scheduler(folder: Path, name: str, **config: object) -> str:

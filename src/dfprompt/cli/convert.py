@@ -1,0 +1,89 @@
+"""`dfprompt convert`: a prompt from one tool's writing to another's, with what was assumed and lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dfprompt.cli import console
+from dfprompt.errors import InputError
+
+if TYPE_CHECKING:
+    from dfprompt.prompt.dialects import Conversion
+
+_DIALECTS = "native, a1111, comfyui, compel or pae"
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command on the app."""
+    app.command("convert")(convert)
+
+
+def convert(
+    text: str = typer.Argument(
+        ..., metavar="TEXT", help="The prompt, or - for one per line of stdin."
+    ),
+    source: str = typer.Option(..., "--from", metavar="D", help=f"How TEXT is written: {_DIALECTS}."),
+    target: str = typer.Option("native", "--to", metavar="D", help=f"How to write it: {_DIALECTS}."),
+    steps: int | None = typer.Option(
+        None, "--steps", metavar="N", help="The number of steps of the run; A1111 counts in steps."
+    ),
+    nodes: bool = typer.Option(
+        False,
+        "--nodes",
+        help="For ComfyUI's core nodes: texts with their percents, as JSON (with --steps).",
+    ),
+    strict: bool = typer.Option(False, "--strict", help="Make anything lost an error."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Convert prompt control between tools; what was assumed or lost is named on stderr.
+
+    \b
+    Examples:
+      dfprompt convert "a horse, [(anime style:1.5)::0.5]" --from a1111 --steps 20
+      dfprompt convert "a horse, [anime style:early:1.5]" --from native --to comfyui
+      dfprompt convert "a horse, [snow:late]" --from native --nodes --steps 10
+    """
+
+    def work(line: str) -> Conversion:
+        from dfprompt.errors import ConversionError
+        from dfprompt.prompt.dialects import convert_prompt
+
+        done = convert_prompt(line, source, target, steps)
+        if strict and done.lost:
+            raise ConversionError("; ".join(done.lost))
+        return done
+
+    if nodes:
+        _print_nodes(text, source, steps)
+    elif text == "-":
+        console.for_each_line(lambda line: work(line).to_json())
+    elif as_json:
+        console.write_json(work(text).to_json())
+    else:
+        _print(work(text))
+
+
+def _print(done: Conversion) -> None:
+    console.write(done.text)
+    for kind, remarks in (("assumed", done.assumed), ("lost", done.lost)):
+        for remark in remarks:
+            console.note(f"{kind}: {remark}")
+
+
+def _print_nodes(text: str, source: str, steps: int | None) -> None:
+    from dfprompt.prompt.dialects import export_comfyui_nodes, import_prompt
+
+    if steps is None:
+        raise InputError("--nodes needs the number of steps: --steps 20")
+
+    def work(line: str) -> Mapping[str, Any]:
+        rows = export_comfyui_nodes(import_prompt(line, source, steps).prompt, steps)
+        return {"nodes": [{"text": t, "start_percent": start, "end_percent": end} for t, start, end in rows]}
+
+    if text == "-":
+        console.for_each_line(work)
+    else:
+        console.write_json(work(text))

@@ -1,0 +1,134 @@
+"""The recipe a picture carries: what it takes to draw it again, in two PNG text chunks.
+
+`dfprompt` holds everything as JSON; `parameters` the same for people and for AUTOMATIC1111's readers.
+Recipes are read from files that anyone may have written, so nothing in them is trusted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dfprompt.errors import ImageFileError
+from dfprompt.excerpt import quote
+
+CHUNK = "dfprompt"
+PARAMETERS = "parameters"
+MAX_CHARACTERS = 1_000_000
+
+Setting = str | int | float | bool | None
+
+_NAMES = {  # our setting -> AUTOMATIC1111's name for it, in the order it writes them
+    "num_inference_steps": "Steps",
+    "scheduler": "Sampler",
+    "guidance_scale": "CFG scale",
+    "seed": "Seed",
+    "size": "Size",
+    "clip_skip": "Clip skip",
+}
+
+
+class _Part(BaseModel):
+    # What a later version adds is no reason to refuse a picture.
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class ModelMark(_Part):
+    """Which weights took part: a name without folders, the first characters of their SHA-256, a strength."""
+
+    name: str = Field(max_length=500)
+    hash: str | None = Field(default=None, max_length=128)
+    family: str | None = Field(default=None, max_length=100)
+    scale: float | None = None
+
+
+class Recipe(_Part):
+    """What it takes to draw a picture again.
+
+    `prompt` holds the plain words and `df_prompt` the DF-Prompt; `settings` what was asked of the
+    pipeline, by its own names; `scores` the numbers the picture was given.
+
+    >>> recipe = Recipe(prompt="a cat", df_prompt="a cat", seed=7, model=ModelMark(name="mini"))
+    >>> parse_recipe(recipe.to_json_text()) == recipe
+    True
+    """
+
+    dfprompt: Literal[1] = 1
+    version: str = Field(default="", max_length=100)
+    prompt: str
+    df_prompt: str
+    negative_prompt: str | None = None
+    seed: int = Field(ge=0, lt=2**64)
+    settings: Mapping[str, Setting] = Field(default_factory=dict, max_length=100)
+    model: ModelMark
+    vae: ModelMark | None = None
+    loras: tuple[ModelMark, ...] = Field(default=(), max_length=100)
+    policy: ModelMark | None = None
+    scores: Mapping[str, float] = Field(default_factory=dict, max_length=1000)
+
+    def to_json_text(self) -> str:
+        """Return the recipe as one line of ASCII JSON, without what is not set."""
+        return json.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def to_chunks(self) -> dict[str, str]:
+        """Return the PNG text chunks by keyword."""
+        return {CHUNK: self.to_json_text(), PARAMETERS: self.to_parameters()}
+
+    def to_parameters(self) -> str:
+        """Return AUTOMATIC1111's text: prompt, negative prompt, one line of settings.
+
+        The prompt is the plain words: brackets mean something else there.
+        """
+        settings = {**self.settings, "seed": self.seed}
+        if {"width", "height"} <= self.settings.keys():
+            settings["size"] = f"{self.settings['width']}x{self.settings['height']}"
+        parts = [f"{name}: {settings[key]}" for key, name in _NAMES.items() if settings.get(key) is not None]
+        parts += [f"Model hash: {self.model.hash}"] if self.model.hash else []
+        parts += [f"Model: {self.model.name}", f"Version: dfprompt {self.version}".strip()]
+        lines = [self.prompt, *([f"Negative prompt: {self.negative_prompt}"] if self.negative_prompt else [])]
+        return "\n".join([*lines, ", ".join(parts)])
+
+
+def parse_recipe(text: str, name: str = "the picture") -> Recipe:
+    """Read the JSON of a recipe; raises ImageFileError that says what is wrong with it.
+
+    >>> parse_recipe("[]", "a.png")
+    Traceback (most recent call last):
+        ...
+    dfprompt.errors.ImageFileError: a.png: its recipe is damaged: input should be an object
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ImageFileError(f"{name}: its recipe has {len(text):,} characters, more than {MAX_CHARACTERS:,}")
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ImageFileError(f"{name}: its recipe is no JSON: {quote(text)}") from error
+    if not isinstance(values, dict):
+        raise ImageFileError(f"{name}: its recipe is damaged: input should be an object")
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        problems = [_describe(detail) for detail in error.errors(include_url=False)[:5]]
+        raise ImageFileError(f"{name}: its recipe is damaged: {'; '.join(problems)}") from error
+
+
+def find_recipe(chunks: Mapping[str, str], name: str = "the picture") -> Recipe:
+    """Return the recipe among a picture's text chunks; raises ImageFileError if there is none."""
+    if CHUNK in chunks:
+        return parse_recipe(chunks[CHUNK], name)
+    if PARAMETERS in chunks:
+        raise ImageFileError(
+            f"{name}: it carries no dfprompt recipe, only another program's: {quote(chunks[PARAMETERS], 200)}"
+        )
+    raise ImageFileError(
+        f"{name}: it carries no recipe; it was not drawn by dfprompt, or saved by another program"
+    )
+
+
+def _describe(detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    message = str(detail["msg"])
+    return f"{quote(key)}: {message[:1].lower()}{message[1:]}, got {quote(detail['input'])}"

@@ -1,0 +1,87 @@
+"""Writing pictures: all of a set or none, each with its recipe, by way of temporary names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from dfprompt.errors import GenerationError, InputError
+from dfprompt.images.recipe import Recipe
+
+_PARTIAL = ".partial"
+
+
+class Entry(NamedTuple):
+    """One picture to be written, with the recipe it carries, if any."""
+
+    path: Path
+    image: Image.Image
+    recipe: Recipe | None = None
+
+
+def save_pictures(entries: Sequence[Entry], *, force: bool = False) -> list[Path]:
+    """Write PNG files, all of them or none, and return their paths; missing folders are made.
+
+    Raises InputError before anything is written if a file exists and `force` is false, or if two
+    entries have one name; GenerationError if the disk refuses.
+    """
+    paths = [entry.path for entry in entries]
+    _check_free(paths, force=force)
+    made = [folder for path in paths for folder in _make_folders(path.parent)]
+    partials = [path.with_name(path.name + _PARTIAL) for path in paths]
+    try:
+        for entry, partial in zip(entries, partials, strict=True):
+            entry.image.save(partial, format="PNG", pnginfo=_text_chunks(entry.recipe))
+        for path, partial in zip(paths, partials, strict=True):
+            os.replace(partial, path)
+    except OSError as error:
+        where = error.filename or paths[0].parent
+        reason = error.strerror or error
+        raise GenerationError(
+            f"cannot write {where}: {reason}; nothing half-written was left there"
+        ) from error
+    finally:
+        _tidy(partials, made)
+    return paths
+
+
+def _check_free(paths: Sequence[Path], *, force: bool) -> None:
+    taken = [path for path in paths if path.exists()]
+    if taken and not force:
+        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+        raise InputError(f"{taken[0]}{more} exists already; choose another --output or add --force")
+    if len(set(paths)) < len(paths):
+        raise InputError("two pictures would have one name; give them different names")
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder with its parents; returns what is new, outermost first."""
+    new = [each for each in [folder, *folder.parents] if not each.exists()][::-1]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder}: {error.strerror}; choose another") from error
+    return new
+
+
+def _tidy(partials: Iterable[Path], made: Sequence[Path]) -> None:
+    """Remove what was left half-written, and folders made for nothing."""
+    for partial in partials:
+        partial.unlink(missing_ok=True)
+    for folder in reversed(made):
+        if folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _text_chunks(recipe: Recipe | None) -> PngInfo | None:
+    if recipe is None:
+        return None
+    chunks = PngInfo()
+    for keyword, text in recipe.to_chunks().items():
+        chunks.add_text(keyword, text.replace("\0", "\ufffd"))  # a null byte ends a chunk's keyword
+    return chunks

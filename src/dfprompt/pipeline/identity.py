@@ -1,0 +1,82 @@
+"""Which weights drew a picture: names without folders, and hashes that are computed once per file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from dfprompt.errors import LoadError
+
+SHOWN = 10  # characters of a hash that recipes carry, as AUTOMATIC1111's do
+_CHUNK = 2**22
+_known: dict[str, str] = {}
+
+
+def hash_weights(files: Iterable[Path], root: Path | None = None) -> str:
+    """Return the first characters of the SHA-256 of a file, or of the names and hashes of several.
+
+    Names count from `root`, so the folder's own place does not matter. Hashes are kept on disk by
+    path, size and time of change, because reading 5 GB takes seconds. Raises LoadError for a file
+    that cannot be read.
+    """
+    paths = sorted(files)
+    if len(paths) == 1:
+        return _hash_file(paths[0])[:SHOWN]
+    lines = [f"{_hash_file(path)}  {path.relative_to(root or path.parent).as_posix()}\n" for path in paths]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:SHOWN]
+
+
+def list_weights(folder: Path) -> list[Path]:
+    """Return the weight files of a pipeline folder: every safetensors file of its parts."""
+    return sorted(path for path in folder.rglob("*.safetensors") if path.is_file())
+
+
+def _hash_file(path: Path) -> str:
+    try:
+        real = path.resolve()
+        state = real.stat()
+        key = f"{real}|{state.st_size}|{state.st_mtime_ns}"
+        if key not in _known:
+            _known.update(_read_kept())
+        if key not in _known:
+            _known[key] = _compute(real)
+            _keep(_known)
+    except OSError as error:
+        raise LoadError(f"{path} cannot be read ({error.strerror}), so its hash is not known") from error
+    return _known[key]
+
+
+def _compute(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _kept_in() -> Path:
+    from huggingface_hub.constants import HF_ASSETS_CACHE
+
+    return Path(HF_ASSETS_CACHE) / "dfprompt" / "weight-hashes.json"
+
+
+def _read_kept() -> dict[str, str]:
+    try:
+        values = json.loads(_kept_in().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}  # nothing kept, or damaged: computed anew
+    return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}
+
+
+def _keep(hashes: dict[str, str]) -> None:
+    kept = _kept_in()
+    partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(hashes), encoding="utf-8")
+        os.replace(partial, kept)
+    except OSError:
+        return  # a home that cannot be written only costs time

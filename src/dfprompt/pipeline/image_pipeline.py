@@ -1,0 +1,339 @@
+"""`ImagePipeline`: a diffusers pipeline that draws DF-Prompts, one seed per picture."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TextIO
+
+import torch
+from torch import Tensor
+
+from dfprompt.conditioning.capabilities import Weighting, capabilities_of
+from dfprompt.conditioning.compile import count_windows
+from dfprompt.conditioning.families import adapter_for
+from dfprompt.conditioning.options import LongPrompts, Options
+from dfprompt.conditioning.prompts import Dialect, Prompts
+from dfprompt.conditioning.schedule import accepts, read_schedule
+from dfprompt.config import make_config
+from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
+from dfprompt.images.recipe import ModelMark, Recipe
+from dfprompt.pipeline.defaults import PipelineDefaults, resolve_settings
+from dfprompt.pipeline.denoise import check_lockstep, denoise_lockstep
+from dfprompt.pipeline.memory import Slices
+from dfprompt.pipeline.progress import Report, Steps, reporting
+from dfprompt.pipeline.request import Request, read_request
+from dfprompt.pipeline.schedulers import make_scheduler
+from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.pipeline.stock import draw_rows, scheduled, warn_of_idle_negative
+from dfprompt.prompt.clocks import Clock
+from dfprompt.prompt.plan import Absence
+
+# What usually fits beside the weights: sixteen pictures of 512 x 512, four of 1024 x 1024.
+_PIXELS_AT_ONCE = 16 * 512 * 512
+_PICTURES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which weights a pipeline was made of, for recipes; the hashes are computed when first asked for."""
+
+    name: str
+    hash_weights: Callable[[], str | None] = lambda: None
+    vae: ModelMark | None = None
+    loras: tuple[ModelMark, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Drawn pictures: `images` (B,3,H,W) float32 in [0, 1] on the CPU, and what they were drawn from.
+
+    `evaluations` counts the denoiser evaluations done (one row at one step) and `saved` those that
+    sharing spared.
+    """
+
+    images: Tensor
+    request: Request
+    evaluations: int
+    saved: int
+    pipeline: ImagePipeline
+
+    def recipes(
+        self, *, policy: ModelMark | None = None, scores: Mapping[str, Tensor] | None = None
+    ) -> list[Recipe]:
+        """Return the recipe of every picture; `scores` holds columns (B,)."""
+        columns = {name: values.tolist() for name, values in (scores or {}).items()}
+        return [
+            self.pipeline.recipe(
+                self.request,
+                row,
+                policy=policy,
+                scores={name: values[row] for name, values in columns.items()},
+            )
+            for row in range(len(self.request))
+        ]
+
+
+class ImagePipeline:
+    """A stock diffusers text-to-image pipeline, drawing DF-Prompts with one seed per picture.
+
+    `pipe` is the stock pipeline, `name` what recipes call the model, `family` its family. Raises
+    UnsupportedPipelineError for a pipeline that is of no known family or needs a picture to start from.
+
+    >>> # images = ImagePipeline(pipe).generate(["a cat", "a dog, [snow:late]"], seeds=[1, 2])
+    """
+
+    def __init__(
+        self, pipe: Any, *, origin: Origin | None = None, defaults: PipelineDefaults | None = None
+    ) -> None:
+        adapter_for(pipe)
+        if accepts(pipe, "image"):
+            raise UnsupportedPipelineError(
+                f"{type(pipe).__name__} starts from a picture, and generate from text alone; "
+                "call it yourself with dfprompt.prepare(pipe, ...)"
+            )
+        self.pipe = pipe
+        self.defaults = defaults or PipelineDefaults()
+        self.origin = origin or Origin(self.defaults.name or type(pipe).__name__)
+        self.family = capabilities_of(kind.__name__ for kind in type(pipe).__mro__).family
+        pipe.set_progress_bar_config(disable=True)
+
+    @property
+    def name(self) -> str:
+        """What recipes and tables call the model."""
+        return self.origin.name
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision the denoiser runs in."""
+        dtype: torch.dtype = adapter_for(self.pipe).denoiser.dtype
+        return dtype
+
+    @cached_property
+    def mark(self) -> ModelMark:
+        """The model's name, hash and family, as recipes carry them."""
+        return ModelMark(name=self.name, hash=self.origin.hash_weights(), family=self.family)
+
+    def to(self, device: str | torch.device) -> ImagePipeline:
+        """Move the weights, so that pipeline and scorers can take turns; not with offloading."""
+        self.pipe.to(device)
+        return self
+
+    def generate(
+        self,
+        prompts: Prompts,
+        seeds: int | Sequence[int],
+        *,
+        negative_prompt: Prompts | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        true_cfg_scale: float | None = None,
+        scheduler: str | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        weighting: Weighting | None = None,
+        clock: Clock = "steps",
+        absence: Absence = "delete",
+        clip_skip: int | None = None,
+        long_prompts: LongPrompts = "chunk",
+        max_sequence_length: int | None = None,
+        vae_tiling: bool = False,
+        batch_size: int | None = None,
+        share: bool = False,
+        dialect: str = "native",
+        plain: bool = False,
+        strict: bool = False,
+        progress: bool | Report = False,
+    ) -> Tensor:
+        """Draw one picture per prompt and seed: (B,3,H,W) float32 in [0, 1] on the CPU.
+
+        A picture depends on its prompt, its seed and the settings, not on the batch it is drawn in
+        (to floating-point tolerance); what is left out has the pipeline's own default. `share`
+        computes what rows have in common once. Raises ParseError, PromptValueError or ConfigError for bad
+        input, UnsupportedPipelineError for what the pipeline cannot do, GenerationError when drawing fails.
+
+        >>> # images = pipeline.generate("a red horse, [anime style:early:1.5]", seeds=[1, 2, 3])
+        """
+        settings = {
+            "num_inference_steps": num_inference_steps,
+            "guidance_scale": guidance_scale,
+            "true_cfg_scale": true_cfg_scale,
+            "scheduler": scheduler,
+            "height": height,
+            "width": width,
+            "weighting": weighting,
+            "clock": clock,
+            "absence": absence,
+            "clip_skip": clip_skip,
+            "long_prompts": long_prompts,
+            "max_sequence_length": max_sequence_length,
+            "vae_tiling": vae_tiling,
+            "batch_size": batch_size,
+        }
+        return self.draw(
+            prompts,
+            seeds,
+            make_config(RenderSettings, settings, origin="render settings"),
+            negative_prompt=negative_prompt,
+            dialect=Dialect(dialect, plain, strict),
+            share=share,
+            progress=progress,
+        ).images
+
+    def draw(
+        self,
+        prompts: Prompts,
+        seeds: int | Sequence[int],
+        settings: RenderSettings | None = None,
+        *,
+        negative_prompt: Prompts | None = None,
+        dialect: Dialect | None = None,
+        share: bool = False,
+        progress: bool | Report = False,
+    ) -> Pictures:
+        """Draw as `generate` does, and keep what is needed for recipes and counts.
+
+        With `share`, rows are drawn in the lockstep loop; where it does not know the pipeline or the
+        scheduler, a DFPromptWarning says so and the stock call draws.
+        """
+        chosen = resolve_settings(self.pipe, self.defaults, settings or RenderSettings())
+        request = read_request(prompts, seeds, negative_prompt, chosen, dialect or Dialect())
+        scheduler = make_scheduler(str(chosen.scheduler), self.pipe)
+        with (
+            scheduled(self.pipe, scheduler),
+            _tiled(self.pipe, chosen.vae_tiling),
+            _each_warning_once(),
+            reporting(progress) as report,
+        ):
+            warn_of_idle_negative(self.pipe, request)
+            return self._draw(request, share and self._can_share(), report)
+
+    def _can_share(self) -> bool:
+        try:
+            check_lockstep(self.pipe)
+        except UnsupportedPipelineError as error:
+            warnings.warn(f"every picture is drawn by itself: {error}", DFPromptWarning, stacklevel=4)
+            return False
+        return True
+
+    def _draw(self, request: Request, share: bool, report: Report) -> Pictures:
+        schedule = read_schedule(self.pipe, num_inference_steps=request.settings.num_inference_steps)
+        steps = Steps(report, len(request) * schedule.evaluations)
+        slices = Slices(request.settings.batch_size or _usual_batch(request.settings))
+        images: list[Tensor | None] = [None] * len(request)
+        done = saved = 0
+        for rows in self._groups(request):
+            part = request.take(rows)
+            if share:
+                drawn, made, spared = denoise_lockstep(self.pipe, part, slices, steps)
+            else:
+                drawn, made, spared = (
+                    self._draw_apart(part, slices, steps),
+                    len(rows) * schedule.evaluations,
+                    0,
+                )
+            done, saved = done + made, saved + spared
+            for row, image in zip(rows, drawn, strict=True):
+                images[row] = image
+        return Pictures(
+            torch.stack([each for each in images if each is not None]), request, done, saved, self
+        )
+
+    def _draw_apart(self, request: Request, slices: Slices, steps: Steps) -> Tensor:
+        """Draw every row with the stock call; rows go by number, so a slice that failed is drawn again."""
+
+        def work(rows: Sequence[int]) -> list[Tensor]:
+            return list(draw_rows(self.pipe, request.take(rows), steps))
+
+        return torch.stack(slices.run(work, range(len(request))))
+
+    def _groups(self, request: Request) -> list[list[int]]:
+        """Return rows that can share a batch without changing each other: those of one length."""
+        settings = request.settings
+        schedule = read_schedule(
+            self.pipe,
+            num_inference_steps=settings.num_inference_steps,
+            clock=settings.clock,
+            height=settings.height,
+            width=settings.width,
+        )
+        adapter = adapter_for(self.pipe, max_sequence_length=settings.max_sequence_length)
+        options = Options(absence=settings.absence, long_prompts=settings.long_prompts)
+        windows = count_windows(adapter, request.prompts, request.negatives, schedule, options)
+        groups: dict[int, list[int]] = {}
+        for row, count in enumerate(windows):
+            groups.setdefault(count, []).append(row)
+        return list(groups.values())
+
+    def recipe(
+        self,
+        request: Request,
+        row: int,
+        *,
+        policy: ModelMark | None = None,
+        scores: Mapping[str, float] | None = None,
+    ) -> Recipe:
+        """Return the recipe of one picture of a request."""
+        from dfprompt import __version__
+
+        prompt, negatives = request.prompts[row], request.negatives
+        settings = request.settings.model_dump(exclude={"batch_size"}, exclude_none=True)
+        return Recipe(
+            version=__version__,
+            prompt=prompt.plain_text,
+            df_prompt=str(prompt),
+            negative_prompt=None if negatives is None else str(negatives[row]),
+            seed=request.seeds[row],
+            settings={**settings, "dtype": str(self.dtype).removeprefix("torch.")},
+            model=self.mark,
+            vae=self.origin.vae,
+            loras=self.origin.loras,
+            policy=policy,
+            scores=scores or {},
+        )
+
+
+def _usual_batch(settings: RenderSettings) -> int:
+    pixels = int(settings.height or 512) * int(settings.width or 512)
+    return max(1, min(_PICTURES_AT_ONCE, _PIXELS_AT_ONCE // pixels))
+
+
+@contextmanager
+def _tiled(pipe: Any, tiling: bool) -> Iterator[None]:
+    """Let the VAE decode in tiles while the block lasts, if asked."""
+    before = getattr(pipe.vae, "use_tiling", False)
+    if not tiling or before:
+        yield
+        return
+    pipe.vae.enable_tiling()
+    try:
+        yield
+    finally:
+        pipe.vae.disable_tiling()
+
+
+@contextmanager
+def _each_warning_once() -> Iterator[None]:
+    """Show each of our warnings once in the block, however many batches repeat it."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_once(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, DFPromptWarning) and str(message) in said:
+                return
+            said.add(str(message))
+            show(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show_once
+        yield

@@ -1,0 +1,129 @@
+"""Drawing with the stock pipeline call: DF-Prompts attached, one generator per picture."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfprompt.conditioning.attach import attach
+from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.conditioning.schedule import accepts
+from dfprompt.errors import DFPromptWarning, GenerationError
+from dfprompt.pipeline.progress import Steps
+from dfprompt.pipeline.request import Request
+
+
+def draw_rows(pipe: Any, request: Request, steps: Steps) -> Tensor:
+    """Draw the rows of a request in one batch: (B,3,H,W) float32 in [0, 1] on the CPU.
+
+    Every picture has a generator of its own, so its noise depends on its seed alone. Raises
+    GenerationError naming the rows whose pictures are not numbers.
+    """
+    settings = request.settings
+
+    def after_step(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        steps.show((index + 1) * len(request))
+        return {}
+
+    with attach(
+        pipe,
+        request.prompts,
+        request.negatives,
+        num_inference_steps=settings.num_inference_steps,
+        height=settings.height,
+        width=settings.width,
+        clip_skip=settings.clip_skip,
+        max_sequence_length=settings.max_sequence_length,
+        callback_on_step_end=after_step,
+        callback_on_step_end_tensor_inputs=(),
+        weighting=settings.weighting,
+        absence=settings.absence,
+        clock=settings.clock,
+        long_prompts=settings.long_prompts,
+    ) as inputs:
+        try:
+            drawn = pipe(
+                **inputs,
+                **guidance_arguments(pipe, request),
+                generator=make_generators(request.seeds),
+                output_type="pt",
+            )
+        except ValueError as error:  # what the stock call's own checks say
+            raise GenerationError(f"{type(pipe).__name__} refused to draw: {error}") from error
+    steps.finish(len(request) * int(pipe.num_timesteps))
+    report_hidden(request, getattr(drawn, "nsfw_content_detected", None))
+    return check_pictures(drawn.images, request)
+
+
+def guidance_arguments(pipe: Any, request: Request) -> dict[str, float]:
+    """Return the stock call's arguments for guidance, under the names this family has for it."""
+    settings = request.settings
+    arguments = {"guidance_scale": settings.guidance_scale, "true_cfg_scale": settings.true_cfg_scale}
+    if capabilities_of(kind.__name__ for kind in type(pipe).__mro__).family == "qwen-image" and not (
+        pipe.transformer.config.get("guidance_embeds", False)
+    ):
+        # Its guidance_scale is for distilled models only; classifier-free guidance has the other name.
+        arguments = {"true_cfg_scale": settings.guidance_scale or settings.true_cfg_scale}
+    return {name: value for name, value in arguments.items() if value is not None and accepts(pipe, name)}
+
+
+def warn_of_idle_negative(pipe: Any, request: Request) -> None:
+    """Warn (DFPromptWarning) of a negative prompt that guidance is too low, or of the wrong kind, to use."""
+    if request.negatives is None or not any(prompt.plain_text for prompt in request.negatives):
+        return
+    arguments = guidance_arguments(pipe, request)
+    name = "true_cfg_scale" if "true_cfg_scale" in arguments else "guidance_scale"
+    if arguments.get(name, 0) <= 1:
+        warnings.warn(
+            f"the negative prompt does nothing on {type(pipe).__name__} while {name} is "
+            f"{arguments.get(name, 0):g}; set {name} above 1",
+            DFPromptWarning,
+            stacklevel=3,
+        )
+
+
+def make_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """Return one CPU generator per picture: the same noise on every device, in every batch."""
+    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+
+def report_hidden(request: Request, flags: Sequence[bool] | None) -> None:
+    """Warn (DFPromptWarning) of pictures that the model's safety checker has replaced by black."""
+    hidden = [row for row, flag in enumerate(flags or ()) if flag]
+    if hidden:
+        seeds = ", ".join(str(request.seeds[row]) for row in hidden)
+        warnings.warn(
+            f"the model's safety checker replaced {len(hidden)} pictures by black ones (seeds {seeds})",
+            DFPromptWarning,
+            stacklevel=4,
+        )
+
+
+def check_pictures(images: Tensor, request: Request) -> Tensor:
+    """Return pictures as float32 on the CPU; raises GenerationError naming rows that hold NaN."""
+    pictures = images.detach().to("cpu", torch.float32)
+    broken = (~torch.isfinite(pictures).flatten(1).all(dim=1)).nonzero().flatten().tolist()
+    if broken:
+        rows = ", ".join(f"{request.prompts[row]!s} (seed {request.seeds[row]})" for row in broken[:3])
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise GenerationError(
+            f"{len(broken)} of {len(pictures)} pictures came out as NaN: {rows}{more}; use dtype bfloat16 or "
+            "float32, a VAE made for float16, or a lower guidance scale"
+        )
+    return pictures
+
+
+@contextmanager
+def scheduled(pipe: Any, scheduler: Any) -> Iterator[None]:
+    """Let the pipeline run under a scheduler while the block lasts."""
+    own = pipe.scheduler
+    pipe.scheduler = scheduler
+    try:
+        yield
+    finally:
+        pipe.scheduler = own

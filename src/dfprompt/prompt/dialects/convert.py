@@ -1,0 +1,89 @@
+"""Dialects by name: import to a DF-Prompt, export from one, convert from one to another."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from dfprompt.errors import InputError
+from dfprompt.excerpt import quote
+from dfprompt.prompt.ast import DFPrompt
+from dfprompt.prompt.clocks import make_evaluations
+from dfprompt.prompt.dialects import a1111, comfyui, compel, pae
+from dfprompt.prompt.dialects.conversion import Conversion, Exported, Imported, Remarks
+from dfprompt.prompt.formatter import format_prompt
+from dfprompt.prompt.parser import parse_prompt
+
+Import = Callable[[str, int | None, Remarks], DFPrompt]
+Export = Callable[[DFPrompt, int | None, Remarks], str]
+
+_IMPORT: dict[str, Import] = {
+    "native": lambda text, steps, remarks: parse_prompt(text),
+    "a1111": a1111.read,
+    "comfyui": comfyui.read,
+    "compel": compel.read,
+    "pae": pae.read,
+}
+_EXPORT: dict[str, Export] = {
+    "native": lambda prompt, steps, remarks: format_prompt(prompt),
+    "a1111": a1111.write,
+    "comfyui": comfyui.write,
+    "compel": compel.write,
+    "pae": pae.write,
+}
+DIALECTS = tuple(_IMPORT)
+
+
+def import_prompt(text: str, dialect: str, num_inference_steps: int | None = None) -> Imported:
+    """Read another tool's prompt text as a DF-Prompt.
+
+    `num_inference_steps` is the length of the run the text was written for: A1111 counts steps. Raises
+    ParseError where the text is not of the dialect, ConversionError for what no DF-Prompt can say.
+
+    >>> print(import_prompt("a cat, [film grain:0.5]", "a1111").prompt)
+    a cat, [film grain:late]
+    """
+    _check(dialect, num_inference_steps)
+    remarks = Remarks()
+    prompt = _IMPORT[dialect](text, num_inference_steps, remarks)
+    return Imported(prompt, tuple(remarks.assumed), tuple(remarks.lost))
+
+
+def export_prompt(prompt: DFPrompt, dialect: str, num_inference_steps: int | None = None) -> Exported:
+    """Write a DF-Prompt as another tool's text; for a run of that many steps, where it is given.
+
+    >>> export_prompt(parse_prompt("a cat, [film grain:late:1.25]"), "comfyui").text
+    'a cat, [(film grain:1.25):0.5]'
+    """
+    _check(dialect, num_inference_steps)
+    remarks = Remarks()
+    text = _EXPORT[dialect](prompt, num_inference_steps, remarks)
+    return Exported(text, tuple(remarks.assumed), tuple(remarks.lost))
+
+
+def convert_prompt(text: str, source: str, target: str, num_inference_steps: int | None = None) -> Conversion:
+    """Convert a prompt from one dialect to another: native, a1111, comfyui, compel or pae.
+
+    Raises InputError for an unknown dialect, ParseError and ConversionError as `import_prompt` does.
+
+    >>> convert_prompt("a cat, [(film grain:1.25):0.5]", "a1111", "native").text
+    'a cat, [film grain:late:1.25]'
+    """
+    _check(target, num_inference_steps)
+    read = import_prompt(text, source, num_inference_steps)
+    written = export_prompt(read.prompt, target, num_inference_steps)
+    return Conversion(
+        written.text,
+        read.prompt,
+        tuple(dict.fromkeys(read.assumed + written.assumed)),
+        tuple(dict.fromkeys(read.lost + written.lost)),
+    )
+
+
+def _check(dialect: str, steps: int | None) -> None:
+    if dialect not in DIALECTS:
+        close = difflib.get_close_matches(str(dialect), DIALECTS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InputError(f"{quote(dialect)} is no dialect; {hint}they are {', '.join(DIALECTS)}")
+    if steps is not None:
+        make_evaluations(steps)  # refuses numbers of steps that no run can have

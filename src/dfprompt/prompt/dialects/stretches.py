@@ -1,0 +1,102 @@
+"""From a DF-Prompt to other tools' schedules: each span as stretches of the run with one weight each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from itertools import groupby
+from typing import NamedTuple
+
+from dfprompt.excerpt import quote
+from dfprompt.prompt.ast import DFPrompt, Span
+from dfprompt.prompt.dialects.conversion import Remarks
+from dfprompt.prompt.exact import complement, round_places
+from dfprompt.prompt.plan import make_plan
+
+
+class Stretch(NamedTuple):
+    """Part of a run with one weight: steps first..last of N where N is known, and the shares done.
+
+    `begin` and `end` are shares done, the span's own where the stretch is the whole span, else step borders.
+    """
+
+    first: int | None
+    last: int | None
+    begin: Decimal
+    end: Decimal
+    weight: Decimal
+
+
+def stretches_of(
+    prompt: DFPrompt, steps: int | None, remarks: Remarks
+) -> Iterator[tuple[str, tuple[Stretch, ...]]]:
+    """Yield every piece with its stretches; a plain piece has one, a span that never acts none."""
+    tracks = iter(make_plan(prompt, steps).tracks) if steps is not None else None
+    for piece in prompt.spans:
+        if isinstance(piece, str):
+            last = None if steps is None else steps - 1
+            yield piece, (Stretch(0, last, Decimal(0), Decimal(1), Decimal(1)),)
+        elif tracks is None:
+            yield piece.text, _written(piece, remarks)
+        else:
+            yield piece.text, _planned(piece, next(tracks).weights, remarks)
+
+
+def _written(span: Span, remarks: Remarks) -> tuple[Stretch, ...]:
+    weight = span.weight.first
+    if span.weight.is_ramp:
+        weight = round_places((span.weight.first + span.weight.last) / 2)
+        remarks.lose(
+            f"the ramp {span.weight} of {quote(span.text.strip())} becomes its middle; "
+            "name the number of steps to keep it"
+        )
+    if not weight:
+        remarks.lose(f"{quote(span.text.strip())} has weight 0 and is left out")
+        return ()
+    begin, end = complement(span.effect_range.start), complement(span.effect_range.end)
+    return (Stretch(None, None, begin, end, weight),)
+
+
+def _planned(span: Span, weights: tuple[Fraction, ...], remarks: Remarks) -> tuple[Stretch, ...]:
+    words, steps = quote(span.text.strip()), len(weights)
+    found = []
+    at = 0
+    for weight, run in groupby(weights):
+        length = sum(1 for _ in run)
+        if weight:
+            found.append((at, at + length - 1, weight))
+        at += length
+    if not found:
+        remarks.lose(f"{words} acts at none of the {steps} steps and is left out")
+    whole = len(found) == 1 and span.weight.first == span.weight.last
+    return tuple(
+        Stretch(
+            first,
+            last,
+            complement(span.effect_range.start) if whole else share(first, steps),
+            complement(span.effect_range.end) if whole else share(last + 1, steps),
+            _rounded(weight, words, remarks),
+        )
+        for first, last, weight in found
+    )
+
+
+def share(border: int, steps: int) -> Decimal:
+    """The shortest share done d with (border - 1) / N < d <= border / N: what separates these two steps."""
+    if border <= 0:
+        return Decimal(0)
+    low, high = Fraction(border - 1, steps), Fraction(border, steps)
+    for places in range(7):
+        digits = int(high * 10**places)
+        if Fraction(digits, 10**places) > low:
+            return Decimal(digits).scaleb(-places)
+    return round_places(Decimal(border) / Decimal(steps))
+
+
+def _rounded(weight: Fraction, words: str, remarks: Remarks) -> Decimal:
+    exact = Decimal(weight.numerator) / Decimal(weight.denominator)
+    rounded = round_places(exact)
+    if Fraction(rounded) != weight:
+        remarks.lose(f"the weight {exact:.10g} of {words} is rounded to {rounded}")
+    return rounded

@@ -1,0 +1,158 @@
+"""Checkpoints: everything a training needs to go on to the same numbers, written whole or not at all.
+
+    checkpoints/step-00000200/
+        model.safetensors        every trainable parameter of each model, by name
+        optimizer.safetensors    every tensor of each optimiser's state, by parameter name
+        state.json               the step, and what else the training has to remember
+
+A folder gets its name only when it is complete. Random numbers need no saving: they are functions of
+(seed, step).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dfprompt.errors import LoadError, TrainingError
+
+_NAME = re.compile(r"step-(\d{8,})")
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model under training and its optimiser, as they are without any wrapper around them."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The trainable parameters by name."""
+        return {name: each for name, each in self.model.named_parameters() if each.requires_grad}
+
+
+class Checkpoints:
+    """The checkpoints of one training in one folder, the latest few of them."""
+
+    def __init__(self, folder: Path, *, keep: int = 2) -> None:
+        self.folder, self.keep = folder, keep
+
+    def save(self, step: int, trained: Mapping[str, Trained], state: Mapping[str, Any]) -> Path:
+        """Write the checkpoint of a step, then let the oldest go; `state` is kept as JSON.
+
+        Raises TrainingError when the disk is full or not writable; earlier checkpoints stay.
+        """
+        target = self.folder / f"step-{step:08d}"
+        partial = self.folder / f".{target.name}.partial"
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            tensors = {f"{name}/{key}": each for name, part in trained.items() for key, each in _model(part)}
+            moments = {
+                f"{name}/{key}": each for name, part in trained.items() for key, each in _optimizer(part)
+            }
+            save_file(tensors, partial / "model.safetensors")
+            save_file(moments, partial / "optimizer.safetensors")
+            content = {"dfprompt": _VERSION, "step": step, "state": dict(state)}
+            (partial / "state.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(partial, target)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise TrainingError(
+                f"cannot write the checkpoint of step {step} ({error}); {self.describe_last()}"
+            ) from error
+        for old in self.steps()[: -self.keep]:
+            shutil.rmtree(self.folder / f"step-{old:08d}", ignore_errors=True)
+        return target
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, in order."""
+        if not self.folder.is_dir():
+            return []
+        names = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        return sorted(int(match[1]) for match in names if match)
+
+    def load(self, trained: Mapping[str, Trained], step: int | None = None) -> tuple[int, dict[str, Any]]:
+        """Put the latest checkpoint, or that of a step, into models and optimisers; returns step and state.
+
+        Raises LoadError for a checkpoint that is damaged or belongs to another model.
+        """
+        known = self.steps()
+        if not known or (step is not None and step not in known):
+            raise LoadError(f"{self.folder}: no checkpoint{'' if step is None else f' of step {step}'}")
+        folder = self.folder / f"step-{known[-1] if step is None else step:08d}"
+        try:
+            content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            tensors = load_file(folder / "model.safetensors")
+            moments = load_file(folder / "optimizer.safetensors")
+            for name, part in trained.items():
+                _restore_model(part, _below(tensors, name))
+                _restore_optimizer(part, _below(moments, name))
+            return int(content["step"]), dict(content["state"])
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise LoadError(
+                f"{folder}: this checkpoint cannot be read ({error}); delete it to go on from an earlier one"
+            ) from error
+
+    def describe_last(self) -> str:
+        """Say in a sentence which checkpoint a stopped run can go on from."""
+        known = self.steps()
+        if not known:
+            return "there is no checkpoint yet"
+        return f"the checkpoint of step {known[-1]} is safe, and --resume goes on from it"
+
+
+def _model(part: Trained) -> list[tuple[str, Tensor]]:
+    return [(name, _stored(each)) for name, each in part.parameters().items()]
+
+
+def _optimizer(part: Trained) -> list[tuple[str, Tensor]]:
+    found = []
+    for name, parameter in part.parameters().items():
+        for key, value in part.optimizer.state.get(parameter, {}).items():
+            found.append((f"{name}/{key}", _stored(torch.as_tensor(value))))
+    return found
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().clone()
+
+
+def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    start = f"{name}/"
+    return {key[len(start) :]: each for key, each in tensors.items() if key.startswith(start)}
+
+
+def _restore_model(part: Trained, tensors: Mapping[str, Tensor]) -> None:
+    parameters = part.parameters()
+    if odd := set(parameters) ^ set(tensors):
+        raise ValueError(f"it is of another model: {sorted(odd)[0]} is only on one side")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            if parameter.shape != tensors[name].shape:
+                raise ValueError(f"it is of another model: {name} has another shape")
+            parameter.copy_(tensors[name])
+
+
+def _restore_optimizer(part: Trained, tensors: Mapping[str, Tensor]) -> None:
+    part.optimizer.state.clear()
+    for name, parameter in part.parameters().items():
+        state = _below(tensors, name)
+        if state:
+            # AdamW counts its steps on the CPU; its moments lie where the parameter does.
+            part.optimizer.state[parameter] = {
+                key: each if key == "step" else each.to(parameter.device) for key, each in state.items()
+            }

@@ -1,0 +1,73 @@
+"""What a training says about itself: metrics.jsonl, and TensorBoard where it is wanted."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dfprompt.errors import ConfigError, TrainingError
+
+
+class MetricsLog:
+    """Rows of numbers by step, appended to a JSONL file one line at a time.
+
+    A resumed training first cuts the rows after its checkpoint: those steps are about to run again.
+    """
+
+    def __init__(self, path: Path, *, resume_at: int | None = None, tensorboard: Path | None = None) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [] if resume_at is None else [row for row in read_rows(path) if row["step"] <= resume_at]
+        _write_rows(path, kept)
+        self._board = None if tensorboard is None else _open_board(tensorboard, resume_at)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append a row; it must have a "step". Numbers that are not finite become null."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_finite(row)) + "\n")
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {self.path}: {error}; make room and go on with --resume"
+            ) from error
+        if self._board is not None:
+            for name, value in row.items():
+                if isinstance(value, int | float) and name != "step":
+                    self._board.add_scalar(name, value, row["step"])
+
+    def close(self) -> None:
+        """Finish what TensorBoard still holds back."""
+        if self._board is not None:
+            self._board.close()
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file; a last line that a kill left half-written is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1] if line.endswith("}")]
+
+
+def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    partial.replace(path)
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    broken = {key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
+    return {key: None if key in broken else value for key, value in row.items()}
+
+
+def _open_board(folder: Path, resume_at: int | None) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            'logging.tensorboard needs tensorboard: pip install "dfprompt[tb]", or set it to false'
+        ) from error
+    return SummaryWriter(str(folder), purge_step=None if resume_at is None else resume_at + 1)

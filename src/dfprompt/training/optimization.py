@@ -1,0 +1,56 @@
+"""The optimiser of every training: AdamW in two groups, its rate a function of the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from dfprompt.errors import ConfigError
+from dfprompt.training.settings import OptimizerSettings
+
+
+def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters; only matrices decay. Raises ConfigError if nothing trains."""
+    named = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
+    if not named:
+        raise ConfigError("every parameter of the model is frozen; there is nothing to train")
+    groups = [
+        {"params": [each for _, each in named if each.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [each for _, each in named if each.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.learning_rate,
+        betas=settings.betas,
+    )
+
+
+def learning_rate(settings: OptimizerSettings, step: int) -> float:
+    """The learning rate of a step, counted from 0: linear warm-up, then the schedule.
+
+    >>> settings = OptimizerSettings(steps=100, learning_rate=1.0, warmup_steps=10, schedule="linear")
+    >>> [round(learning_rate(settings, step), 3) for step in (0, 9, 10, 55, 100)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    done = min(1.0, (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps))
+    left = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+    last = 1.0 if settings.schedule == "constant" else settings.final_learning_rate
+    return settings.learning_rate * (last + (1 - last) * left[settings.schedule])
+
+
+def set_learning_rate(optimizer: Any, rate: float) -> None:
+    """Give every group of an optimiser the same learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def gradient_norm(parameters: Iterable[torch.nn.Parameter]) -> float:
+    """The norm of all gradients together."""
+    squares = [each.grad.float().pow(2).sum() for each in parameters if each.grad is not None]
+    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0

@@ -1,0 +1,68 @@
+"""The folder of a training run: begun once, gone on with under the same recipe, never overwritten unasked.
+
+recipe.toml      the resolved recipe with versions, seed and commit
+metrics.jsonl    one row per logged step       samples.jsonl   rewrites of the same prompts over time
+checkpoints/     what is needed to go on       best/           the policy of the lowest validation loss
+policy/          the result                    tensorboard/    if asked for
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dfprompt.config import Config, load_config, save_resolved
+from dfprompt.errors import ConfigError
+
+RECIPE = "recipe.toml"
+_PARTS = (RECIPE, "metrics.jsonl", "samples.jsonl", "checkpoints", "best", "policy", "tensorboard")
+
+
+def open_run(folder: Path, settings: Config, *, seed: int, resume: bool = False, force: bool = False) -> None:
+    """Begin a run in a folder, or go on with the one in it.
+
+    Raises ConfigError where the folder holds a run and neither `resume` nor `force` is given, and
+    where the run to go on with had another recipe, naming what differs.
+    """
+    recipe = folder / RECIPE
+    if not recipe.exists():
+        save_resolved(settings, recipe, seeds=[seed])
+        return
+    if resume:
+        before = load_config(type(settings), recipe)
+        if changed := list(differences(before.model_dump(mode="json"), settings.model_dump(mode="json"))):
+            raise ConfigError(
+                f"{folder} was begun with another recipe ({', '.join(changed)}); go on with {recipe}, or "
+                "take another folder"
+            )
+        return
+    if not force:
+        raise ConfigError(
+            f"{folder} holds a training run; add --resume to go on with it, --force to begin anew, or take "
+            "another --output"
+        )
+    for part in _PARTS:
+        path = folder / part
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    save_resolved(settings, recipe, seeds=[seed])
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of the settings that differ, with both values.
+
+    >>> differences({"a": {"b": 1}}, {"a": {"b": 2}})
+    ['a.b: 1 before, 2 now']
+    """
+    found = []
+    for key in {**before, **after}:
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key}: {old} before, {new} now")
+    return found

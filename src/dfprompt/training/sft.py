@@ -1,0 +1,257 @@
+"""Stage 1, E_ReP: a policy learns which modifiers people append, from prompts that passed the filter.
+
+Loss (equation 2 of the paper): the negative log-probability of the modifiers given the short prompt,
+averaged over all their tokens in an optimiser step. Nothing else counts: not the short prompt, not
+padding, never another prompt. The heads keep the start their bias gives them.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfprompt.errors import ConfigError, TrainingError
+from dfprompt.policy import Policy, SamplingSettings, Vocabulary, compute_logprobs, save_policy_folder
+from dfprompt.training.checkpoint import Checkpoints, Trained
+from dfprompt.training.devices import make_accelerator, restore_scaler, scaler_state, seed_step
+from dfprompt.training.examples import Example
+from dfprompt.training.metrics import MetricsLog
+from dfprompt.training.optimization import learning_rate, make_optimizer, set_learning_rate
+from dfprompt.training.run_folder import open_run
+from dfprompt.training.sft_settings import SftSettings
+from dfprompt.training.teaching import Lessons, TaughtRow, Wording, teach
+
+Report = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class SftResult:
+    """What a run came to: its folder, the steps done, and the best validation with its step."""
+
+    folder: Path
+    steps: int
+    best_step: int
+    validation_loss: float
+
+
+def train_sft(
+    policy: Policy,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    settings: SftSettings,
+    folder: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    extra: Mapping[str, Path] | None = None,
+    report: Report | None = None,
+) -> SftResult:
+    """Train a policy's words on examples and write the run into a folder; `run_folder` says which files.
+
+    `resume` goes on at the latest checkpoint to the same numbers as an uninterrupted run (bit-equal on
+    CPU with the same number of threads). `extra` files are copied beside the policy; `report` is called
+    after every step. Raises ConfigError for a folder in use, TrainingError where the loss is not finite.
+    """
+    steps = settings.optimizer.steps
+    accelerator = make_accelerator(device=settings.device, mixed_precision=settings.optimizer.mixed_precision)
+    main = accelerator.is_main_process
+    if main:
+        open_run(folder, settings, seed=settings.seed, resume=resume, force=force)
+    accelerator.wait_for_everyone()
+    lessons = make_lessons(policy, train, settings)
+    checked = lessons.encode([each for each in validation if each.kept][: settings.validation.rows])
+    freeze_heads(policy)
+    optimizer = make_optimizer(policy.model, settings.optimizer)
+    trained = {"policy": Trained(policy.model, optimizer)}
+    model, prepared = accelerator.prepare(policy.model, optimizer)
+    checkpoints = Checkpoints(folder / "checkpoints", keep=settings.checkpoints.keep)
+    best = {"step": 0, "loss": math.inf}
+    first = 0
+    if checkpoints.steps():
+        first, state = checkpoints.load(trained)
+        best = state["best"]
+        restore_scaler(accelerator, state["scaler"])
+    logs = _Logs(folder, settings, first) if main else None
+
+    for step in range(first, steps):
+        started = time.perf_counter()
+        done, last = step + 1, step + 1 == steps
+        seed_step(settings.seed, step, accelerator.process_index)
+        rate = learning_rate(settings.optimizer, step)
+        set_learning_rate(prepared, rate)
+        rows = lessons.rows(step)
+        loss, norm = sft_step(accelerator, model, policy.vocabulary, prepared, rows, settings)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss of step {done} is {loss}; {checkpoints.describe_last()}. Lower "
+                "optimizer.learning_rate, or look for a broken row in the data"
+            )
+        row: dict[str, Any] = {"step": done, "loss": loss, "grad_norm": norm, "learning_rate": rate}
+        row["rows_per_second"] = len(rows) / (time.perf_counter() - started)
+        if done % settings.validation.interval == 0 or last:
+            row["validation_loss"] = validation_loss(accelerator, model, policy.vocabulary, checked, settings)
+            if row["validation_loss"] < best["loss"]:
+                best = {"step": done, "loss": row["validation_loss"]}
+                _save(accelerator, policy, folder / "best", extra)
+            if logs is not None:
+                logs.write_samples(done, policy, validation)
+        if logs is not None:
+            logs.write(row)
+        if done % settings.checkpoints.interval == 0 or last:
+            if main:
+                checkpoints.save(done, trained, {"best": best, "scaler": scaler_state(accelerator)})
+            accelerator.wait_for_everyone()
+        if report is not None:
+            report({**row, "steps": steps})
+
+    if logs is not None:
+        logs.close()
+    _export(accelerator, policy, folder, settings.export, extra)
+    return SftResult(folder, steps, int(best["step"]), float(best["loss"]))
+
+
+def sft_step(
+    accelerator: Any,
+    model: nn.Module,
+    vocabulary: Vocabulary,
+    optimizer: Any,
+    rows: Sequence[TaughtRow],
+    settings: SftSettings,
+) -> tuple[float, float]:
+    """One optimiser step over rows, in passes of micro_batch_size; returns loss and gradient norm.
+
+    The sum over all rows is divided by the tokens of all rows, so passes and processes change nothing
+    but rounding. The norm is that before clipping; gradients stay in place until the next step.
+    """
+    model.train()
+    optimizer.zero_grad()
+    tokens = max(1, sum(len(row.tokens) for row in rows))
+    mine = rows[accelerator.process_index :: accelerator.num_processes]
+    size = settings.optimizer.micro_batch_size
+    total = torch.zeros((), device=accelerator.device)
+    for start in range(0, len(mine), size):
+        with _syncing(accelerator, model, last=start + size >= len(mine)):
+            loss = negative_logprob(model, vocabulary, mine[start : start + size]) / tokens
+            # Processes average their gradients; each holds its share of one sum.
+            accelerator.backward(loss * accelerator.num_processes)
+        total += loss.detach()
+    norm = accelerator.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm)
+    optimizer.step()
+    return float(accelerator.reduce(total, reduction="sum")), float(norm)
+
+
+def negative_logprob(model: nn.Module, vocabulary: Vocabulary, rows: Sequence[TaughtRow]) -> Tensor:
+    """Minus the log-probability of everything the rows teach, summed: a scalar."""
+    trajectory = teach(vocabulary, rows, next(model.parameters()).device)
+    return -compute_logprobs(model, vocabulary, trajectory).text.sum()
+
+
+@torch.no_grad()
+def validation_loss(
+    accelerator: Any,
+    model: nn.Module,
+    vocabulary: Vocabulary,
+    rows: Sequence[TaughtRow],
+    settings: SftSettings,
+) -> float:
+    """Mean negative log-probability per token over rows, without dropout."""
+    model.eval()
+    mine = rows[accelerator.process_index :: accelerator.num_processes]
+    size = settings.optimizer.micro_batch_size
+    total = torch.zeros((), dtype=torch.float64, device=accelerator.device)
+    for start in range(0, len(mine), size):
+        total += negative_logprob(model, vocabulary, mine[start : start + size]).double()
+    tokens = max(1, sum(len(row.tokens) for row in rows))
+    return float(accelerator.reduce(total, reduction="sum")) / tokens
+
+
+def make_lessons(policy: Policy, train: Sequence[Example], settings: SftSettings) -> Lessons:
+    """The rows of every step of a run; raises ConfigError for full stops the policy does not part at."""
+    data = settings.data
+    if data.full_stop_share and "." not in policy.model.config.separators:
+        raise ConfigError('data.full_stop_share needs "." among model.separators')
+    return Lessons(
+        policy.vocabulary,
+        train,
+        batch_size=settings.optimizer.batch_size,
+        rejected_share=data.rejected_share,
+        max_new_tokens=data.max_new_tokens,
+        context_size=policy.model.config.context_size,
+        wording=Wording(data.capitalized_share, data.full_stop_share),
+        seed=settings.seed,
+    )
+
+
+def freeze_heads(policy: Policy) -> None:
+    """Leave both heads out of training: stage 1 has no labels for them, and noise is no label."""
+    for name, parameter in policy.model.named_parameters():
+        if name.startswith(("range_head.", "weight_head.")):
+            parameter.requires_grad_(False)
+
+
+class _Logs:
+    """metrics.jsonl and samples.jsonl of a run."""
+
+    def __init__(self, folder: Path, settings: SftSettings, resume_at: int) -> None:
+        self.settings = settings
+        board = folder / "tensorboard" if settings.logging.tensorboard else None
+        self.metrics = MetricsLog(folder / "metrics.jsonl", resume_at=resume_at, tensorboard=board)
+        self.samples = MetricsLog(folder / "samples.jsonl", resume_at=resume_at)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        if row["step"] % self.settings.logging.interval == 0 or "validation_loss" in row:
+            self.metrics.write(row)
+
+    def write_samples(self, step: int, policy: Policy, validation: Sequence[Example]) -> None:
+        shorts = list(dict.fromkeys(each.short for each in validation))[: self.settings.validation.samples]
+        if not shorts:
+            return
+        drawn = SamplingSettings(max_new_tokens=self.settings.data.max_new_tokens)
+        seeds = [self.settings.seed] * len(shorts)
+        for rewrite in policy.rewrite(shorts, seeds, drawn):
+            self.samples.write({"step": step, **rewrite.to_json()})
+
+    def close(self) -> None:
+        self.metrics.close()
+        self.samples.close()
+
+
+def _syncing(accelerator: Any, model: nn.Module, last: bool) -> AbstractContextManager[Any]:
+    return nullcontext() if last else accelerator.no_sync(model)
+
+
+def _save(accelerator: Any, policy: Policy, folder: Path, extra: Mapping[str, Path] | None) -> None:
+    if accelerator.is_main_process:
+        try:
+            save_policy_folder(policy, folder, extra=extra)
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {folder}: {error}; make room and go on with --resume"
+            ) from error
+    accelerator.wait_for_everyone()
+
+
+def _export(
+    accelerator: Any, policy: Policy, folder: Path, which: str, extra: Mapping[str, Path] | None
+) -> None:
+    """Put the chosen weights into the folder policy."""
+    result, best = folder / "policy", folder / "best"
+    if which == "last" or not best.is_dir():
+        _save(accelerator, policy, result, extra)
+        return
+    if accelerator.is_main_process:
+        partial = folder / ".policy.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(best, partial)
+        shutil.rmtree(result, ignore_errors=True)
+        partial.replace(result)
+    accelerator.wait_for_everyone()

@@ -1,0 +1,181 @@
+"""Policies on disk: saved and loaded whole, as LoRA, and as plain language models; damage is named."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from dfprompt.errors import ConfigError, LoadError
+from dfprompt.policy import Policy, SamplingSettings, TokenBudget, load_policy_folder, save_policy_folder
+from dfprompt.policy.lora import add_lora, has_lora
+from tiny_policies import tiny_model, tiny_tokenizer, tiny_trunk
+
+HOW = SamplingSettings(max_new_tokens=16)
+
+
+def policy(control: str = "phrase", trunk: str = "gpt2") -> Policy:
+    return Policy(tiny_model(control, trunk=trunk), tiny_tokenizer(), name="tiny")
+
+
+def texts(of: Policy) -> list[str]:
+    return [str(row.prompt) for row in of.rewrite(["a red cat", "a star"] * 3, list(range(6)), HOW)]
+
+
+@pytest.mark.parametrize("control", ["phrase", "token", "none"])
+def test_a_saved_policy_says_the_same(control: str, tmp_path: Path) -> None:
+    before = policy(control)
+    before.budget = TokenBudget(33, before.budget.tokenizers)
+    save_policy_folder(before, tmp_path / "p")
+    after = load_policy_folder(tmp_path / "p")
+    assert texts(after) == texts(before)
+    assert (after.name, after.budget.limit) == ("tiny", 33)
+    assert len(after.digest) == 16
+    names = {path.name for path in (tmp_path / "p").iterdir()}
+    assert {"config.json", "model.safetensors", "policy.json", "tokenizer.json"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_saving_again_replaces_the_whole_folder(tmp_path: Path) -> None:
+    save_policy_folder(policy(), tmp_path / "p", extra={"domain.json": _domain(tmp_path)})
+    digest = load_policy_folder(tmp_path / "p").digest
+    assert (tmp_path / "p" / "domain.json").is_file()
+    save_policy_folder(policy("token"), tmp_path / "p")
+    assert not (tmp_path / "p" / "domain.json").exists()
+    assert load_policy_folder(tmp_path / "p").digest != digest
+
+
+def _domain(folder: Path) -> Path:
+    path = folder / "words.json"
+    path.write_text('{"name": "tiny", "words": []}')
+    return path
+
+
+def test_tokens_are_counted_with_the_readers_tokenizer(tmp_path: Path) -> None:
+    class Counting:
+        """Counts every character as a token."""
+
+        def __call__(self, text: str, **options: object) -> dict[str, list[str]]:
+            return {"input_ids": list(text)}
+
+        def save_pretrained(self, folder: Path) -> None:
+            tiny_tokenizer().save_pretrained(folder)
+
+    before = policy()
+    before.budget = TokenBudget(20, (Counting(),))
+    for row in before.rewrite(["a red cat"] * 8, list(range(8)), HOW):
+        assert len(row.prompt.plain_text) <= 20
+    save_policy_folder(before, tmp_path / "p")
+    assert (tmp_path / "p" / "counting" / "tokenizer.json").is_file()
+    assert load_policy_folder(tmp_path / "p").budget.limit == 20
+
+
+@pytest.mark.parametrize("trunk", ["gpt2", "llama"])
+def test_a_plain_language_model_writes_words_with_the_default_control(trunk: str, tmp_path: Path) -> None:
+    tiny_trunk(trunk).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    loaded = load_policy_folder(tmp_path)
+    assert loaded.model.config.control == "none"
+    rows = loaded.rewrite(["a red cat"] * 8, list(range(8)), HOW)
+    assert all(row.prompt.is_plain for row in rows)
+
+
+@pytest.mark.parametrize("trunk", ["gpt2", "llama"])
+@pytest.mark.parametrize("base", ["policy", "language model"])
+def test_a_lora_is_saved_as_adapter_and_heads(trunk: str, base: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source = tmp_path / "base"
+    if base == "policy":
+        save_policy_folder(policy(trunk=trunk), source)
+        model = load_policy_folder(source).model
+    else:
+        tiny_trunk(trunk).save_pretrained(source)
+        tiny_tokenizer().save_pretrained(source)
+        from dfprompt.policy.folders import load_policy_model
+
+        model = load_policy_model(source, settings={"control": "token"})
+    add_lora(model, rank=2, base=source)
+    assert has_lora(model)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert all("lora_" in name or "head." in name for name in trained)
+    assert any("range_head" in name for name in trained)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.3)
+    before = Policy(model.eval(), tiny_tokenizer(), name="tiny")
+    save_policy_folder(before, tmp_path / "adapted")
+    assert (tmp_path / "adapted" / "adapter_model.safetensors").is_file()
+    assert not (tmp_path / "adapted" / "model.safetensors").exists()
+    after = load_policy_folder(tmp_path / "adapted")
+    assert after.model.config.control == model.config.control
+    assert texts(after) == texts(before)
+
+
+def test_lora_names_the_layers_there_are() -> None:
+    with pytest.raises(ConfigError, match="c_attn"):
+        add_lora(tiny_model(), target_modules=["q_proj"])
+
+
+def test_a_lora_without_its_base_is_named(tmp_path: Path) -> None:
+    save_policy_folder(policy(), tmp_path / "base")
+    model = add_lora(load_policy_folder(tmp_path / "base").model, rank=2, base=tmp_path / "base")
+    save_policy_folder(Policy(model, tiny_tokenizer()), tmp_path / "adapted")
+    (tmp_path / "base").rename(tmp_path / "moved")
+    with pytest.raises(LoadError, match="base model is not where it was"):
+        load_policy_folder(tmp_path / "adapted")
+
+
+def _break_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _drop_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def _drop_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def _drop_tokenizer(folder: Path) -> None:
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+
+
+def _newer_card(folder: Path) -> None:
+    (folder / "policy.json").write_text(json.dumps({"dfprompt": 2}))
+
+
+def _broken_card(folder: Path) -> None:
+    (folder / "policy.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    "damage", [_break_weights, _drop_config, _drop_weights, _drop_tokenizer, _newer_card, _broken_card]
+)
+def test_damage_is_one_error_that_names_the_folder(damage: object, tmp_path: Path) -> None:
+    save_policy_folder(policy(), tmp_path / "p")
+    assert callable(damage)
+    damage(tmp_path / "p")
+    with pytest.raises(LoadError, match=re.escape(str(tmp_path / "p"))):
+        load_policy_folder(tmp_path / "p")
+
+
+def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
+    save_policy_folder(policy(), tmp_path / "p")
+    model = load_policy_folder(tmp_path / "p").model
+    (tmp_path / "p" / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "p" / "pytorch_model.bin")
+    with pytest.raises(LoadError):
+        load_policy_folder(tmp_path / "p")
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="no such folder"):
+        load_policy_folder(tmp_path / "nothing")

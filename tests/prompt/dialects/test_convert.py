@@ -1,0 +1,134 @@
+"""Converting between dialects, by name: what holds for all of them."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from dfprompt.cli.main import app
+from dfprompt.errors import ConversionError, DFPromptError, DFPromptWarning, InputError, ParseError
+from dfprompt.prompt import parse_prompt
+from dfprompt.prompt.dialects import DIALECTS, convert_prompt, export_prompt, import_prompt
+from dialect_steps import steps_of
+
+_ALPHABET = st.sampled_from(
+    list("ab ,:;.()[]|\\<>\"'+-0159{}_é猫\n\t\ud800\u202e\x00") + ["BREAK", "AND", "SEQ", ":0.5]", "1.2)"]
+)
+_ANY = st.one_of(st.text(max_size=60), st.lists(_ALPHABET, max_size=40).map("".join))
+
+
+def test_the_names_on_the_command_line() -> None:
+    assert DIALECTS == ("native", "a1111", "comfyui", "compel", "pae")
+
+
+@pytest.mark.parametrize(
+    ("pae", "a1111", "comfyui"),
+    [
+        ("[x:0.5-1:1.5]", "[(x:1.5)::0.5]", "[(x:1.5)::0.5]"),
+        ("[x:0-0.15:1]", "[x:0.85]", "[x:0.85]"),
+        ("[x:0.3-0.7:1.25]", "[[(x:1.25):0.3]::0.7]", "[(x:1.25):0.3,0.7]"),
+    ],
+)
+def test_the_same_idea_in_three_writings(pae: str, a1111: str, comfyui: str) -> None:
+    assert convert_prompt(pae, "pae", "a1111").text == a1111
+    assert convert_prompt(pae, "pae", "comfyui").text == comfyui
+    assert convert_prompt(comfyui, "comfyui", "pae").text == pae
+    assert convert_prompt(a1111, "a1111", "pae").text == pae
+
+
+@settings(max_examples=600)
+@given(_ANY, st.sampled_from(DIALECTS), st.sampled_from([None, 1, 20]))
+def test_any_text_is_a_result_or_one_of_our_errors(text: str, dialect: str, steps: int | None) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DFPromptWarning)
+        try:
+            read = import_prompt(text, dialect, steps)
+        except (ParseError, ConversionError) as error:
+            assert str(error)
+            return
+    for target in DIALECTS:
+        try:
+            assert isinstance(export_prompt(read.prompt, target, steps).text, str)
+        except ConversionError as error:
+            assert "BREAK" in str(error) or "AND" in str(error)
+
+
+_PHRASE = st.sampled_from(["red cat", "snow", "film grain", "12:30 sign", "a (real) one", "[sic]"])
+_SPAN = st.builds(
+    lambda words, start, length, weight: (words, start, max(0, start - length), weight),
+    _PHRASE,
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.sampled_from(["0.5", "1", "1.25"]),
+)
+
+
+@given(
+    st.lists(_SPAN, min_size=1, max_size=3),
+    st.integers(1, 60),
+    st.sampled_from(["a1111", "comfyui", "native"]),
+)
+def test_a_df_prompt_survives_the_journey_step_by_step(spans: list, steps: int, dialect: str) -> None:  # type: ignore[type-arg]
+    from dfprompt.prompt import DFPrompt, EffectRange, Span
+
+    pieces: list[str | Span] = ["a photo"]
+    for words, start, end, weight in spans:
+        pieces += [", ", Span(words, EffectRange(start / 20, end / 20), weight)]
+    prompt = DFPrompt(pieces)
+    written = export_prompt(prompt, dialect, steps)
+    if written.lost:
+        return
+    read = import_prompt(written.text, dialect, steps)
+    assert [[w for w, _ in s] for s in steps_of(read.prompt, steps)] == [
+        [w for w, _ in s] for s in steps_of(prompt, steps)
+    ]
+    assert steps_of(read.prompt, steps) == steps_of(prompt, steps)
+
+
+def test_bad_names_and_step_counts_say_what_to_do() -> None:
+    with pytest.raises(InputError, match="did you mean a1111"):
+        import_prompt("a", "a111")
+    with pytest.raises(DFPromptError, match="steps"):
+        import_prompt("a", "a1111", 0)
+
+
+def test_the_command_prints_the_text_alone_and_remarks_apart() -> None:
+    done = CliRunner().invoke(
+        app, ["convert", "a horse, [(anime:1.5)::0.5]", "--from", "a1111", "--steps", "20"]
+    )
+    assert done.exit_code == 0
+    assert done.stdout == "a horse, [anime:1->0.45:1.5]\n"
+    done = CliRunner().invoke(app, ["convert", "a [neon::0.5->1.5]", "--from", "native", "--to", "compel"])
+    assert done.stdout == "a neon\n"
+    assert "lost: the ramp" in done.stderr
+
+
+def test_json_lines_and_nodes() -> None:
+    lines = "a [b:0.5]\n[a|b]\n"
+    done = CliRunner().invoke(app, ["convert", "-", "--from", "a1111"], input=lines)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["dfprompt"] for row in rows] == [1, 1]
+    assert rows[0]["text"] == "a [b:late]"
+    assert rows[1]["error"]["kind"] == "ConversionError"
+    assert done.exit_code == 2
+    done = CliRunner().invoke(app, ["convert", "a [b:late]", "--from", "native", "--nodes", "--steps", "10"])
+    assert [row["text"] for row in json.loads(done.stdout)["nodes"]] == ["a ", "a b"]
+
+
+def test_strict_makes_a_loss_an_error() -> None:
+    done = CliRunner().invoke(
+        app, ["convert", "a [b:late]", "--from", "native", "--to", "compel", "--strict"]
+    )
+    assert isinstance(done.exception, ConversionError)
+
+
+def test_plan_and_parse_read_dialects_too() -> None:
+    done = CliRunner().invoke(app, ["plan", "a [b:c:0.5]", "--dialect", "a1111", "--steps", "20", "--json"])
+    texts = [step["text"] for step in json.loads(done.stdout)["plan"]]
+    assert texts == ["a b"] * 11 + ["a c"] * 9
+    assert parse_prompt("a").is_plain

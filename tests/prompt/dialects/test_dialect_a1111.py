@@ -1,0 +1,247 @@
+"""A1111's text against a naive evaluator that substitutes brackets from the inside, as the tool's users do by hand."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfprompt.errors import ConversionError, ParseError
+from dfprompt.prompt import parse_prompt
+from dfprompt.prompt.dialects import export_prompt, import_prompt
+from dialect_steps import Step, steps_of, words_of
+
+_INNERMOST = re.compile(r"\[([^\[\]]*)\]")
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*")
+_ATTENTION = re.compile(r"\(|\{|:([+-]?[.\d]+)\)|\)|\}|[^\\(){}:]+|:")
+
+
+def naive_steps(text: str, steps: int) -> list[Step]:
+    """What A1111 runs at each step; knows nothing of trees or intervals. For texts without escapes."""
+    return [words_of(_attention(_text_at(text, step, steps))) for step in range(steps)]
+
+
+def _text_at(text: str, step: int, steps: int) -> str:
+    while found := _INNERMOST.search(text):
+        *parts, last = _split(found[1])
+        if parts and _NUMBER.fullmatch(last):
+            value = float(last) * steps if "." in last else float(last)
+            k = min(steps, int(value))
+            # One entry of the schedule per distinct k >= 1; an entry lasts while step <= k.
+            chosen = parts[0] if len(parts) == 2 and k >= 1 and step <= k else parts[-1]
+            if k >= 1 and step <= k and len(parts) == 1:
+                chosen = ""
+        else:
+            chosen = "{" + found[1] + "}"  # square brackets left over are emphasis 1 / 1.1
+        text = text[: found.start()] + chosen + text[found.end() :]
+    return text
+
+
+def _split(text: str) -> list[str]:
+    """At the colons outside parentheses."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == ":" and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _attention(text: str) -> list[tuple[str, float]]:
+    pieces: list[list] = []  # type: ignore[type-arg]
+    round_open: list[int] = []
+    square_open: list[int] = []
+
+    def multiply(start: int, factor: float) -> None:
+        for piece in pieces[start:]:
+            piece[1] *= factor
+
+    for match in _ATTENTION.finditer(text):
+        token, number = match[0], match[1]
+        if token == "(":
+            round_open.append(len(pieces))
+        elif token == "{":
+            square_open.append(len(pieces))
+        elif number is not None and round_open:
+            multiply(round_open.pop(), float(number))
+        elif token == ")" and round_open:
+            multiply(round_open.pop(), 1.1)
+        elif token == "}" and square_open:
+            multiply(square_open.pop(), 1 / 1.1)
+        else:
+            pieces.append([token, 1.0])
+    return [(text, weight) for text, weight in pieces]
+
+
+_WORDS = st.lists(
+    st.sampled_from(["cat", "red", "snow", "ünï", "猫", "neon glow", "x2"]), min_size=1, max_size=2
+).map(" ".join)
+_WHENS = st.one_of(
+    st.integers(0, 62).map(str),
+    st.integers(0, 100).map(lambda n: f"{n / 100:.2f}"),
+    st.sampled_from(["0.333", ".5", "1.", "0.04", "1.0", "0.29", "0.125"]),
+)
+
+
+def _nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    side = st.one_of(st.just(""), inner)
+    return st.one_of(
+        st.builds("({})".format, inner),
+        st.builds("[{}]".format, inner),
+        st.builds("({}:{})".format, inner, st.sampled_from(["0.5", "1.3", "1.25", ".8", "0"])),
+        st.builds("[{}:{}:{}]".format, side, side, _WHENS),
+        st.builds("[{}:{}]".format, inner, _WHENS),
+        st.builds("{}, {}".format, inner, inner),
+        st.builds("{} {}".format, inner, inner),
+    )
+
+
+A1111 = st.recursive(_WORDS, _nested, max_leaves=6)
+
+
+def _without_zero(table: list[Step]) -> list[Step]:
+    """Weight 0 removes a word here; A1111 keeps its place: the one assumption left aside."""
+    return [[(word, weight) for word, weight in step if weight] for step in table]
+
+
+@given(A1111, st.integers(1, 60))
+def test_the_importer_runs_what_a1111_runs(text: str, steps: int) -> None:
+    try:
+        read = import_prompt(text, "a1111", steps)
+    except ConversionError as error:
+        assert "weight" in str(error)  # nested emphasis beyond 10: no DF-Prompt can say it
+        return
+    assert _close(steps_of(read.prompt, steps), _without_zero(naive_steps(text, steps)))
+
+
+@given(A1111, st.integers(1, 60))
+def test_export_of_import_runs_the_same_steps_where_nothing_was_lost(text: str, steps: int) -> None:
+    try:
+        read = import_prompt(text, "a1111", steps)
+    except ConversionError:
+        return
+    written = export_prompt(read.prompt, "a1111", steps)
+    if read.lost or written.lost:
+        return
+    assert _close(_without_zero(naive_steps(written.text, steps)), _without_zero(naive_steps(text, steps)))
+
+
+def _close(first: list[Step], second: list[Step]) -> bool:
+    return len(first) == len(second) and all(
+        [word for word, _ in a] == [word for word, _ in b]
+        and all(abs(x - y) < 2e-5 for (_, x), (_, y) in zip(a, b, strict=True))
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "first", "then", "switch"),
+    [
+        ("a [b:c:0.5] d", 20, "a b d", "a c d", 11),  # entries end at 10: 11 steps of b, 9 of c
+        ("a [b:c:0.5] d", 25, "a b d", "a c d", 13),  # int(12.5) = 12
+        ("[a:b:0.29]", 100, "a", "b", 29),  # 0.29 * 100 is 28.999... in floats: int gives 28
+        ("[a:b:0.04]", 20, "b", "b", 0),  # int(0.8) = 0: switched before any step
+        ("[a:b:1]", 10, "a", "b", 2),  # a step number: after step 1
+        ("[a:b:1.0]", 10, "a", "a", 0),  # the whole run: never
+        ("[a:b:99]", 10, "a", "a", 0),
+        ("[a:b:-0.5]", 10, "b", "b", 0),
+    ],
+)
+def test_the_vectors_of_the_tool_itself(text: str, steps: int, first: str, then: str, switch: int) -> None:
+    table = steps_of(import_prompt(text, "a1111", steps).prompt, steps)
+    plain = [" ".join(word for word, _ in step) for step in table]
+    assert plain == [first] * switch + [then] * (steps - switch)
+
+
+def test_emphasis_around_a_schedule_reaches_into_it() -> None:
+    table = steps_of(import_prompt("(a [b:0.5]:1.2)", "a1111", 10).prompt, 10)
+    assert table[5] == [("a", 1.2)]
+    assert table[6] == [("a", 1.2), ("b", 1.2)]
+
+
+def test_the_example_of_the_docs_in_one_direction_and_back() -> None:
+    prompt = parse_prompt("a red horse, [anime style:early:1.5]")
+    assert export_prompt(prompt, "a1111").text == "a red horse, [(anime style:1.5)::0.5]"
+    assert export_prompt(prompt, "a1111", 20).text == "a red horse, [(anime style:1.5)::9]"
+    assert str(import_prompt("a red horse, [(anime style:1.5)::9]", "a1111", 20).prompt) == str(prompt)
+
+
+def test_the_same_text_means_something_else_here() -> None:
+    """A DF-Prompt's bracket read as A1111: from "anime" to "0.5-1", at the 1.5-fold of the run: never."""
+    read = import_prompt("[anime:0.5-1:1.5]", "a1111", 10)
+    assert read.prompt.plain_text == "anime"
+
+
+@pytest.mark.parametrize(("steps", "end"), [(2, "0.5"), (10, "0.9"), (31, "0.97")])
+def test_a_switch_after_exactly_one_step_is_inexpressible_and_said(steps: int, end: str) -> None:
+    prompt = parse_prompt(f"a, [b:1->{end}]")
+    assert [len(step) for step in steps_of(prompt, steps)] == [2] + [1] * (steps - 1)
+    written = export_prompt(prompt, "a1111", steps)
+    assert any("after one step" in sentence for sentence in written.lost)
+
+
+def test_without_steps_shares_pass_and_step_numbers_are_refused() -> None:
+    assert str(import_prompt("[a:b:0.3]", "a1111").prompt) == "[a:1->0.7][b:0.7->0]"
+    with pytest.raises(ParseError, match="counts steps") as caught:
+        import_prompt("a cat, [snow:12]", "a1111")
+    assert caught.value.offset == len("a cat, [snow:")
+    assert "--steps" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[a|b]", "alternation at character 0"),
+        ("x, [a|b|c] y", "alternation at character 3"),
+        ("a BREAK b", "BREAK at character 2"),
+        ("a AND b", "AND at character 2"),
+        ("(a:[1.2:1.5:0.5])", "scheduled number for a weight"),
+        ("(a:12)", "up to 10"),
+        ("(a:-1)", "negative prompt"),
+    ],
+)
+def test_what_no_df_prompt_can_say_is_refused_with_the_reason(text: str, message: str) -> None:
+    with pytest.raises(ConversionError, match=message):
+        import_prompt(text, "a1111", 20)
+
+
+def test_keywords_inside_words_and_in_lower_case_are_words() -> None:
+    for text in ("BREAKFAST and a SANDWICH", "break and", "BRAND"):
+        assert import_prompt(text, "a1111", 20).prompt.plain_text == text
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"), [("a (b", 2), ("a [b", 2), ("a) b", 1), ("[a:b)", 4), ("(a]", 2), ("[a:b:c:0.5]", 0)]
+)
+def test_brackets_that_do_not_match_are_errors_with_their_place(text: str, offset: int) -> None:
+    with pytest.raises(ParseError) as caught:
+        import_prompt(text, "a1111", 20)
+    assert caught.value.offset == offset
+
+
+def test_escapes_tags_and_colons_survive() -> None:
+    read = import_prompt(r"a \(real\) cat \[x\], 12:30, <lora:ink:0.8>", "a1111", 20)
+    assert read.prompt.plain_text == "a (real) cat [x], 12:30, <lora:ink:0.8>"
+    assert any("<lora:ink:0.8>" in sentence for sentence in read.assumed)
+    written = export_prompt(parse_prompt(r"\[x\] (y), [12\:30 (z):late:1.2]"), "a1111", 20)
+    assert import_prompt(written.text, "a1111", 20).prompt.plain_text == "[x] (y), 12:30 (z)"
+
+
+def test_a_lone_de_emphasis_is_rounded_and_said() -> None:
+    read = import_prompt("[cat]", "a1111", 20)
+    assert str(read.prompt) == "[cat::0.909091]"
+    assert any("rounded to 0.909091" in sentence for sentence in read.lost)
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 50_000, "[" * 50_000, "(" * 30_000 + "a" + ")" * 30_000, "[a:" * 20_000, "<" * 50_000]
+)
+def test_any_depth_is_an_answer(text: str) -> None:
+    try:
+        import_prompt(text, "a1111", 20)
+    except (ParseError, ConversionError):
+        pass
