@@ -23,7 +23,8 @@ class Painter:
     def __init__(self) -> None:
         self.drawn: list[tuple[str, int]] = []
 
-    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], *, plain: bool = False) -> Tensor:
+        assert plain  # brackets in a plain prompt are words
         self.drawn += zip(prompts, seeds, strict=True)
         return torch.cat(
             [pictures(1, seed=seed + 100 * len(text)) for text, seed in zip(prompts, seeds, strict=True)]
@@ -48,7 +49,7 @@ def test_each_prompt_is_drawn_with_each_seed_and_the_recipe_loads(reward_set: Pa
     assert isinstance(reward, CompositeReward)
     assert reward.constants == run.calibration.constants
     texts = [prompt for prompt in prompts(20) for _ in (3, 4)]
-    images = Painter().generate(texts, [3, 4] * 20)
+    images = Painter().generate(texts, [3, 4] * 20, plain=True)
     scores = reward.plain_scores(images, texts)
     for name, threshold in (("clip", reward.constants.zeta), ("preference", reward.constants.kappa)):
         expected = scores[name].double().quantile(0.25).item()
@@ -128,3 +129,22 @@ def test_an_existing_recipe_is_kept_without_force(reward_set: Path, tmp_path: Pa
             device="cpu",
         )
     assert (tmp_path / "o.toml").read_text() == "kept"
+
+
+def test_a_real_pipeline_draws_the_plain_pictures(tiny_pipe, reward_set: Path, tmp_path: Path) -> None:
+    from dfprompt.pipeline.defaults import PipelineDefaults
+    from dfprompt.pipeline.image_pipeline import ImagePipeline
+
+    pipeline = ImagePipeline(tiny_pipe("sd1"), defaults=PipelineDefaults(num_inference_steps=2))
+    texts = [*prompts(7), "a [sic] sign: [x"]  # words, whatever brackets stand in them
+    run = calibrate_reward(
+        texts, tmp_path / "r.toml", pipeline=pipeline, reward=str(reward_set), seeds=(0, 1), device="cpu"
+    )
+    assert run.calibration.images == 16
+    images = pipeline.generate([text for text in texts for _ in (0, 1)], [0, 1] * 8, plain=True)
+    reward = load_reward(tmp_path / "r.toml", device="cpu")
+    scores = reward.plain_scores(images, [text for text in texts for _ in (0, 1)])
+    middle = scores["clip"].double().quantile(0.5).item()
+    assert reward.constants.zeta == pytest.approx(middle, abs=1e-3)
+    below = (scores["clip"] < reward.constants.zeta).float().mean().item()
+    assert run.calibration.gates["zeta"].binds == pytest.approx(below, abs=1 / 16)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import dfprompt
 from dfprompt.api.rewards import load_reward, score_images
 from dfprompt.config import iter_config_classes, undocumented_fields
 from dfprompt.errors import ConfigError, DFPromptWarning, ImageFileError, LoadError
+from dfprompt.images.recipe import ModelMark, Recipe
 from dfprompt.rewards import CompositeReward
 from tiny_rewards import pictures, prompts
 
@@ -270,14 +270,19 @@ def test_what_is_no_picture_is_named(clip_folder: Path, tmp_path: Path) -> None:
         score_images([tmp_path / "a.png", tmp_path / "b.png"], "x", f"clip:{clip_folder}", device="cpu")
 
 
+def chunks(model: str) -> dict[str, str]:
+    recipe = Recipe(prompt="a red house", df_prompt="a red house", seed=1, model=ModelMark(name=model))
+    return recipe.to_chunks()
+
+
 @pytest.mark.parametrize(
     ("text", "warned"),
     [
         ({}, False),
-        ({"dfprompt": json.dumps({"model": {"name": "tiny"}})}, False),
-        ({"dfprompt": json.dumps({"model": "tiny-2"})}, False),
+        (chunks("tiny"), False),
+        (chunks("dfprompt/tiny-2"), False),
         ({"Software": "an editor"}, False),
-        ({"dfprompt": json.dumps({"model": {"name": "stable-diffusion-v1-4"}})}, True),
+        (chunks("stable-diffusion-v1-4"), True),
         ({"dfprompt": "{"}, True),
         ({"parameters": "a red house\nSteps: 20"}, True),
     ],

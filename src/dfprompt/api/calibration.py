@@ -23,8 +23,8 @@ _DRAWN_AT_ONCE = 32  # only scores are kept, so thousands of large pictures neve
 class Draws(Protocol):
     """The part of an image pipeline that calibration needs."""
 
-    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        """Pictures (B, 3, H, W) in [0, 1]."""
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], *, plain: bool) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 1]; `plain`: every character of a prompt is words."""
         ...
 
 
@@ -91,7 +91,7 @@ def _plain_scores(
     parts: list[dict[str, Tensor]] = []
     for start in range(0, len(rows), _DRAWN_AT_ONCE):
         prompts, seeds = zip(*rows[start : start + _DRAWN_AT_ONCE], strict=True)
-        parts.append(reward.plain_scores(draws.generate(list(prompts), list(seeds)), prompts))
+        parts.append(reward.plain_scores(draws.generate(list(prompts), list(seeds), plain=True), prompts))
         if progress:
             progress(start + len(prompts), len(rows))
     if not parts:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from PIL import Image
 from torch import Tensor
 
-from dfprompt.errors import ConfigError
+from dfprompt.errors import ConfigError, ImageFileError
 from dfprompt.images.reading import Picture, picture_from_pil, read_images
+from dfprompt.images.recipe import CHUNK, PARAMETERS, find_recipe
 from dfprompt.rewards import Score
 
 ImageLike: TypeAlias = str | Path | Image.Image | Tensor | Picture
@@ -48,12 +48,9 @@ def check_origins(loaded: Sequence[Score], pictures: Sequence[Picture]) -> None:
 
 def _names(picture: Picture, world: str) -> bool:
     """Whether the picture's recipe names this world's model; a picture without a recipe may be anything."""
-    if "dfprompt" not in picture.text:
-        return "parameters" not in picture.text
+    if not {CHUNK, PARAMETERS} & picture.text.keys():
+        return True
     try:
-        recipe = json.loads(picture.text["dfprompt"])
-    except ValueError:
+        return world in find_recipe(picture.text, picture.name).model.name
+    except ImageFileError:  # another program's, or damaged
         return False
-    model = recipe.get("model") if isinstance(recipe, Mapping) else None
-    name = model.get("name") if isinstance(model, Mapping) else model
-    return isinstance(name, str) and world in name

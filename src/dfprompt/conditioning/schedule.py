@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
@@ -83,18 +83,18 @@ def read_schedule(
 
 def call_default(pipe: Any, name: str) -> Any:
     """Return the default of an argument of the stock call, None if it has none or no such argument."""
-    parameter = _call_parameters(type(pipe)).get(name)
+    parameter = _parameters(type(pipe).__call__).get(name)
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
 def accepts(pipe: Any, name: str) -> bool:
     """Whether the stock call takes an argument of this name."""
-    return name in _call_parameters(type(pipe))
+    return name in _parameters(type(pipe).__call__)
 
 
 @cache
-def _call_parameters(kind: Any) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(kind.__call__).parameters
+def _parameters(call: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(call).parameters
 
 
 def read_strength(pipe: Any, strength: float | None) -> float | None:

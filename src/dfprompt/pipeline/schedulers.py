@@ -155,7 +155,7 @@ def schedulers_for(kind: Kind) -> list[str]:
 def _resolve(name: str, kind: Kind) -> Choice:
     wanted = str(name).lower().replace("-", "_").replace("+", "p").replace(" ", "_")
     # The last one wins, so that a class name means its first and plainest entry.
-    by_class = {choice.class_name.lower(): key for key, choice in reversed(CHOICES.items())}
+    by_class = {choice.class_name.lower(): key for key, choice in reversed(list(CHOICES.items()))}
     key = by_class.get(wanted) or by_class.get(f"{wanted}scheduler") or _BY_KIND[kind].get(wanted, wanted)
     known = schedulers_for(kind)
     if key not in CHOICES:

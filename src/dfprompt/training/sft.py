@@ -70,6 +70,8 @@ def train_sft(
     lessons = make_lessons(policy, train, settings)
     checked = lessons.encode([each for each in validation if each.kept][: settings.validation.rows])
     freeze_heads(policy)
+    if settings.optimizer.gradient_checkpointing:
+        policy.model.trunk.gradient_checkpointing_enable()
     optimizer = make_optimizer(policy.model, settings.optimizer)
     trained = {"policy": Trained(policy.model, optimizer)}
     model, prepared = accelerator.prepare(policy.model, optimizer)

@@ -1,4 +1,4 @@
-"""A1111's text against a naive evaluator that substitutes brackets from the inside, as the tool's users do by hand."""
+"""A1111's text against a naive evaluator that substitutes brackets from the inside out, step by step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dfprompt.errors import ConversionError, ParseError
 from dfprompt.prompt import parse_prompt
-from dfprompt.prompt.dialects import export_prompt, import_prompt
+from dfprompt.prompt.dialects import Imported, export_prompt, import_prompt
 from dialect_steps import Step, steps_of, words_of
 
 _INNERMOST = re.compile(r"\[([^\[\]]*)\]")
@@ -103,6 +103,16 @@ def _nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 A1111 = st.recursive(_WORDS, _nested, max_leaves=6)
 
 
+def _imported(text: str, steps: int) -> Imported | None:
+    """None where nested emphasis goes beyond 10, which no DF-Prompt can say."""
+    try:
+        return import_prompt(text, "a1111", steps)
+    except ConversionError as error:
+        if "a DF-Prompt's go up to 10" not in str(error):
+            raise
+        return None
+
+
 def _without_zero(table: list[Step]) -> list[Step]:
     """Weight 0 removes a word here; A1111 keeps its place: the one assumption left aside."""
     return [[(word, weight) for word, weight in step if weight] for step in table]
@@ -110,19 +120,16 @@ def _without_zero(table: list[Step]) -> list[Step]:
 
 @given(A1111, st.integers(1, 60))
 def test_the_importer_runs_what_a1111_runs(text: str, steps: int) -> None:
-    try:
-        read = import_prompt(text, "a1111", steps)
-    except ConversionError as error:
-        assert "weight" in str(error)  # nested emphasis beyond 10: no DF-Prompt can say it
+    read = _imported(text, steps)
+    if read is None:
         return
     assert _close(steps_of(read.prompt, steps), _without_zero(naive_steps(text, steps)))
 
 
 @given(A1111, st.integers(1, 60))
 def test_export_of_import_runs_the_same_steps_where_nothing_was_lost(text: str, steps: int) -> None:
-    try:
-        read = import_prompt(text, "a1111", steps)
-    except ConversionError:
+    read = _imported(text, steps)
+    if read is None:
         return
     written = export_prompt(read.prompt, "a1111", steps)
     if read.lost or written.lost:

@@ -1,0 +1,69 @@
+"""A pipeline folder in the official layout, checked before diffusers loads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dfprompt.conditioning.identify import INDEX, identify_pipeline
+from dfprompt.errors import LoadError
+from dfprompt.excerpt import quote
+from dfprompt.pipeline.weight_files import check_weights
+
+_LIBRARIES = ("diffusers", "transformers")
+
+
+class FolderParts(NamedTuple):
+    """What an index lists: the pipeline class, the parts that are there, those left out, a variant."""
+
+    class_name: str
+    parts: tuple[str, ...]
+    absent: tuple[str, ...]
+    variant: str | None
+
+
+def check_folder(folder: Path) -> FolderParts:
+    """Check that a folder holds a pipeline of a known family with all its parts and whole weights.
+
+    Raises LoadError naming the file that is missing, damaged, pickled or asks for code of its own,
+    UnsupportedPipelineError for an unknown class.
+    """
+    index = read_index(folder)
+    variants: set[str] = set()
+    parts = list_parts(index)
+    for name in parts:
+        part = folder / name
+        if not part.is_dir():
+            raise LoadError(f"{part} is missing; {folder / INDEX} asks for it: download or save it again")
+        if (part / "config.json").is_file():
+            found = check_weights(part)
+            variants |= set() if "" in found else {found[0]}
+    absent = tuple(name for name, entry in index.items() if isinstance(entry, list) and not entry[0])
+    return FolderParts(str(index["_class_name"]), tuple(parts), absent, next(iter(sorted(variants)), None))
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """Return a pipeline folder's index; raises LoadError for one that is missing, damaged or strange."""
+    identify_pipeline(str(folder))
+    index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    return index
+
+
+def list_parts(index: dict[str, Any]) -> list[str]:
+    """Return the names of the parts an index asks for; raises LoadError for code of its own."""
+    from diffusers import pipelines
+
+    names = []
+    for name, entry in index.items():
+        if name.startswith("_") or not isinstance(entry, list) or len(entry) != 2 or entry[0] is None:
+            continue
+        library = str(entry[0])
+        if library not in _LIBRARIES and not hasattr(pipelines, library):
+            raise LoadError(
+                f"the part {quote(name)} asks for code of its own ({quote(library)}), which dfprompt never runs"
+            )
+        if Path(name).name != name:
+            raise LoadError(f"the index names a part {quote(name)}, which is no folder's name")
+        names.append(name)
+    return names

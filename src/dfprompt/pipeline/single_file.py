@@ -1,0 +1,75 @@
+"""Single-file checkpoints: weights in one .safetensors, configurations and tokenizers from a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.errors import LoadError
+from dfprompt.pipeline.folder import list_parts, read_index
+from dfprompt.pipeline.hub import CONFIGURATIONS, find_cached
+from dfprompt.pipeline.weight_files import PICKLED, read_header, refuse_pickle
+
+
+def load_single_file(path: Path, config: str | Path | None, dtype: torch.dtype) -> tuple[Any, Path]:
+    """Load a pipeline from one .safetensors file; returns it with the folder of its configuration.
+
+    `config` is a folder in the diffusers layout of the same kind of model; weights are not needed in it.
+    Without it, the configuration of the model the file descends from is looked for in the local hub
+    cache, never on the network. Raises LoadError that says what to pass.
+    """
+    tensors = read_header(path)
+    folder = Path(config) if config is not None else _find_base(path, tensors)
+    index = read_index(folder)
+    for name in list_parts(index):
+        _refuse_pickled_part(folder / name)
+    import diffusers
+
+    capabilities_of([index["_class_name"]])
+    pipeline: Any = getattr(diffusers, index["_class_name"])
+    if not hasattr(pipeline, "from_single_file"):
+        raise LoadError(f"{index['_class_name']} cannot be loaded from a single file; pass its folder")
+    try:
+        return pipeline.from_single_file(
+            str(path), config=str(folder), dtype=dtype, local_files_only=True
+        ), folder
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise LoadError(_explain(path, folder, error)) from error
+
+
+def _find_base(path: Path, tensors: dict[str, Any]) -> Path:
+    """Return the cached configuration of the model a checkpoint descends from."""
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config
+
+    # The loader judges by names and shapes, so tensors without memory will do.
+    shapes = {name: torch.empty(entry["shape"], device="meta") for name, entry in tensors.items()}
+    base = str(fetch_diffusers_config(shapes)["pretrained_model_name_or_path"])
+    cached = find_cached(base, CONFIGURATIONS)
+    if cached is None:
+        raise LoadError(
+            f"{path} holds weights only, and the configuration of its base model ({base}) is not on this "
+            "machine; pass config=FOLDER (--config FOLDER), a diffusers folder of the same kind of model with "
+            f"{', '.join(('model_index.json', 'tokenizer/', 'text_encoder/config.json'))} ... "
+            f'(a few MB: hf download {base} --include "*.json" "*.txt" "*.model" --local-dir FOLDER)'
+        )
+    return cached
+
+
+def _refuse_pickled_part(part: Path) -> None:
+    """Parts that the checkpoint lacks come from the folder, where only safetensors may be read."""
+    if part.is_dir() and not any(part.glob("*.safetensors")):
+        for path in part.iterdir():
+            if path.suffix.lower() in PICKLED:
+                refuse_pickle(path)
+
+
+def _explain(path: Path, folder: Path, error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    reason = lines[0] if lines else type(error).__name__
+    return (
+        f"{path} cannot be loaded with the configuration of {folder}: {reason}; pass the configuration of the "
+        "model it was made from, or a folder that holds the missing part's weights too"
+    )
