@@ -14,7 +14,7 @@ MODIFIERS = ("golden hour", "film grain", "oil painting", "close-up", "8k", "sof
 SUBJECTS = ("a red cat", "the blue star", "a cat at night", "a hill in the snow")
 
 
-def tiny_examples(count: int = 40, *, rejected: int = 8) -> list[Example]:
+def tiny_examples(count: int = 40) -> list[Example]:
     """Rows in which each subject has its own favourite modifiers; some failed the filter."""
     rows = []
     for number in range(count):
@@ -22,7 +22,7 @@ def tiny_examples(count: int = 40, *, rejected: int = 8) -> list[Example]:
         first = MODIFIERS[(subject + number // 4 % 2) % len(MODIFIERS)]
         second = MODIFIERS[(subject + 3) % len(MODIFIERS)]
         modifiers = (first, second) if number % 3 else (first,)
-        rows.append(Example(SUBJECTS[subject], modifiers, kept=number % (count // rejected) != 0))
+        rows.append(Example(SUBJECTS[subject], modifiers, kept=number % 5 != 0))
     return rows
 
 

@@ -17,6 +17,8 @@ _EXPORTS = {
     "parse_prompt": "dfprompt.prompt",
     "format_prompt": "dfprompt.prompt",
     "convert_prompt": "dfprompt.prompt",
+    "load_pipeline": "dfprompt.api.pipelines",
+    "generate_images": "dfprompt.api.pipelines",
     "load_reward": "dfprompt.api.rewards",
     "score_images": "dfprompt.api.rewards",
     "prepare": "dfprompt.conditioning.prepare",
@@ -28,6 +30,8 @@ _EXPORTS = {
 __all__ = [*_EXPORTS, "__version__"]
 
 if TYPE_CHECKING:
+    from dfprompt.api.pipelines import generate_images as generate_images
+    from dfprompt.api.pipelines import load_pipeline as load_pipeline
     from dfprompt.api.rewards import load_reward as load_reward
     from dfprompt.api.rewards import score_images as score_images
     from dfprompt.conditioning.attach import attach as attach

@@ -140,16 +140,17 @@ def test_step_texts_are_the_plans(tiny_pipe):
 
 
 def test_keys_are_equal_exactly_when_the_rows_hear_the_same(tiny_pipe):
+    """Spaces at the end are not heard: CLIP's tokens are those of the text without them."""
     made = compiled(tiny_pipe("sd1"), BATCH, ["ugly [film:early]"] * 4 + ["ugly"])
     places = [(row, evaluation) for row in range(5) for evaluation in range(10)]
     texts = [make_plan(parse_prompt(text), 10).steps for text in BATCH]
     against = [make_plan(parse_prompt(text), 10).steps for text in ["ugly [film:early]"] * 4 + ["ugly"]]
     for row, evaluation in places:
         for other, then in places:
-            same = (texts[row][evaluation].text, against[row][evaluation].text) == (
-                texts[other][then].text,
-                against[other][then].text,
-            )
+            same = [
+                sides[row][evaluation].text.strip() == sides[other][then].text.strip()
+                for sides in (texts, against)
+            ] == [True, True]
             assert (made.key(row, evaluation) == made.key(other, then)) == same
     assert [k for k in range(10) if made.changes(k)] == [0, 1, 2, 5, 7, 8]
 
@@ -323,6 +324,9 @@ def test_a_model_may_name_its_own_rule(tiny_pipe):
     assert adapter_for(pipe).default_weighting == "mean"
     pipe.text_encoder.config.dfprompt_weighting = "comfy"
     assert adapter_for(pipe).default_weighting == "comfy"
+    pipe.text_encoder.config.dfprompt_weighting = "heavy"
+    with pytest.raises(ConfigError, match="heavy"):
+        compiled(pipe, ["a [red::1.5] cat"])
 
 
 @pytest.mark.parametrize(

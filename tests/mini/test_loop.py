@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from dfprompt.errors import LoadError, TrainingError
-from dfprompt.mini.loop import Draw, StageConfig, Trainer, learning_rate, make_draw
+from dfprompt.mini.loop import (
+    Draw,
+    StageConfig,
+    Trainer,
+    learning_rate,
+    make_draw,
+    vanishing_values_are_zero,
+)
 
 _CONFIG = StageConfig(steps=12, batch=4, lr=0.05, warmup=3, ema=0.9, checkpoint_every=4, weight_decay=0.01)
 
@@ -114,3 +121,10 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(LoadError, match=r"s\.checkpoint\.safetensors.*delete it"):
         Trainer("s", _module(), _CONFIG, tmp_path, seed=1).run(_loss)
+
+
+def test_the_processor_is_left_as_it_was() -> None:
+    """Flushed denormals outside a build would change other people's arithmetic."""
+    with vanishing_values_are_zero():
+        assert torch.tensor(1e-40) * 0.5 == 0
+    assert torch.tensor(1e-40) * 0.5 != 0

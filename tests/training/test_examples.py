@@ -22,10 +22,14 @@ def test_rows_are_read(tmp_path: Path) -> None:
     assert read_examples(path) == [Example("a cat", ("8k",), kept=False), Example("a dog", ())]
 
 
-@pytest.mark.parametrize(
-    "line", ["{", "[]", '{"short": "a"}', '{"short": 1, "modifiers": []}', '{"short": "a", "modifiers": "8k"}',
-             '{"short": "a", "modifiers": [1]}', '{"short": "a", "modifiers": [], "kept": "yes"}'],
-)  # fmt: skip
+BROKEN = (
+    *("{", "[]", '{"short": "a"}', '{"short": 1, "modifiers": []}'),
+    *('{"short": "a", "modifiers": "8k"}', '{"short": "a", "modifiers": [1]}'),
+    '{"short": "a", "modifiers": [], "kept": "yes"}',
+)
+
+
+@pytest.mark.parametrize("line", BROKEN)
 def test_a_broken_row_is_named_with_its_line(line: str, tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text('{"short": "a cat", "modifiers": []}\n' + line + "\n")

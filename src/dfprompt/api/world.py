@@ -76,6 +76,8 @@ def install_mini(weights: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     for piece in PIECES:
         shutil.copytree(weights / piece, partial / piece)
+    for extra in sorted(path for path in weights.iterdir() if path.is_file()):
+        shutil.copy(extra, partial / extra.name)  # domain.json, reward.toml, the card
     shutil.rmtree(root, ignore_errors=True)
     os.replace(partial, root)
     return root

@@ -22,9 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
-    text: str = typer.Argument(
-        ..., metavar="TEXT", help="The prompt, or - for one per line of stdin."
-    ),
+    text: str = typer.Argument(..., metavar="TEXT", help="The prompt, or - for one per line of stdin."),
     source: str = typer.Option(..., "--from", metavar="D", help=f"How TEXT is written: {_DIALECTS}."),
     target: str = typer.Option("native", "--to", metavar="D", help=f"How to write it: {_DIALECTS}."),
     steps: int | None = typer.Option(

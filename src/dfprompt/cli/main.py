@@ -11,7 +11,7 @@ import warnings
 
 import typer
 
-from dfprompt.cli import capabilities, console, convert, language, mini, score
+from dfprompt.cli import capabilities, console, convert, generate, inspect, language, mini, score
 from dfprompt.errors import DFPromptError, DFPromptWarning
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app = typer.Typer(
 language.register(app)
 convert.register(app)
 capabilities.register(app)
+generate.register(app)
+inspect.register(app)
 score.register(app)
 mini.register(app)
 

@@ -22,13 +22,16 @@ from dfprompt.excerpt import quote
 
 
 class Bank(NamedTuple):
-    """Encodings of E conditionings by tensor name, each (E, ...).
+    """E distinct encodings by tensor name, each (E, ...).
 
-    `windows` counts each one's windows before padding; `forwards` and `encoded` how often each
-    encoder ran and how many windows it read; `lost` the end of each text that was cut off.
+    `entries` says which of them each conditioning has: texts that come to the same tokens and
+    weights share one. `windows` counts each conditioning's windows before padding; `forwards` and
+    `encoded` how often each encoder ran and how many windows it read; `lost` the end of each text
+    that was cut off.
     """
 
     tensors: dict[str, Tensor]
+    entries: tuple[int, ...]
     windows: tuple[int, ...]
     forwards: tuple[int, ...]
     encoded: tuple[int, ...]
@@ -89,13 +92,18 @@ class TextAdapter(ABC):
     @property
     def default_weighting(self) -> Weighting | None:
         """The rule used when none is named: the model's own wish, or the family's default."""
-        config = getattr(self.encoders[0].module, "config", None)
-        wish: Weighting | None = getattr(config, "dfprompt_weighting", None)
+        wish: Weighting | None = getattr(self.encoders[0].module.config, "dfprompt_weighting", None)
+        if wish not in (None, *self.capabilities.weightings):
+            known = ", ".join(self.capabilities.weightings)
+            raise ConfigError(
+                f"the text encoder's config names dfprompt_weighting={quote(wish)}, not {known}"
+            )
         return wish or self.capabilities.weighting
 
-    def windows(self, text: str, *, chunks: bool = True) -> int:
-        """Return how many windows of the encoders a text fills (1 where the family does not chunk)."""
-        return max(len(encoder.read([text], chunks=chunks)[0].windows) for encoder in self.encoders)
+    def windows(self, texts: Sequence[str], *, chunks: bool = True) -> list[int]:
+        """Return how many windows of the encoders each text fills (1 where the family does not chunk)."""
+        readings = (encoder.read(texts, chunks=chunks) for encoder in self.encoders)
+        return [max(len(each.windows) for each in row) for row in zip(*readings, strict=True)]
 
     def fits(self, text: str) -> bool:
         """Whether every encoder of the sequence sees the whole text in one window."""
@@ -131,12 +139,15 @@ class TextAdapter(ABC):
                 for encoder in self.encoders
             ]
             counts = [max(each.count(one) for each in encoded) for one in conditionings]
-            entries = [self._entry(one, encoded, max(counts, default=1)) for one in conditionings]
-            tensors = self._stack(entries)
+            heard = [tuple(each.layout(one) for each in encoded) for one in conditionings]
+            distinct = {what: number for number, what in enumerate(dict.fromkeys(heard))}
+            models = dict(zip(heard, conditionings, strict=True)).values()
+            tensors = self._stack([self._entry(one, encoded, max(counts)) for one in models])
         # What only a pooled vector does not see is cut by every pipeline alike.
         lost = {text: end for each in encoded if each.encoder.sequence for text, end in each.lost.items()}
         return Bank(
             tensors,
+            tuple(distinct[what] for what in heard),
             tuple(counts),
             tuple(each.forwards for each in encoded),
             tuple(each.encoded for each in encoded),

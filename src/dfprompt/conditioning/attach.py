@@ -80,12 +80,12 @@ def attach(
     )
     names = swappable(call)
     if call.compiled is None:
-        yield call.inputs(None)
+        yield call.plain_inputs()
     elif not out_of_reach(call.compiled, names):
-        yield call.inputs(call.swap(names))
+        yield call.compiled_inputs(call.swap(call.compiled, names))
     else:
         with _hooked(call, call.compiled, names) as swap:
-            yield call.inputs(swap)
+            yield call.compiled_inputs(swap)
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def _hooked(call: Call, compiled: Compiled, names: dict[str, str]) -> Iterator[S
         names = {}  # the hook replaces everything, so that lengths and masks always agree
     reached = {name: arg for name, arg in compiled.adapter.denoiser_names.items() if name not in names}
     hook = DenoiserSwap(compiled, call.stock.num_images_per_prompt, reached)
-    swap = HookedSwap(call.swap(names), hook)
+    swap = HookedSwap(call.swap(compiled, names), hook)
     handle = compiled.adapter.denoiser.register_forward_pre_hook(hook, with_kwargs=True)
     try:
         yield swap

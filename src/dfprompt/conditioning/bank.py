@@ -50,6 +50,10 @@ class Encoded:
         self._known = self._encode(self._needed(), cache, batch_size)
         self._sequences = self._weigh_all() if encoder.sequence else {}
 
+    def layout(self, conditioning: Conditioning) -> Layout | None:
+        """Return what the encoder reads for a conditioning; equal layouts sound the same, None is silence."""
+        return self._layouts.get(conditioning)
+
     def count(self, conditioning: Conditioning) -> int:
         """Return how many windows a conditioning fills; a silent one fits into any number."""
         return len(self._layouts[conditioning].units) if conditioning in self._layouts else 1

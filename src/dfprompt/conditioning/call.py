@@ -16,7 +16,7 @@ from dfprompt.conditioning.inputs import PreparedInputs, StepCallback, StepSwap
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.prompts import Dialect, Prompts, read_prompts, spread_negatives
 from dfprompt.conditioning.schedule import Schedule, accepts, read_schedule, read_strength
-from dfprompt.errors import ConfigError, DFPromptWarning
+from dfprompt.errors import ConfigError, DFPromptWarning, UnsupportedPipelineError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.clocks import Clock
@@ -67,25 +67,25 @@ class Call:
     user: UserCallback
     compiled: Compiled | None
 
-    def swap(self, names: dict[str, str]) -> StepSwap:
+    def swap(self, compiled: Compiled, names: dict[str, str]) -> StepSwap:
         """Return the step callback that replaces these tensors (bank name -> callback name)."""
-        assert self.compiled is not None, "plain text needs no callback"
         images = self.stock.num_images_per_prompt
-        return StepSwap(self.compiled, images, names, self.user.function, self.user.inputs)
+        return StepSwap(compiled, images, names, self.user.function, self.user.inputs)
 
-    def inputs(self, swap: StepSwap | None) -> PreparedInputs:
-        """Return the keyword arguments: embeddings with the callback, or the texts themselves."""
-        values = _shared_arguments(self)
-        if self.compiled is None or swap is None:
-            values |= _texts(self)
-            if self.user.function is not None:
-                values["callback_on_step_end"] = self.user.function
-                values["callback_on_step_end_tensor_inputs"] = list(self.user.inputs)
-            return PreparedInputs(self.pipe, values)
-        values |= _embeddings(self, self.compiled)
+    def plain_inputs(self) -> PreparedInputs:
+        """Return the keyword arguments with the texts themselves."""
+        values = _shared_arguments(self) | _texts(self)
+        if self.user.function is not None:
+            values["callback_on_step_end"] = self.user.function
+            values["callback_on_step_end_tensor_inputs"] = list(self.user.inputs)
+        return PreparedInputs(self.pipe, values)
+
+    def compiled_inputs(self, swap: StepSwap) -> PreparedInputs:
+        """Return the keyword arguments with the first step's embeddings and the step callback."""
+        values = _shared_arguments(self) | _embeddings(self, swap.compiled)
         values["callback_on_step_end"] = swap
         values["callback_on_step_end_tensor_inputs"] = swap.tensor_inputs
-        return PreparedInputs(self.pipe, values, self.compiled)
+        return PreparedInputs(self.pipe, values, swap.compiled)
 
 
 def make_call(
@@ -134,7 +134,7 @@ def _check_call(pipe: Any, stock: StockArguments, options: Options, negative: Pr
         if value is not None and not accepts(pipe, name):
             raise ConfigError(f"{type(pipe).__name__} takes no {name}; leave {name}={quote(value)} out")
     if not accepts(pipe, "callback_on_step_end"):
-        raise ConfigError(
+        raise UnsupportedPipelineError(
             f"{type(pipe).__name__} calls nothing back at its steps, so nothing can be changed there"
         )
 

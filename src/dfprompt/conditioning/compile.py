@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from dfprompt.conditioning.adapter import TextAdapter
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
@@ -41,15 +42,12 @@ def compile_prompts(
     options = options or Options()
     plans, negative_plans = plan_prompts(prompts, negative_prompts, schedule, options)
     rule = _choose_rule(adapter, [*plans, *negative_plans], options)
-    entries: dict[Conditioning, int] = {}
-    positive = tuple(
-        tuple(entries.setdefault(_conditioning(step, options.clip_skip), len(entries)) for step in plan.steps)
-        for plan in plans
-    )
-    negative = _negative_index(adapter, len(plans), schedule.evaluations, negative_plans, entries)
+    positive = [[_conditioning(step, options.clip_skip) for step in plan.steps] for plan in plans]
+    negative = _negatives(adapter, len(plans), schedule.evaluations, negative_plans)
+    heard = list(dict.fromkeys(chain.from_iterable([*positive, *negative])))
     chunks = options.long_prompts == "chunk"
     bank = adapter.encode(
-        list(entries),
+        heard,
         rule,
         chunks=chunks,
         cache=cache,
@@ -59,8 +57,11 @@ def compile_prompts(
     _report_idle([*plans, *negative_plans])
     for lost in bank.lost.values():
         _warn(f"the prompt is longer than the encoder's window, cut off: {quote(lost, 200)}")
-    _report_padding([max(bank.windows[entry] for entry in row) for row in positive])
-    return Compiled(adapter, schedule, tuple(plans), tuple(negative_plans), bank, positive, negative)
+    windows = dict(zip(heard, bank.windows, strict=True))
+    _report_padding([max(windows[each] for each in row) for row in positive])
+    entries = dict(zip(heard, bank.entries, strict=True))
+    sides = (tuple(tuple(entries[each] for each in row) for row in side) for side in (positive, negative))
+    return Compiled(adapter, schedule, tuple(plans), tuple(negative_plans), bank, *sides)
 
 
 def plan_prompts(
@@ -97,12 +98,9 @@ def count_windows(
     """
     options = options or Options()
     plans, negative_plans = plan_prompts(prompts, negative_prompts, schedule, options)
-    chunks = options.long_prompts == "chunk"
-    counts: dict[str, int] = {}
-    for plan in [*plans, *negative_plans]:
-        for step in plan.steps:
-            if step.text not in counts:
-                counts[step.text] = adapter.windows(step.text, chunks=chunks)
+    texts = list(dict.fromkeys(step.text for plan in [*plans, *negative_plans] for step in plan.steps))
+    windows = adapter.windows(texts, chunks=options.long_prompts == "chunk")
+    counts = dict(zip(texts, windows, strict=True))
     sides = zip(plans, negative_plans, strict=True) if negative_plans else ((plan,) for plan in plans)
     return [max(counts[step.text] for plan in row for step in plan.steps) for row in sides]
 
@@ -125,23 +123,16 @@ def _conditioning(step: PlannedStep, clip_skip: int | None) -> Conditioning:
     return Conditioning(step.text, weights, step.hidden, clip_skip)
 
 
-def _negative_index(
-    adapter: TextAdapter,
-    rows: int,
-    evaluations: int,
-    plans: Sequence[Plan],
-    entries: dict[Conditioning, int],
-) -> tuple[tuple[int, ...], ...]:
+def _negatives(
+    adapter: TextAdapter, rows: int, evaluations: int, plans: Sequence[Plan]
+) -> list[list[Conditioning]]:
     # The pipelines skip no layers for the negative prompt, whatever clip_skip says.
     if plans:
-        return tuple(
-            tuple(entries.setdefault(_conditioning(step, None), len(entries)) for step in plan.steps)
-            for plan in plans
-        )
+        return [[_conditioning(step, None) for step in plan.steps] for plan in plans]
     if adapter.missing_negative is None:
-        return ()
+        return []
     missing = Conditioning(adapter.missing_negative, silent=adapter.silent_negative)
-    return ((entries.setdefault(missing, len(entries)),) * evaluations,) * rows
+    return [[missing] * evaluations] * rows
 
 
 def _choose_rule(adapter: TextAdapter, plans: Iterable[Plan], options: Options) -> Weighting:

@@ -81,10 +81,10 @@ def prepare(
         cache,
     )
     if call.compiled is None:
-        return call.inputs(None)
+        return call.plain_inputs()
     names = swappable(call)
     _refuse_what_needs_a_hook(call, call.compiled, names)
-    return call.inputs(call.swap(names))
+    return call.compiled_inputs(call.swap(call.compiled, names))
 
 
 def swappable(call: Call) -> dict[str, str]:
@@ -104,16 +104,17 @@ def out_of_reach(compiled: Compiled, names: dict[str, str]) -> list[str]:
 
 
 def _refuse_what_needs_a_hook(call: Call, compiled: Compiled, names: dict[str, str]) -> None:
-    missed = out_of_reach(compiled, names)
-    pooled = [name for name in missed if name.endswith("pooled_prompt_embeds")]
-    title = type(call.pipe).__name__
-    if len(pooled) < len(missed) or any(name.startswith("negative_") for name in pooled):
-        what = "the negative prompt" if missed[-1].startswith("negative_") else "the number of prompt tokens"
+    """Refuse what the call cannot do; a pooled vector that stays is worth a warning only."""
+    title, missed = type(call.pipe).__name__, out_of_reach(compiled, names)
+    refused = [name for name in missed if name != "pooled_prompt_embeds"]
+    if refused:
+        negative = refused[-1].startswith("negative_")
+        what = "the negative prompt" if negative else "the number of prompt tokens"
         raise UnsupportedPipelineError(
             f"{title} cannot change {what} from step to step in a stock call; "
             "use `with dfprompt.attach(pipe, ...) as inputs:` with the same arguments"
         )
-    if pooled:
+    if missed:
         warnings.warn(
             f"{title} keeps the pooled vector of the first step throughout a stock call; "
             "dfprompt.attach changes it with the steps",

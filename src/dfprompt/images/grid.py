@@ -50,8 +50,8 @@ def make_grid(
     """Lay pictures out row by row, each over its caption, with titles over rows and columns.
 
     `columns` is by default what makes the grid about square. Pictures smaller than `cell` pixels are
-    enlarged, each cell takes the largest picture. Texts are wrapped, and cut after a few lines. Raises
-    ConfigError for no pictures or for texts that do not fit their number.
+    enlarged, those beyond twice that are reduced; each cell takes the largest. Texts are wrapped, and
+    cut after a few lines. Raises ConfigError for no pictures or for texts that do not fit their number.
 
     >>> make_grid([Image.new("RGB", (64, 64))] * 4, columns=2).mode
     'RGB'
@@ -67,8 +67,8 @@ def make_grid(
     ):
         if texts is not None and len(texts) != count:
             raise ConfigError(f"{count} {name} are needed for this grid, got {len(texts)}")
-    enlarged = [_enlarge(picture, cell) for picture in pictures]
-    return _Sheet(enlarged, columns, captions, row_titles, column_titles, title).draw()
+    fitted = [_fit(picture, cell) for picture in pictures]
+    return _Sheet(fitted, columns, captions, row_titles, column_titles, title).draw()
 
 
 class _Sheet:
@@ -137,12 +137,16 @@ def _squarish(count: int) -> int:
     return columns
 
 
-def _enlarge(picture: Image.Image, cell: int) -> Image.Image:
+def _fit(picture: Image.Image, cell: int) -> Image.Image:
+    """Return a picture enlarged by a whole factor towards a cell's size, or reduced to twice of it."""
     picture = picture.convert("RGB")
-    factor = round(cell / max(picture.size))
-    if factor < 2:
+    factor: float = max(1, round(cell / max(picture.size)))
+    if max(picture.size) > 2 * cell:
+        factor = 2 * cell / max(picture.size)
+    if factor == 1:
         return picture
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.LANCZOS)
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    return picture.resize(size, Image.Resampling.LANCZOS)
 
 
 @cache

@@ -31,7 +31,7 @@ def save_pictures(entries: Sequence[Entry], *, force: bool = False) -> list[Path
     entries have one name; GenerationError if the disk refuses.
     """
     paths = [entry.path for entry in entries]
-    _check_free(paths, force=force)
+    check_free(paths, force=force)
     made = [folder for path in paths for folder in _make_folders(path.parent)]
     partials = [path.with_name(path.name + _PARTIAL) for path in paths]
     try:
@@ -50,7 +50,8 @@ def save_pictures(entries: Sequence[Entry], *, force: bool = False) -> list[Path
     return paths
 
 
-def _check_free(paths: Sequence[Path], *, force: bool) -> None:
+def check_free(paths: Sequence[Path], *, force: bool) -> None:
+    """Raise InputError if files exist and `force` is false, or if two of them have one name."""
     taken = [path for path in paths if path.exists()]
     if taken and not force:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""

@@ -30,11 +30,14 @@ from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from dfprompt.errors import ConfigError, LoadError
 from dfprompt.mini import autoencoder, contrast, denoiser, judge, language, logs, taste, text
+from dfprompt.mini.captions import known_words
 from dfprompt.mini.dataset import Renders, make_dataset, read_dataset
 from dfprompt.mini.generation import draw, open_pipeline
-from dfprompt.mini.loop import Report, StepLoss, Trainer
+from dfprompt.mini.loop import Report, StepLoss, Trainer, vanishing_values_are_zero
 from dfprompt.mini.recipe import STAGES, MiniRecipe
+from dfprompt.mini.world import IMAGE_SIZE
 from dfprompt.rewards.aesthetic import AestheticHead, save_aesthetic_head
+from dfprompt.rewards.domain import Domain, save_domain
 
 
 class Build:
@@ -87,9 +90,8 @@ class Build:
             return
         started = time.monotonic()
         torch.manual_seed(self.recipe.seed)
-        # Without it, vanishing values fall into the slow path of the processor and cost tenfold.
-        torch.set_flush_denormal(True)
-        getattr(self, f"_{stage}")()
+        with vanishing_values_are_zero():
+            getattr(self, f"_{stage}")()
         record = json.loads(self.record.read_text())
         record["stages"][stage] = {
             "seconds": round(time.monotonic() - started, 1),
@@ -277,6 +279,8 @@ class Build:
         _save(clip, self.weights / name)
         self._tokenizer().save_pretrained(self.weights / name)
         contrast.make_processor().save_pretrained(self.weights / name)
+        # Beside the rewards: what they know, so that they can say when a picture or a word is none of it.
+        save_domain(Domain("mini", known_words(), IMAGE_SIZE), self.weights)
 
 
 def digest(folder: Path) -> str:

@@ -57,7 +57,7 @@ def check_world(
         lambda: _reconstruction(weights, images),
         lambda: _retrieval(weights, images),
         lambda: _tastes(weights, images),
-        lambda: _judge_per_modifier(weights, max(48, images // 4)),
+        lambda: _judge_per_modifier(weights, max(12, images // 4)),
         lambda: _speed(weights, steps, guidance_scale),
     ]
     return [row for part in parts for row in part()]

@@ -61,7 +61,8 @@ def list_parts(index: dict[str, Any]) -> list[str]:
         library = str(entry[0])
         if library not in _LIBRARIES and not hasattr(pipelines, library):
             raise LoadError(
-                f"the part {quote(name)} asks for code of its own ({quote(library)}), which dfprompt never runs"
+                f"the part {quote(name)} asks for code of its own ({quote(library)}), "
+                "which dfprompt never runs"
             )
         if Path(name).name != name:
             raise LoadError(f"the index names a part {quote(name)}, which is no folder's name")

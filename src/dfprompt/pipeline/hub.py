@@ -40,13 +40,14 @@ def fetch_pipeline(hub_id: str) -> Path:
     if cached is not None:
         return cached
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import httpx
 
     try:
         wanted = _ask(hub_id)
         warnings.warn(f"downloading {hub_id}: {wanted}", DFPromptWarning, stacklevel=3)
         folder = Path(snapshot_download(hub_id, allow_patterns=list(wanted.files)))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except (httpx.HTTPError, HFValidationError, OSError) as error:
         raise LoadError(
             f"{quote(hub_id)} is not in the local cache and could not be fetched ({type(error).__name__}); "
             "check the name and the connection, or pass a folder or a .safetensors file"

@@ -199,12 +199,30 @@ class ImagePipeline:
         With `share`, rows are drawn in the lockstep loop; where it does not know the pipeline or the
         scheduler, a DFPromptWarning says so and the stock call draws.
         """
+        request = self.read(prompts, seeds, settings, negative_prompt=negative_prompt, dialect=dialect)
+        return self.draw_request(request, share=share, progress=progress)
+
+    def read(
+        self,
+        prompts: Prompts,
+        seeds: int | Sequence[int],
+        settings: RenderSettings | None = None,
+        *,
+        negative_prompt: Prompts | None = None,
+        dialect: Dialect | None = None,
+    ) -> Request:
+        """Read and check what is to be drawn, with every default filled in; nothing runs yet."""
         chosen = resolve_settings(self.pipe, self.defaults, settings or RenderSettings())
-        request = read_request(prompts, seeds, negative_prompt, chosen, dialect or Dialect())
-        scheduler = make_scheduler(str(chosen.scheduler), self.pipe)
+        return read_request(prompts, seeds, negative_prompt, chosen, dialect or Dialect())
+
+    def draw_request(
+        self, request: Request, *, share: bool = False, progress: bool | Report = False
+    ) -> Pictures:
+        """Draw what `read` returned."""
+        scheduler = make_scheduler(str(request.settings.scheduler), self.pipe)
         with (
             scheduled(self.pipe, scheduler),
-            _tiled(self.pipe, chosen.vae_tiling),
+            _tiled(self.pipe, request.settings.vae_tiling),
             _each_warning_once(),
             reporting(progress) as report,
         ):

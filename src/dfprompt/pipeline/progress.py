@@ -23,14 +23,16 @@ def reporting(progress: bool | Report, label: str = "drawing") -> Iterator[Repor
     if callable(progress):
         yield progress
         return
-    if not progress:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not progress or not console.is_terminal:  # a bar in a log file is noise
         yield report_nothing
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -7,36 +7,40 @@ from typing import Any
 
 import torch
 
-from dfprompt.conditioning.capabilities import capabilities_of
 from dfprompt.errors import LoadError
 from dfprompt.pipeline.folder import list_parts, read_index
 from dfprompt.pipeline.hub import CONFIGURATIONS, find_cached
-from dfprompt.pipeline.weight_files import PICKLED, read_header, refuse_pickle
+from dfprompt.pipeline.weight_files import LOADER_ERRORS, PICKLED, read_header, refuse_pickle
 
 
-def load_single_file(path: Path, config: str | Path | None, dtype: torch.dtype) -> tuple[Any, Path]:
-    """Load a pipeline from one .safetensors file; returns it with the folder of its configuration.
+def find_configuration(path: Path, config: str | Path | None) -> Path:
+    """Return the folder a single file is loaded with: the one given, or its base model's from the cache.
 
     `config` is a folder in the diffusers layout of the same kind of model; weights are not needed in it.
-    Without it, the configuration of the model the file descends from is looked for in the local hub
-    cache, never on the network. Raises LoadError that says what to pass.
+    The hub's local cache is looked through, never the network. Raises LoadError that says what to pass.
     """
     tensors = read_header(path)
     folder = Path(config) if config is not None else _find_base(path, tensors)
-    index = read_index(folder)
-    for name in list_parts(index):
+    for name in list_parts(read_index(folder)):
         _refuse_pickled_part(folder / name)
-    import diffusers
+    return folder
 
-    capabilities_of([index["_class_name"]])
+
+def load_single_file(path: Path, folder: Path, dtype: torch.dtype) -> Any:
+    """Load a pipeline from one .safetensors file with the configuration of a folder.
+
+    Raises LoadError where the two do not fit, UnsupportedPipelineError for an unknown family.
+    """
+    index = read_index(folder)
+    import diffusers
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
+
     pipeline: Any = getattr(diffusers, index["_class_name"])
     if not hasattr(pipeline, "from_single_file"):
         raise LoadError(f"{index['_class_name']} cannot be loaded from a single file; pass its folder")
     try:
-        return pipeline.from_single_file(
-            str(path), config=str(folder), dtype=dtype, local_files_only=True
-        ), folder
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        return pipeline.from_single_file(str(path), config=str(folder), dtype=dtype, local_files_only=True)
+    except (*LOADER_ERRORS, SingleFileComponentError) as error:
         raise LoadError(_explain(path, folder, error)) from error
 
 
@@ -51,9 +55,9 @@ def _find_base(path: Path, tensors: dict[str, Any]) -> Path:
     if cached is None:
         raise LoadError(
             f"{path} holds weights only, and the configuration of its base model ({base}) is not on this "
-            "machine; pass config=FOLDER (--config FOLDER), a diffusers folder of the same kind of model with "
-            f"{', '.join(('model_index.json', 'tokenizer/', 'text_encoder/config.json'))} ... "
-            f'(a few MB: hf download {base} --include "*.json" "*.txt" "*.model" --local-dir FOLDER)'
+            "machine; pass config=FOLDER (--config FOLDER), a diffusers folder of the same kind of model "
+            "with its model_index.json, tokenizer and configurations, a few MB: "
+            f'hf download {base} --include "*.json" "*.txt" "*.model" --local-dir FOLDER'
         )
     return cached
 
@@ -70,6 +74,6 @@ def _explain(path: Path, folder: Path, error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     reason = lines[0] if lines else type(error).__name__
     return (
-        f"{path} cannot be loaded with the configuration of {folder}: {reason}; pass the configuration of the "
-        "model it was made from, or a folder that holds the missing part's weights too"
+        f"{path} cannot be loaded with the configuration of {folder}: {reason}; pass the configuration of "
+        "the model it was made from, or a folder that holds the missing part's weights too"
     )

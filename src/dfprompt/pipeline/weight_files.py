@@ -8,8 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from dfprompt.errors import LoadError
 
+# What the loaders of diffusers and transformers raise on folders and files that are not as they should be.
+LOADER_ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    SafetensorError,
+)
 PICKLED = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 _HEADER_BYTES = 8
 _MAX_HEADER = 100_000_000  # the format's own limit
@@ -20,8 +33,8 @@ def refuse_pickle(path: Path) -> None:
     """Raise LoadError for a file of a kind that can run code when it is read."""
     if path.suffix.lower() in PICKLED:
         raise LoadError(
-            f"{path} is a pickle, which can run any code when it is read; use the model's .safetensors file, or "
-            "convert it on a machine you can afford to lose"
+            f"{path} is a pickle, which can run any code when it is read; use the model's .safetensors file, "
+            "or convert it on a machine you can afford to lose"
         )
 
 

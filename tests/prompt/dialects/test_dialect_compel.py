@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfprompt.errors import ConversionError, ParseError
@@ -36,11 +36,13 @@ def _nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 COMPEL = st.recursive(_WORDS, _nested, max_leaves=5)
 
 
+@settings(max_examples=40)  # compel's own parser takes tens of milliseconds a prompt
 @given(COMPEL)
 def test_the_importer_reads_what_compel_reads(text: str) -> None:
     assert _close(steps_of(import_prompt(text, "compel").prompt, 1)[0], compel_words(text))
 
 
+@settings(max_examples=40)  # compel's own parser takes tens of milliseconds a prompt
 @given(COMPEL)
 def test_export_of_import_is_the_same_for_compel_where_nothing_was_lost(text: str) -> None:
     read = import_prompt(text, "compel")

@@ -1,0 +1,147 @@
+"""LoRAs and other VAEs put into a loaded pipeline."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from dfprompt.errors import ConfigError, LoadError, UnsupportedPipelineError
+from dfprompt.excerpt import quote
+from dfprompt.images.recipe import ModelMark
+from dfprompt.pipeline.hub import HUB_ID
+from dfprompt.pipeline.identity import hash_weights
+from dfprompt.pipeline.weight_files import LOADER_ERRORS, check_weights, read_header
+
+_LORA_FILE = "pytorch_lora_weights.safetensors"
+
+
+class LoraSource(NamedTuple):
+    """Where a LoRA comes from and how strongly it acts (1: as trained)."""
+
+    source: str
+    scale: float = 1.0
+
+
+def parse_lora(text: str) -> LoraSource:
+    """Read `FILE` or `FILE:SCALE`; raises ConfigError for a scale that is no finite number.
+
+    >>> parse_lora("style.safetensors:0.8")
+    LoraSource(source='style.safetensors', scale=0.8)
+    """
+    source, colon, last = text.rpartition(":")
+    if not colon or "/" in last or "\\" in last or last.endswith(".safetensors"):
+        return LoraSource(text)
+    try:
+        scale = float(last)
+    except ValueError as error:
+        raise ConfigError(f"the LoRA {quote(text)} has no number behind the colon; write FILE:0.8") from error
+    if not abs(scale) < 100:
+        raise ConfigError(f"the LoRA {quote(text)} would act {scale} times; use a scale between -100 and 100")
+    return LoraSource(source, scale)
+
+
+def add_loras(pipe: Any, loras: list[LoraSource]) -> tuple[ModelMark, ...]:
+    """Load LoRAs (files, folders, hub ids) and set their scales; returns their marks for recipes.
+
+    Raises LoadError for a file that is missing, damaged or fits no layer of this pipeline.
+    """
+    if not loras:
+        return ()
+    if not hasattr(pipe, "load_lora_weights"):
+        raise UnsupportedPipelineError(f"{type(pipe).__name__} takes no LoRA; leave it out")
+    marks = [_add_lora(pipe, lora, f"lora{number}") for number, lora in enumerate(loras)]
+    pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [lora.scale for lora in loras])
+    return tuple(marks)
+
+
+def _add_lora(pipe: Any, lora: LoraSource, adapter: str) -> ModelMark:
+    path = _find_lora(lora.source)
+    read_header(path)
+    try:
+        pipe.load_lora_weights(
+            str(path.parent), weight_name=path.name, adapter_name=adapter, local_files_only=True
+        )
+    except LOADER_ERRORS as error:
+        raise LoadError(
+            f"the LoRA {path} does not fit {type(pipe).__name__}: {_first_line(error)}; "
+            "use one made for this model"
+        ) from error
+    if not any(adapter in names for names in pipe.get_list_adapters().values()):
+        raise LoadError(
+            f"the LoRA {path} fits no layer of {type(pipe).__name__}; use one made for this model"
+        )
+    name = lora.source if HUB_ID.fullmatch(lora.source) else path.stem
+    return ModelMark(name=name, hash=hash_weights([path]), scale=lora.scale)
+
+
+def _find_lora(source: str) -> Path:
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(path.glob("*.safetensors"))
+        named = path / _LORA_FILE
+        if named in files or len(files) == 1:
+            return named if named in files else files[0]
+        raise LoadError(f"{path} holds {len(files)} .safetensors files; name the LoRA's file")
+    if path.is_file() or not HUB_ID.fullmatch(source) or path.suffix:
+        return path
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(hf_hub_download(source, _LORA_FILE))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise LoadError(
+            f"the LoRA {quote(source)} could not be fetched ({type(error).__name__}); check the name and the "
+            "connection, or pass its file"
+        ) from error
+
+
+def swap_vae(pipe: Any, source: str, dtype: torch.dtype) -> ModelMark:
+    """Replace the VAE by one from a folder (its own, or a pipeline's) or a .safetensors file.
+
+    Raises LoadError for a source that is missing, damaged or of another kind.
+    """
+    path = Path(source)
+    kind = type(pipe.vae)
+    if path.is_file():
+        read_header(path)
+        files = [path]
+    elif path.is_dir():
+        path = path if (path / "config.json").is_file() else path / "vae"
+        if not (path / "config.json").is_file():
+            raise LoadError(f"{source} holds no VAE: neither config.json nor vae/config.json is in it")
+        check_weights(path)
+        files = sorted(path.glob("*.safetensors"))
+    else:
+        raise LoadError(f"the VAE {quote(source)} is neither a folder nor a .safetensors file")
+    try:
+        if path.is_dir():
+            vae = kind.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
+        else:
+            vae = _vae_from_file(kind, path, pipe.vae, dtype)
+    except LOADER_ERRORS as error:
+        raise LoadError(
+            f"the VAE {source} does not fit {type(pipe).__name__}: {_first_line(error)}"
+        ) from error
+    pipe.vae = vae.eval()
+    return ModelMark(name=Path(source).stem, hash=hash_weights(files, path if path.is_dir() else None))
+
+
+def _vae_from_file(kind: Any, path: Path, like: Any, dtype: torch.dtype) -> Any:
+    """Load a VAE's single file with the configuration of the one it replaces, so nothing is fetched."""
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
+
+    with tempfile.TemporaryDirectory() as folder:
+        like.save_config(folder)
+        try:
+            return kind.from_single_file(str(path), config=folder, dtype=dtype, local_files_only=True)
+        except SingleFileComponentError as error:
+            raise LoadError(f"{path} holds no VAE") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,152 @@
+"""Loading pipelines: a folder, a hub id or a single .safetensors file becomes an `ImagePipeline`.
+
+Weights are read as safetensors only, code that comes with a model is never run, and nothing touches the
+network unless the source is a hub id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.errors import ConfigError, LoadError
+from dfprompt.excerpt import quote
+from dfprompt.pipeline.add_ons import LoraSource, add_loras, parse_lora, swap_vae
+from dfprompt.pipeline.defaults import PipelineDefaults, read_defaults
+from dfprompt.pipeline.folder import check_folder, read_index
+from dfprompt.pipeline.hub import HUB_ID, fetch_pipeline
+from dfprompt.pipeline.identity import hash_weights, list_weights
+from dfprompt.pipeline.image_pipeline import ImagePipeline, Origin
+from dfprompt.pipeline.placement import check_offload, pick_device, pick_dtype, place
+from dfprompt.pipeline.settings import Offload
+from dfprompt.pipeline.single_file import find_configuration, load_single_file
+from dfprompt.pipeline.weight_files import LOADER_ERRORS, PICKLED, refuse_pickle
+
+
+def load_pipeline_from(
+    source: str | Path,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    offload: Offload = "none",
+    loras: Sequence[str | tuple[str, float]] = (),
+    vae: str | Path | None = None,
+    config: str | Path | None = None,
+) -> ImagePipeline:
+    """Load a text-to-image pipeline from a folder, a hub id or a single .safetensors checkpoint.
+
+    `loras` are files, folders or hub ids, each "FILE", "FILE:SCALE" or (file, scale); `vae` is a folder or
+    file; `config` a folder with the configuration of a single file's base model. Raises LoadError naming
+    what is missing, damaged or pickled, UnsupportedPipelineError for an unknown family, ConfigError for
+    a device, dtype or offload there is not.
+
+    >>> # load_pipeline_from("models/my-sd15", device="cuda", loras=["style.safetensors:0.8"])
+    """
+    picked = pick_device(device)
+    check_offload(offload, picked)
+    chosen = [parse_lora(each) if isinstance(each, str) else LoraSource(*each) for each in loras]
+    path = Path(source)
+    with _without_bars():
+        if path.is_dir() or _looks_like_hub_id(str(source)):
+            if config is not None:
+                raise ConfigError("config goes with a single .safetensors file; a folder brings its own")
+            folder = path if path.is_dir() else fetch_pipeline(str(source))
+            pipe, defaults, origin = _load_folder(folder, str(source), dtype, picked)
+        else:
+            pipe, defaults, origin = _load_file(path, config, dtype, picked)
+        marks = add_loras(pipe, chosen)
+        mark = swap_vae(pipe, str(vae), pipe.vae.dtype) if vae is not None else None
+    place(pipe, picked, offload)
+    origin = Origin(origin.name, origin.hash_weights, mark, marks)
+    return ImagePipeline(pipe, origin=origin, defaults=defaults)
+
+
+Loaded = tuple[Any, PipelineDefaults, Origin]
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep the libraries' loading bars, one per part, off the terminal."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    libraries = [diffusers.utils.logging, transformers.utils.logging]
+    shown = [library for library in libraries if library.is_progress_bar_enabled()]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bar()
+
+
+def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: torch.device) -> Loaded:
+    from diffusers import DiffusionPipeline
+
+    parts = check_folder(folder)
+    defaults = read_defaults(folder)
+    precision = _precision(defaults, dtype, device, capabilities_of([parts.class_name]).family)
+    # SD3 runs without its T5 encoder, but only if the loader is told so.
+    left_out = {name: None for name in parts.absent if name.startswith(("text_encoder", "tokenizer"))}
+    try:
+        pipe = DiffusionPipeline.from_pretrained(
+            folder,
+            dtype=precision,
+            variant=parts.variant,
+            use_safetensors=True,
+            local_files_only=True,
+            **left_out,
+        )
+    except LOADER_ERRORS as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise LoadError(
+            f"{folder} cannot be loaded: {lines[0]}; download or save the pipeline again"
+        ) from error
+    name = defaults.name or (
+        source if HUB_ID.fullmatch(source) and not Path(source).is_dir() else _name(folder)
+    )
+    return pipe, defaults, Origin(name, partial(_hash_folder, folder))
+
+
+def _load_file(
+    path: Path, config: str | Path | None, dtype: str | torch.dtype, device: torch.device
+) -> Loaded:
+    refuse_pickle(path)
+    if not path.exists():
+        raise LoadError(f"{quote(str(path))} is neither a folder, nor a file, nor a hub id (owner/name)")
+    if path.suffix.lower() != ".safetensors":
+        raise LoadError(f"{path} is no .safetensors file; only those are read")
+    folder = find_configuration(path, config)
+    defaults = read_defaults(folder)
+    family = capabilities_of([read_index(folder)["_class_name"]]).family
+    pipe = load_single_file(path, folder, _precision(defaults, dtype, device, family))
+    return pipe, defaults, Origin(path.stem, partial(hash_weights, [path]))
+
+
+def _precision(
+    defaults: PipelineDefaults, dtype: str | torch.dtype, device: torch.device, family: str
+) -> torch.dtype:
+    asked = defaults.dtype if dtype == "auto" and defaults.dtype is not None else dtype
+    return pick_dtype(asked, device, family)
+
+
+def _looks_like_hub_id(source: str) -> bool:
+    """Whether a source that is no folder names a model on the hub, not a file."""
+    path = Path(source)
+    named_file = path.suffix.lower() in (".safetensors", *PICKLED)
+    return HUB_ID.fullmatch(source) is not None and not named_file and not path.exists()
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name or "pipeline"
+
+
+def _hash_folder(folder: Path) -> str:
+    return hash_weights(list_weights(folder), folder)
