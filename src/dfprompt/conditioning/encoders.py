@@ -14,7 +14,7 @@ from diffusers.utils.torch_utils import get_module_execution_device
 from torch import Tensor
 
 from dfprompt.conditioning.cache import Encoding
-from dfprompt.conditioning.fingerprint import fingerprint_module, fingerprint_tokenizer
+from dfprompt.conditioning.fingerprint import fingerprint_module
 from dfprompt.conditioning.tokens import TokenizedText, Window, split_chunks, tokenize
 
 
@@ -65,13 +65,8 @@ class TextEncoder(ABC):
         """Run the encoder once over these units."""
 
     def state(self) -> Hashable:
-        """Return a key of everything that decides what the encoder returns."""
-        return (
-            fingerprint_module(self.module),
-            fingerprint_tokenizer(self.tokenizer),
-            str(self.module.dtype),
-            str(self.device),
-        )
+        """Return a key of everything that decides what the encoder makes of given token ids."""
+        return fingerprint_module(self.module), str(self.module.dtype), str(self.device)
 
     @property
     def device(self) -> torch.device:

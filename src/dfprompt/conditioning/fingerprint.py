@@ -3,7 +3,8 @@
 Parameter version counters are not enough: adapters are fused and textual inversions written through
 `.data`, which bumps no counter, and offloading moves parameters to new memory without changing
 them. So the key holds a checksum of every parameter (one pass over memory, about 0.15 s per GB on a
-CPU core) beside the state of the adapters and the tokenizer.
+CPU core) beside the state of the adapters. The tokenizer needs no key: texts are tokenised at every
+call, and encodings are kept under the token ids.
 """
 
 from __future__ import annotations
@@ -31,17 +32,6 @@ def fingerprint_module(module: nn.Module) -> str:
         module.training,
         tuple(_adapter_states(module)),
         tuple(_checksums(module)),
-    )
-    return _digest(state)
-
-
-def fingerprint_tokenizer(tokenizer: Any) -> str:
-    """Return a digest of a tokenizer: identity, added tokens, padding and length."""
-    state = (
-        _identity(tokenizer),
-        tuple(tokenizer.added_tokens_encoder.items()),
-        tokenizer.pad_token_id,
-        tokenizer.model_max_length,
     )
     return _digest(state)
 
