@@ -150,7 +150,7 @@ def test_other_runs_inside_the_block_are_left_alone(tiny_pipe, name):
     pipe = tiny_pipe(name)
     stock = {"prompt": ["a dog"], "num_inference_steps": 4, **LENGTH[name]}
     truth = draw(pipe, name, stock, (0,))
-    stop = iter([None, None, None, None, KeyboardInterrupt()])
+    stop = iter([*[None] * 5, KeyboardInterrupt()])  # in the middle of the second run
 
     def maybe_stop(_pipe: Any, _index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         error = next(stop, None)

@@ -22,6 +22,7 @@ _PARTED = re.compile(r"::-?\d*(?:\.\d+)?")
 _NUMBER = re.compile(r"-?\d*\.?\d+")
 _ESCAPE = re.compile(r"\\([()\[\]{}\\])")
 _STRAY = re.compile(r"[()\[\]{}<>|\\]")
+_DEPTH = 12  # deeper brackets are no emphasis; what is left of them is taken out as stray
 _COMMAS = re.compile(r"\s*,(?:\s*,)+\s*")
 
 
@@ -35,10 +36,10 @@ def strip_syntax(text: str) -> str:
     for pattern in (_NETWORK, _EMBEDDING, _WILDCARD, _FLAG):
         text = pattern.sub("", text)
     text = _KEYWORD.sub(", ", text)
-    previous = ""
-    while previous != text:  # from the innermost bracket outwards; every round removes one
-        previous = text
-        text = _EMPHASIS.sub(lambda match: _inner(match[1]), _AFTER.sub("", text), count=1)
+    for _ in range(_DEPTH):  # from the innermost brackets outwards
+        before, text = text, _EMPHASIS.sub(lambda match: _inner(match[1]), _AFTER.sub("", text))
+        if text == before:
+            break
     text = _STRAY.sub("", _PARTED.sub("", text))
     return _tidy(_COMMAS.sub(", ", text))
 

@@ -84,5 +84,7 @@ def _text_chunks(recipe: Recipe | None) -> PngInfo | None:
         return None
     chunks = PngInfo()
     for keyword, text in recipe.to_chunks().items():
-        chunks.add_text(keyword, text.replace("\0", "\ufffd"))  # a null byte ends a chunk's keyword
+        # A null byte would end the chunk's keyword, and a lone surrogate has no bytes.
+        safe = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+        chunks.add_text(keyword, safe)
     return chunks

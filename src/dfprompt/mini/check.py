@@ -16,6 +16,7 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from dfprompt.mini.autoencoder import psnr, to_tensor
 from dfprompt.mini.captions import canonical, caption, sample_modifiers
+from dfprompt.mini.commitment import measure_commitment
 from dfprompt.mini.contrast import embed_images, embed_texts, to_pixels
 from dfprompt.mini.generation import draw, open_pipeline
 from dfprompt.mini.judge import CLASSES, Judge
@@ -52,8 +53,10 @@ def check_world(
 ) -> list[Check]:
     """Measure every quality of the built world; `images` bounds how many pictures each is measured on."""
     torch.manual_seed(0)
+    _open_all(weights)
     parts: list[Callable[[], list[Check]]] = [
         lambda: _fidelity(weights, images, steps, guidance_scale),
+        lambda: _commitment(weights, images, steps, guidance_scale),
         lambda: _reconstruction(weights, images),
         lambda: _retrieval(weights, images),
         lambda: _tastes(weights, images),
@@ -61,6 +64,16 @@ def check_world(
         lambda: _speed(weights, steps, guidance_scale),
     ]
     return [row for part in parts for row in part()]
+
+
+def _open_all(weights: Path) -> None:
+    """Raise LoadError now for a piece that cannot be opened, not after minutes of measuring the others."""
+    Judge.load(weights / "judge")
+    open_pipeline(weights / "pipeline")
+    for name, stage in (("clip", "clip"), ("preference", "taste")):
+        open_piece(CLIPModel.from_pretrained, weights / name, stage)
+        open_piece(CLIPTokenizer.from_pretrained, weights / name, stage)
+    load_aesthetic_head(weights / "aesthetic")
 
 
 def all_scenes(*, held_out: bool) -> list[Scene]:
@@ -106,6 +119,31 @@ def _fidelity(weights: Path, images: int, steps: int, guidance_scale: float) -> 
             for kind, ok in correct.items()
         ]
     return out
+
+
+def _commitment(weights: Path, images: int, steps: int, guidance_scale: float) -> list[Check]:
+    judge, pipe = Judge.load(weights / "judge"), open_pipeline(weights / "pipeline")
+    found = measure_commitment(
+        pipe,
+        judge,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        swaps=images // 2,
+        pictures_per_modifier=max(4, images // 16),
+    )
+    seen = len(found.early)
+    shared = 100 * len(found.shared_looks) / seen if seen else 0.0
+    where = f"{found.pictures} pictures; the second stands in {found.changed:.0f} %; above 95 % is too much"
+    return [
+        Check("first subject kept when its word is swapped half-way", found.kept, 70.0, "%", where),
+        Check(
+            "modifiers of which each half carries 25 to 75 %",
+            shared,
+            50.0,
+            "%",
+            f"{seen} with a look to share",
+        ),
+    ]
 
 
 @torch.no_grad()

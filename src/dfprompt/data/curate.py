@@ -1,0 +1,190 @@
+"""Curation from source to data set: read, clean, measure, divide; resumable, every row accounted for.
+
+train.jsonl, validation.jsonl, test.jsonl    {"short", "modifiers", "kept", "confidence", ...} per row
+removed.jsonl                                rows taken out, with the filter and its reason
+scores.jsonl                                 what was measured; a resumed run measures only the rest
+report.json, recipe.toml                     what each filter did, and with which settings
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dfprompt.config import load_config, save_resolved
+from dfprompt.data.cleaning import Removed, iter_pairs
+from dfprompt.data.confidence import Instruments, Measured, Meter
+from dfprompt.data.records import Pair, PromptRecord
+from dfprompt.data.report import Report, compare_groups
+from dfprompt.data.sets import SETS, set_of
+from dfprompt.data.settings import CurateSettings
+from dfprompt.errors import ConfigError, InputError
+
+RECIPE, SCORES, REMOVED, REPORT = "recipe.toml", "scores.jsonl", "removed.jsonl", "report.json"
+_MEASURED_WITH = ("pipeline", "aesthetic", "clip", "judges", "seeds", "first_seed")
+Progress = Callable[[int, int], None]
+
+
+def curate(
+    records: Iterable[PromptRecord],
+    settings: CurateSettings,
+    folder: Path,
+    *,
+    instruments: Callable[[], Instruments] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Write a curated data set into a folder and return what was done.
+
+    `instruments` makes what draws and scores, and is called only if something must be drawn or scored.
+    `progress` is called with pairs measured and in all. Raises ConfigError for a folder in use without
+    `resume` or `force`, and for another recipe on `resume`; InputError where nothing is left.
+    """
+    _open(folder, settings, resume=resume, force=force)
+    outcomes = list(iter_pairs(records, settings.short_form, settings.cleaning))
+    pairs = [each for each in outcomes if isinstance(each, Pair)]
+    removed = [each for each in outcomes if isinstance(each, Removed)]
+    if not pairs:
+        counts = Counter(each.by for each in removed)
+        raise InputError(
+            f"no row is left of {len(outcomes)}: "
+            + (", ".join(f"{count} removed by {name}" for name, count in counts.items()) or "none was read")
+        )
+    _write_rows(folder / REMOVED, (_removed_row(each) for each in removed))
+    measured = _measure(pairs, settings, folder / SCORES, instruments, progress)
+    sure = [measured[pair.key].confidence(settings.confidence.gamma) for pair in pairs if measured]
+    kept = [each >= settings.confidence.sigma for each in sure] or [True] * len(pairs)
+    sets = _divide(pairs, kept, sure, settings, folder)
+    report = Report(
+        read=len(outcomes),
+        removed=Counter(each.by for each in removed),
+        kept=sum(kept),
+        rejected=len(kept) - sum(kept),
+        sets=sets,
+        confidence=sure,
+        gains=compare_groups(
+            [measured[pair.key] for pair in pairs if measured], [pair.short for pair in pairs], kept
+        ),
+    )
+    _write_text(folder / REPORT, json.dumps({"dfprompt": 1, **report.to_json()}, indent=1) + "\n")
+    return report
+
+
+def read_scores(path: Path) -> dict[str, Measured]:
+    """What was measured so far, by pair; a line that a kill left half-written is left out."""
+    found: dict[str, Measured] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+            row = json.loads(line)
+            judged = {name: tuple(values) for name, values in row["judge_gains"].items()}
+            gains = (tuple(row["aesthetic_gain"]), tuple(row["clip_gain"]))
+            found[row["key"]] = Measured(row["key"], *gains, judge_gains=judged)
+    return found
+
+
+def _measure(
+    pairs: Sequence[Pair],
+    settings: CurateSettings,
+    path: Path,
+    instruments: Callable[[], Instruments] | None,
+    progress: Progress | None,
+) -> dict[str, Measured]:
+    """Measure what is not in the file yet, a batch at a time, each batch written before the next."""
+    if not settings.confidence.enabled:
+        return {}
+    if instruments is None:
+        raise ConfigError("confidence is enabled, and there is nothing to draw and score with")
+    found = read_scores(path)
+    _write_rows(path, (asdict(each) for each in found.values()))  # without a half-written line
+    todo = [pair for pair in {pair.key: pair for pair in pairs}.values() if pair.key not in found]
+    if not todo:
+        return found
+    # Pairs of one short prompt side by side: its plain picture is drawn once.
+    todo.sort(key=lambda pair: pair.short)
+    meter, size = Meter(instruments(), settings.confidence), settings.confidence.batch_size
+    for start in range(0, len(todo), size):
+        fresh = meter.measure(todo[start : start + size])
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(asdict(each)) + "\n" for each in fresh))
+        found |= {each.key: each for each in fresh}
+        if progress is not None:
+            progress(start + len(fresh), len(todo))
+    return found
+
+
+def _divide(
+    pairs: Sequence[Pair],
+    kept: Sequence[bool],
+    sure: Sequence[float],
+    settings: CurateSettings,
+    folder: Path,
+) -> dict[str, dict[str, int]]:
+    """Write each pair into its set, in the order of the source; returns the counts."""
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in SETS}
+    for number, pair in enumerate(pairs):
+        named = set_of(
+            pair.short,
+            validation=settings.sets.validation,
+            test=settings.sets.test,
+            salt=settings.sets.salt,
+        )
+        row = {"short": pair.short, "modifiers": list(pair.modifiers), "kept": kept[number]}
+        if sure:
+            row["confidence"] = round(sure[number], 6)
+        rows[named].append({**row, "where": pair.record.where, **dict(pair.record.extra)})
+    for name in SETS:
+        _write_rows(folder / f"{name}.jsonl", rows[name])
+    return {
+        name: {
+            "kept": sum(row["kept"] for row in rows[name]),
+            "rejected": sum(not row["kept"] for row in rows[name]),
+        }
+        for name in SETS
+    }
+
+
+def _open(folder: Path, settings: CurateSettings, *, resume: bool, force: bool) -> None:
+    """Begin or go on; what was measured stays good for any cleaning, sigma, gamma and sets."""
+    recipe = folder / RECIPE
+    if recipe.exists() and resume:
+        before = load_config(CurateSettings, recipe).confidence
+        changed = [
+            name for name in _MEASURED_WITH if getattr(before, name) != getattr(settings.confidence, name)
+        ]
+        if changed:
+            raise ConfigError(
+                f"{folder}: what is there was measured with another confidence."
+                f"{', confidence.'.join(changed)}; take the same, or another --output"
+            )
+    elif recipe.exists() and not force:
+        raise ConfigError(
+            f"{folder} holds a data set; add --resume to go on with it, --force to begin anew, or take "
+            "another --output"
+        )
+    elif folder.exists():
+        (folder / SCORES).unlink(missing_ok=True)
+    seeds = range(settings.confidence.first_seed, settings.confidence.first_seed + settings.confidence.seeds)
+    save_resolved(settings, recipe, seeds=seeds, force=True)
+
+
+def _removed_row(removed: Removed) -> dict[str, Any]:
+    record = removed.record
+    return {"where": record.where, "prompt": record.prompt, "by": removed.by, "reason": removed.reason}
+
+
+def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    _write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}; check the folder") from error

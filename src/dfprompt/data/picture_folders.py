@@ -1,0 +1,72 @@
+"""Folders of pictures with prompts: metadata.jsonl, NAME.txt beside NAME.png, or the picture's own chunks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dfprompt.errors import ImageFileError, InputError
+from dfprompt.excerpt import quote
+from dfprompt.images.reading import list_image_files, read_image
+from dfprompt.images.recipe import CHUNK, PARAMETERS, parse_recipe
+
+METADATA = "metadata.jsonl"
+_SETTINGS = ("Negative prompt:", "Steps:")  # where the prompt ends in AUTOMATIC1111's chunk
+
+
+def read_picture_folder(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The pictures of a folder with their prompts; raises InputError for one that has none."""
+    described = _metadata(folder / METADATA)
+    for path in list_image_files(folder):
+        row = dict(described.get(path.name, {}))
+        prompt = row.pop("prompt", None) or row.pop("text", None) or _beside(path) or _inside(path)
+        if prompt is None:
+            raise InputError(
+                f"{path}: no prompt for this picture: not in {METADATA}, not in {path.stem}.txt, and none "
+                "in its own text chunks"
+            )
+        yield path.name, {**row, "prompt": prompt, "image": str(path)}
+
+
+def _metadata(path: Path) -> dict[str, dict[str, Any]]:
+    """Rows by file name, in the layout of an imagefolder data set: {"file_name": ..., "text": ...}."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            name = row.pop("file_name", None) or row.pop("image")
+            found[str(name)] = row
+        except (ValueError, RecursionError, KeyError, AttributeError) as error:
+            raise InputError(
+                f'{path}, line {number}: expected {{"file_name": "...", "prompt": "..."}}, got {quote(line)}'
+            ) from error
+    return found
+
+
+def _beside(path: Path) -> str | None:
+    sidecar = path.with_suffix(".txt")
+    if not sidecar.is_file():
+        return None
+    return sidecar.read_text(encoding="utf-8-sig", errors="replace").strip() or None
+
+
+def _inside(path: Path) -> str | None:
+    """The plain prompt a picture carries: ours, else AUTOMATIC1111's up to its settings."""
+    try:
+        chunks = read_image(path).text
+        if CHUNK in chunks:
+            return parse_recipe(chunks[CHUNK], path.name).prompt
+    except ImageFileError as error:
+        raise InputError(str(error)) from error
+    lines = []
+    for line in chunks.get(PARAMETERS, "").splitlines():
+        if line.startswith(_SETTINGS):
+            break
+        lines.append(line)
+    return " ".join(lines).strip() or None

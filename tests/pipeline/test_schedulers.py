@@ -1,0 +1,286 @@
+"""Schedulers by name: configured from the model, or refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    EDMEulerScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PNDMScheduler,
+    UniPCMultistepScheduler,
+)
+
+import tiny_pipelines
+from dfprompt.errors import ConfigError, DFPromptError, UnsupportedPipelineError
+from dfprompt.pipeline.schedulers import CHOICES, make_scheduler, model_kind, schedulers_for
+from runs import draw, generators, length_arguments
+
+
+def latents(pipe: Any, name: str, steps: int, seed: int = 3) -> torch.Tensor:
+    arguments = {"prompt": ["a red house"], "num_inference_steps": steps, **length_arguments(name)}
+    found: torch.Tensor = pipe(
+        **arguments, height=16, width=16, generator=generators(seed), output_type="latent"
+    ).images
+    return found
+
+
+def distance(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Relative L2 distance of two results."""
+    return float((first - second).norm() / second.norm())
+
+
+@pytest.mark.parametrize("name", ["sd3", "flux"])
+def test_ten_unipc_steps_land_where_two_hundred_own_steps_do(tiny_pipe: Any, name: str) -> None:
+    pipe = tiny_pipe(name)
+    inputs = {"prompt": ["a red house"], **length_arguments(name)}
+    whole = draw(pipe, name, inputs, (3,), num_inference_steps=200)
+    pipe.scheduler = make_scheduler("unipc", pipe)
+    assert isinstance(pipe.scheduler, UniPCMultistepScheduler)
+    assert distance(draw(pipe, name, inputs, (3,), num_inference_steps=10), whole) < 0.05
+
+
+@pytest.mark.parametrize("name", ["sd3", "flux"])
+def test_so_do_the_latents_of_plain_random_weights(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    # The fixtures' transformers are made to listen ten times harder, which bends their paths.
+    monkeypatch.setattr(tiny_pipelines, "_listen", lambda pipe: None)
+    pipe = tiny_pipelines.build(name)
+    whole = latents(pipe, name, 200)
+    own = pipe.scheduler
+    pipe.scheduler = make_scheduler("unipc", pipe)
+    assert distance(latents(pipe, name, 10), whole) < 0.05
+    if name == "sd3":  # what the test would see if nothing were carried over; FLUX would not even start
+        pipe.scheduler = UniPCMultistepScheduler.from_config(own.config)
+        assert distance(latents(pipe, name, 10), whole) > 50
+
+
+@pytest.mark.parametrize("scheduler", ["dpmpp_2m", "dpmpp_2s", "heun", "deis", "unipc"])
+def test_every_flow_sampler_converges_to_the_models_own_path(tiny_pipe: Any, scheduler: str) -> None:
+    pipe = tiny_pipe("sd3")
+    whole = latents(pipe, "sd3", 200)
+    pipe.scheduler = make_scheduler(scheduler, pipe)
+    few, many = distance(latents(pipe, "sd3", 10), whole), distance(latents(pipe, "sd3", 60), whole)
+    assert many < 0.1
+    assert many < few / 2
+
+
+@pytest.mark.parametrize("name", ["sd1", "sd2"])
+@pytest.mark.parametrize(
+    "scheduler", [name for name in schedulers_for("diffusion") if name not in ("lcm", "tcd")]
+)
+def test_every_diffusion_sampler_lands_near_the_models_own(tiny_pipe: Any, name: str, scheduler: str) -> None:
+    """A wrong prediction type, noise schedule or clipping would land elsewhere, whatever the steps."""
+    pipe = tiny_pipe(name)
+    pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    whole = latents(pipe, name, 150)
+    pipe.scheduler = make_scheduler(scheduler, pipe)
+    noisy = scheduler in ("ddpm", "euler_a", "dpm2_a", "sa_solver") or "sde" in scheduler
+    found = latents(pipe, name, 60)
+    if noisy:  # another path, so only its length can be told
+        assert 0.3 < float(found.norm() / whole.norm()) < 3
+    else:
+        assert distance(found, whole) < 0.1
+
+
+def stock(**config: Any) -> Any:
+    """A stand-in for a Stable Diffusion pipeline that only its scheduler is read off."""
+
+    class StableDiffusionPipeline:
+        scheduler: Any = None
+
+    pipe = StableDiffusionPipeline()
+    pipe.scheduler = DDIMScheduler(**config) if config else DDIMScheduler()
+    return pipe
+
+
+def test_the_models_training_is_carried_over() -> None:
+    trained = {
+        "num_train_timesteps": 500,
+        "beta_start": 0.001,
+        "beta_end": 0.03,
+        "beta_schedule": "scaled_linear",
+        "prediction_type": "v_prediction",
+        "steps_offset": 1,
+        "timestep_spacing": "trailing",
+        "rescale_betas_zero_snr": True,
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+    }
+    for name in ("unipc", "dpmpp_2m", "euler", "lcm", "ddpm", "ddim"):
+        made = make_scheduler(name, stock(**trained)).config
+        for key in set(trained) & set(made):
+            assert made[key] == trained[key], (name, key)
+        assert made["rescale_betas_zero_snr"] is True
+
+
+def test_trained_betas_reach_the_noise_schedule() -> None:
+    betas = [0.01 + 0.001 * step for step in range(100)]
+    pipe = stock(trained_betas=betas, num_train_timesteps=100)
+    made = make_scheduler("unipc", pipe)
+    assert made.betas.tolist() == pytest.approx(betas)
+
+
+def test_classes_with_other_defaults_take_the_models_values() -> None:
+    # LCM's own defaults are Stable Diffusion's betas; this model was trained with DDPM's.
+    made = make_scheduler("lcm", stock())
+    assert (made.config.beta_start, made.config.beta_end, made.config.beta_schedule) == (
+        0.0001,
+        0.02,
+        "linear",
+    )
+
+
+def test_latent_models_are_not_clipped() -> None:
+    pipe = stock()
+    pipe.scheduler = EulerDiscreteScheduler(beta_schedule="scaled_linear")
+    made = make_scheduler("ddim", pipe).config
+    assert (made["clip_sample"], made["set_alpha_to_one"]) == (False, False)
+    assert make_scheduler("pndm", pipe).config["skip_prk_steps"] is True
+    # What the model's own scheduler says goes before that.
+    assert make_scheduler("ddpm", stock()).config["clip_sample"] is True
+
+
+def test_a_flow_is_shifted_as_the_model_was() -> None:
+    class StableDiffusion3Pipeline:
+        scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+
+    made = make_scheduler("unipc", StableDiffusion3Pipeline())
+    assert made.config.flow_shift == 3.0
+    made.set_timesteps(4)
+    # s' = 3s / (1 + 2s) of s = 1, 0.75025, 0.5005, 0.25075
+    assert made.timesteps.tolist() == pytest.approx([999, 900, 750, 501], abs=1)
+    pipe = StableDiffusion3Pipeline()
+    pipe.scheduler = made
+    assert make_scheduler("euler", pipe).config.shift == 3.0  # and back again
+
+
+def test_its_own_name_is_its_own_scheduler() -> None:
+    pipe = stock(clip_sample=False, timestep_spacing="trailing")
+    for name in ("DDIMScheduler", "ddim", "DDIM"):
+        made = make_scheduler(name, pipe)
+        assert made is not pipe.scheduler
+        assert made.config == pipe.scheduler.config
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name"),
+    [
+        ("UniPCMultistepScheduler", "UniPCMultistepScheduler"),
+        ("unipcmultistep", "UniPCMultistepScheduler"),
+        ("DPM++ 2M", "DPMSolverMultistepScheduler"),
+        ("dpmsolvermultistep", "DPMSolverMultistepScheduler"),
+        ("Euler-A", "EulerAncestralDiscreteScheduler"),
+    ],
+)
+def test_names_in_any_spelling(name: str, class_name: str) -> None:
+    assert type(make_scheduler(name, stock())).__name__ == class_name
+
+
+def test_a_class_name_means_its_plainest_form() -> None:
+    made = make_scheduler("DPMSolverMultistepScheduler", stock())
+    assert made.config.algorithm_type == "dpmsolver++"
+    assert made.config.use_karras_sigmas is False
+    assert make_scheduler("dpmpp_2m_sde_karras", stock()).config.algorithm_type == "sde-dpmsolver++"
+    assert make_scheduler("dpmpp_2m_sde_karras", stock()).config.use_karras_sigmas is True
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match='there is no scheduler "unpic"; did you mean "unipc"'):
+        make_scheduler("unpic", stock())
+    with pytest.raises(ConfigError, match="known here: ddim, ddpm"):
+        make_scheduler("nothing-like-it", stock())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ddim", "flow-matching model; use euler, heun, dpmpp_2m"),
+        ("pndm", "flow-matching model"),
+        ("dpmpp_2m_sde", "flow-matching model"),
+        ("edm_euler", "flow-matching model"),
+    ],
+)
+def test_a_flow_model_refuses_what_cannot_sample_it(tiny_pipe: Any, name: str, said: str) -> None:
+    with pytest.raises(UnsupportedPipelineError, match=said):
+        make_scheduler(name, tiny_pipe("sd3"))
+
+
+@pytest.mark.parametrize("name", ["flow_euler", "flow_heun", "edm_euler"])
+def test_a_diffusion_model_refuses_them_too(name: str) -> None:
+    with pytest.raises(UnsupportedPipelineError, match="a diffusion model"):
+        make_scheduler(name, stock())
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "said"),
+    [
+        ({"rescale_betas_zero_snr": True}, "pndm", "knows no rescale_betas_zero_snr"),
+        ({"thresholding": True}, "euler", "knows no thresholding"),
+        ({"prediction_type": "sample"}, "heun", "cannot run this model"),
+    ],
+)
+def test_a_class_without_a_word_for_the_models_training_is_refused(
+    config: dict[str, Any], name: str, said: str
+) -> None:
+    with pytest.raises(UnsupportedPipelineError, match=said):
+        make_scheduler(name, stock(**config))
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [("flux", "heun"), ("qwen-image", "dpmpp_2m"), ("qwen-image", "heun")]
+)
+def test_what_the_stock_call_cannot_drive_is_refused(tiny_pipe: Any, family: str, name: str) -> None:
+    with pytest.raises(UnsupportedPipelineError, match="use euler or unipc|knows no"):
+        make_scheduler(name, tiny_pipe(family))
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "sd3", "flux", "qwen-image"])
+def test_a_name_that_is_taken_can_be_run(tiny_pipe: Any, family: str) -> None:
+    """Every name either runs through the stock call or is refused with our error: nothing else."""
+    pipe = tiny_pipe(family)
+    own, run = pipe.scheduler, []
+    for name in CHOICES:
+        try:
+            pipe.scheduler = make_scheduler(name, pipe, own)
+        except DFPromptError:
+            continue
+        assert torch.isfinite(latents(pipe, family, 4)).all(), name
+        run.append(name)
+    assert {"euler", "unipc"} <= set(run)
+
+
+def test_a_rehearsal_leaves_no_trace() -> None:
+    state = torch.random.get_rng_state()
+    made = make_scheduler("euler_a", stock())
+    assert made.step_index is None
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_noise_that_follows_no_seed_is_refused() -> None:
+    class StableDiffusion3Pipeline:
+        scheduler = FlowMatchEulerDiscreteScheduler(stochastic_sampling=True)
+
+    with pytest.raises(UnsupportedPipelineError, match="follows no seed"):
+        make_scheduler("euler", StableDiffusion3Pipeline())
+
+
+def test_kinds_of_models() -> None:
+    assert model_kind(PNDMScheduler()) == "diffusion"
+    assert model_kind(EDMEulerScheduler()) == "edm"
+    assert model_kind(UniPCMultistepScheduler(use_flow_sigmas=True)) == "flow"
+    assert model_kind(UniPCMultistepScheduler(prediction_type="flow_prediction")) == "flow"
+
+
+def test_an_edm_model_takes_edm_schedulers() -> None:
+    pipe = stock()
+    pipe.scheduler = EDMEulerScheduler(sigma_max=120.0)
+    made = make_scheduler("dpmpp_2m", pipe)
+    assert type(made) is diffusers.EDMDPMSolverMultistepScheduler
+    assert made.config.sigma_max == 120.0
+    with pytest.raises(UnsupportedPipelineError, match="an EDM model; use euler, dpmpp_2m"):
+        make_scheduler("unipc", pipe)
