@@ -25,9 +25,10 @@ def mini_folder(piece: str = "") -> Path:
     root = Path(str(files("dfprompt.mini"))) / "weights"
     folder = root / piece
     if not folder.is_dir() or not any(folder.iterdir()):
+        what = f"the {piece} of the mini world" if piece else "the mini world"
         raise LoadError(
-            f"the mini world's {piece or 'weights'} are not in this installation; build them with "
-            "`dfprompt mini build --install` (hours on a CPU), or pass a folder built elsewhere"
+            f"{what} is not in this installation; build it with `dfprompt mini build --install` "
+            "(hours on a CPU), or pass a folder built elsewhere"
         )
     return folder
 

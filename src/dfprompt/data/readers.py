@@ -72,8 +72,17 @@ def _record(where: str, row: Mapping[str, Any], settings: SourceSettings) -> Pro
         modifiers=tuple(modifiers) if listed and modifiers is not None else None,
         image=_text(row.get(settings.image)),
         plain_image=_text(row.get(settings.plain_image)),
-        extra={name: value for name, value in row.items() if name not in known_fields},
+        extra={name: each for name, each in row.items() if name not in known_fields and _is_json(each)},
     )
+
+
+def _is_json(value: object) -> bool:
+    """Whether a field can be written again; pictures inside a table cannot."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _text(value: object) -> str | None:
