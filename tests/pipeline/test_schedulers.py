@@ -70,6 +70,9 @@ def test_so_do_the_latents_of_plain_random_weights(monkeypatch: pytest.MonkeyPat
 
 SPREAD = 0.5
 STEPS = 100
+# Euler's error is of first order, 3.5 % at 100 steps; the consistency samplers are made for few steps.
+LENGTHS = {"euler": 200, "euler_karras": 200, "lcm": 20, "tcd": 20}
+NO_SAMPLE_PREDICTION = ("pndm", "euler_a", "dpm2", "dpm2_a")  # diffusers does not implement it there
 STOCHASTIC = ("ddpm", "euler_a", "dpm2_a", "sa_solver", "lcm", "tcd", "dpmpp_2m_sde", "dpmpp_2m_sde_karras")
 
 
@@ -115,12 +118,12 @@ def test_every_sampler_finds_the_gaussian_it_is_told_of(name: str, kind: str) ->
     pipe = stock(
         prediction_type=kind, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", **LATENT
     )
-    if (name, kind) == ("pndm", "sample"):
+    if kind == "sample" and name in NO_SAMPLE_PREDICTION:
         with pytest.raises(UnsupportedPipelineError, match="cannot run this model"):
             make_scheduler(name, pipe)
         return
     scheduler = make_scheduler(name, pipe)
-    scheduler.set_timesteps(STEPS if name not in ("lcm", "tcd") else 20)
+    scheduler.set_timesteps(LENGTHS.get(name, STEPS))
     noise, found = sample_gaussian(scheduler, predict_gaussian(kind, pipe.scheduler.betas), 20_000)
     if name in STOCHASTIC:  # LCM and TCD jump to the mean at once, so they end too narrow
         narrow = name in ("lcm", "tcd")

@@ -34,6 +34,7 @@ from dfprompt.mini.captions import known_words
 from dfprompt.mini.dataset import Renders, make_dataset, read_dataset
 from dfprompt.mini.generation import draw, open_pipeline
 from dfprompt.mini.loop import Report, StepLoss, Trainer, vanishing_values_are_zero
+from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.recipe import STAGES, MiniRecipe
 from dfprompt.mini.world import IMAGE_SIZE
 from dfprompt.rewards.aesthetic import AestheticHead, save_aesthetic_head
@@ -51,7 +52,9 @@ class Build:
         device: str = "cpu",
         report: Report | None = None,
         processes: int = 1,
+        start_from: Path | None = None,
     ) -> None:
+        self.start_from = start_from
         self.work, self.weights = folder / "work", folder / "weights"
         self.recipe, self.device, self.report, self.processes = (
             recipe,
@@ -67,7 +70,8 @@ class Build:
     def _check_recipe(self) -> None:
         stated = json.loads(json.dumps(dataclasses.asdict(self.recipe)))
         if not self.record.exists():
-            _write_json(self.record, {"recipe": stated, "stages": {}})
+            origin = {} if self.start_from is None else {"started_from": digest(self.start_from)}
+            _write_json(self.record, {"recipe": stated, **origin, "stages": {}})
             return
         before = json.loads(self.record.read_text())["recipe"]
         changed = sorted(key for key in stated if before.get(key) != stated[key])
@@ -110,6 +114,7 @@ class Build:
     def _vae(self) -> None:
         data = self._training_renders()
         module = autoencoder.make_autoencoder(self.recipe.vae_channels).to(self.device)
+        self._begin(module, AutoencoderKL, "vae")
         loss = autoencoder.autoencoder_loss(data.pictures, self.recipe.vae.batch)
         vae = self._train("vae", module, self.recipe.vae, loss)
         latents = autoencoder.encode(vae, data.pictures)
@@ -134,6 +139,7 @@ class Build:
         states = text.encode(encoder, tokenizer, self._training_renders().captions)
         empty = text.encode(encoder, tokenizer, [""]).float()
         unet = denoiser.make_unet(self.recipe.unet_channels).to(self.device)
+        self._begin(unet, UNet2DConditionModel, "unet")
         loss = denoiser.denoiser_loss(latents, states, empty, self.recipe.unet.batch)
         unet = self._train("unet", unet, self.recipe.unet, loss)
         self._refine_decoder(vae)
@@ -271,6 +277,19 @@ class Build:
 
     def _clip_model(self) -> CLIPModel:
         return CLIPModel.from_pretrained(self.weights / "clip").float().to(self.device)
+
+    def _begin(self, module: Any, kind: Any, name: str) -> None:
+        """Begin at the weights of an earlier build, where one is given and has this piece."""
+        if self.start_from is None or not (self.start_from / "pipeline" / name).is_dir():
+            return
+        earlier = open_piece(kind.from_pretrained, self.start_from / "pipeline" / name, name).float()
+        try:
+            module.load_state_dict(earlier.state_dict())
+        except RuntimeError as error:
+            raise ConfigError(
+                f"the {name} in {self.start_from.name} has other sizes than this recipe's; "
+                "build without --start-from, or take a build of the same sizes"
+            ) from error
 
     def _train(self, stage: str, module: Any, config: Any, loss: StepLoss) -> Any:
         return Trainer(stage, module, config, self.work, seed=self.recipe.seed, report=self.report).run(loss)
