@@ -11,7 +11,8 @@ DFPromptError
 ├── UnsupportedPipelineError   this pipeline family cannot do that; the alternative is named (exits with 2)
 ├── RewardError                a reward or judge failed or returned nonsense (exits with 1)
 ├── GenerationError            denoising failed: out of memory, NaN, disk (exits with 1)
-└── TrainingError              a training run stopped (exits with 1)
+├── TrainingError              a training run stopped (exits with 1)
+└── EvaluationError            a method failed to rewrite, or an evaluation's folder cannot be used (exits with 1)
 
 Every message says what, which value, where, and what to do. The library raises; only the
 command line and the web page catch.
@@ -176,3 +177,7 @@ class GenerationError(DFPromptError):
 
 class TrainingError(DFPromptError):
     """A training run stopped; the message names the last good checkpoint."""
+
+
+class EvaluationError(DFPromptError):
+    """A method failed to rewrite prompts, or an evaluation's folder cannot be written or gone on with."""

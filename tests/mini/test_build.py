@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dfprompt.errors import ConfigError
 from dfprompt.mini.build import Build, digest
@@ -111,3 +112,25 @@ def test_a_budget_scales_the_trainings_and_nothing_else() -> None:
     assert half.unet.steps == recipe.unet.steps // 2
     assert half.renders == recipe.renders
     assert half.text == recipe.text
+
+
+@pytest.mark.slow
+def test_a_build_may_begin_at_the_weights_of_another(built: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(miniature(), vae=StageConfig(1, 4, 0.0, warmup=1, ema=0.0))
+    again = Build(tmp_path / "again", recipe, start_from=built / "weights")
+    again.run(["vae"])
+    fresh = Build(tmp_path / "fresh", recipe)
+    fresh.run(["vae"])
+    before, after, other = (
+        load_file(folder / "pipeline" / "vae" / "diffusion_pytorch_model.safetensors")
+        for folder in (built / "weights", again.weights, fresh.weights)
+    )
+    # A learning rate of 0 leaves what it began with; the decoder stage came after in the first build.
+    kept = [name for name in before if name.startswith("encoder.")]
+    assert kept
+    assert all(torch.equal(before[name], after[name]) for name in kept)
+    assert not all(torch.equal(before[name], other[name]) for name in kept)
+    assert json.loads(again.record.read_text())["started_from"] == digest(built / "weights")
+    wider = dataclasses.replace(recipe, vae_channels=(8, 8, 8, 8))
+    with pytest.raises(ConfigError, match="other sizes"):
+        Build(tmp_path / "wider", wider, start_from=built / "weights").run(["vae"])

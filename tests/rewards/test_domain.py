@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from dfprompt.api.rewards import load_reward
+from dfprompt.domain import split_words
 from dfprompt.errors import DFPromptWarning, LoadError
 from dfprompt.rewards import Domain, find_domain, save_domain
-from dfprompt.rewards.domain import split_words
 from tiny_rewards import IMAGE_SIZE, pictures, prompts
 
 WORLD = Domain("tiny", frozenset({"a", "red", "house", "close", "up"}), 64)
@@ -87,3 +87,11 @@ def test_a_damaged_domain_file_is_named(tmp_path: Path, content: str) -> None:
 def test_words_are_split_as_people_count_them() -> None:
     assert split_words("Close-up, café_8k!") == ["close", "up", "café", "8k"]
     assert split_words("the cat's boats") == ["the", "cat", "boats"]
+
+
+def test_a_pipeline_names_the_words_it_cannot_draw() -> None:
+    with pytest.warns(
+        DFPromptWarning, match=r"astronaut.*: a, close, house, red, up\. .*--pipeline"
+    ):
+        WORLD.check_words(["a red astronaut", "a red house"])
+    WORLD.check_words(["a red house, close-up"])

@@ -42,12 +42,14 @@ def build_mini(
     minutes: float | None = None,
     resume: bool = False,
     processes: int = 1,
+    start_from: Path | None = None,
     report: Report | None = None,
 ) -> Path:
     """Build the mini world, or some stages of it, in a folder; returns the folder of its weights.
 
-    `minutes` shortens or lengthens every training (two CPU cores are assumed). Raises ConfigError when
-    the folder holds a build and `resume` is false, or one of another recipe.
+    `minutes` shortens or lengthens every training (two CPU cores are assumed); `start_from` are weights
+    of an earlier build, whose autoencoder and denoiser are trained on. Raises ConfigError when the folder
+    holds a build and `resume` is false, or one of another recipe.
     """
     from dfprompt.mini.build import Build
     from dfprompt.mini.recipe import STAGES, MiniRecipe
@@ -60,7 +62,7 @@ def build_mini(
     recipe = dataclasses.replace(MiniRecipe(), seed=seed)
     if minutes is not None:
         recipe = recipe.within(minutes)
-    build = Build(folder, recipe, device=device, report=report, processes=processes)
+    build = Build(folder, recipe, device=device, report=report, processes=processes, start_from=start_from)
     build.run(tuple(stages) or STAGES)
     return build.weights
 

@@ -11,7 +11,7 @@ import warnings
 
 import typer
 
-from dfprompt.cli import capabilities, console, convert, generate, inspect, language, mini, score
+from dfprompt.cli import capabilities, console, convert, generate, inspect, language, mini, score, train
 from dfprompt.errors import DFPromptError, DFPromptWarning
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ capabilities.register(app)
 generate.register(app)
 inspect.register(app)
 score.register(app)
+train.register(app)
 mini.register(app)
 
 

@@ -1,4 +1,4 @@
-"""`dfprompt mini`: build, check and show the embedded world."""
+"""`dfprompt mini`: build, check, measure and show the embedded world."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def build(
         ["all"],
         "--stage",
         metavar="S",
-        help="render, vae, text, unet, clip, judge, taste, lm or all; may be repeated; brings what it needs.",
+        help="render, vae, decoder, text, unet, clip, judge, taste, lm or all; may be repeated.",
     ),
     output: Path = typer.Option(Path("mini-build"), "--output", metavar="DIR", help="Where the build lives."),
     seed: int = typer.Option(1, "--seed", metavar="S", help="The one seed everything is drawn from."),
@@ -54,6 +54,12 @@ def build(
         1, "--processes", metavar="N", min=1, help="Processes that render pictures."
     ),
     resume: bool = typer.Option(False, "--resume", help="Go on with a build that was stopped or killed."),
+    train_on: bool = typer.Option(
+        False, "--continue", help="Begin the autoencoder and the denoiser at the installed weights."
+    ),
+    start_from: Path | None = typer.Option(
+        None, "--start-from", metavar="DIR", help="The same, at the weights of another build."
+    ),
     install: bool = typer.Option(False, "--install", help='Put the result where "mini" is found.'),
 ) -> None:
     """Train the mini world from one seed: hours on a CPU, minutes on a GPU; resumable after a kill.
@@ -64,8 +70,10 @@ def build(
       dfprompt mini build --resume
       dfprompt mini build --stage vae --stage text --output my-world --device cuda
     """
-    from dfprompt.api.world import build_mini, install_mini
+    from dfprompt.api.world import build_mini, install_mini, mini_folder
 
+    if train_on and start_from:
+        raise InputError("--continue starts from the installed weights; leave out it or --start-from")
     stages = () if stage == ["all"] else tuple(stage)
     with _Bars() as bars:
         weights = build_mini(
@@ -76,6 +84,7 @@ def build(
             minutes=budget,
             resume=resume,
             processes=processes,
+            start_from=mini_folder() if train_on else start_from,
             report=bars.show,
         )
     console.write(str(install_mini(weights) if install else weights))
@@ -129,6 +138,63 @@ def show(
     if output.exists() and not force:
         raise InputError(f"{output} exists already; choose another name or add --force")
     console.write(str(show_mini(output, weights=weights, seed=seed)))
+
+
+@app.command("headroom")
+def headroom(
+    output: Path = typer.Option(..., "--output", metavar="DIR", help="Where pictures, tables and plot go."),
+    per_scene: int = typer.Option(20, "--per-scene", metavar="K", min=2, help="Prompts per scene."),
+    modifier: list[str] = typer.Option([], "--modifier", metavar="M", help="Only these; may be repeated."),
+    by: str = typer.Option("taste", "--by", help="taste (the raters' formula) or reward (what was learnt)."),
+    weights: Path | None = _WEIGHTS,
+    as_json: bool = _JSON,
+) -> None:
+    """Measure what choosing effect ranges and weights is worth: all fifteen pairs of every modifier.
+
+    Pictures are kept in DIR, so that a stopped run goes on and a second reading costs nothing.
+
+    \b
+    Examples:
+      dfprompt mini headroom --output headroom
+      dfprompt mini headroom --output headroom --by reward --json
+    """
+    from dfprompt.api.headroom import measure_mini_headroom
+
+    if by not in ("taste", "reward"):
+        raise InputError(f"--by {by} is neither taste nor reward")
+    with _Bars() as bars:
+        result = measure_mini_headroom(
+            output,
+            weights=weights,
+            per_scene=per_scene,
+            modifiers=modifier,
+            by=by,  # type: ignore[arg-type]
+            report=lambda name, done, total: bars.show("modifiers", done, total, {}),
+        )
+    if as_json:
+        console.write_json(result)
+        return
+    from rich.table import Table
+
+    table = Table("step", "gain", "95 % interval", "subject kept against plain")
+    for title, key, arm in (
+        ("plain to the default pair (full, 1)", "plain_to_default", "default"),
+        ("default to the best single pair", "default_to_single", "single"),
+        ("single to each modifier's best pair", "single_to_modifier", "modifier"),
+        ("modifier's to each scene's best pair", "modifier_to_scene", "scene"),
+    ):
+        gain, kept = result[key], result["fidelity"][arm]
+        table.add_row(
+            title,
+            f"{gain['mean']:+.3f}",
+            f"{gain['low']:+.3f} to {gain['high']:+.3f}",
+            f"{kept['mean']:+.1f} ({kept['low']:+.1f} to {kept['high']:+.1f}) points",
+        )
+    console.rich_console().print(table)
+    best = Table("pleasing modifier", "its best pair")
+    for name in result["pleasing"]:
+        best.add_row(name, result["best_pairs"][name])
+    console.rich_console().print(best)
 
 
 def _device(name: str) -> str:

@@ -65,6 +65,7 @@ class RenderFlags(LoadFlags):
     clip_skip: int | None
     batch_size: int | None
     vae_tiling: bool
+    ignore_controls: bool
 
     def settings(self) -> RenderSettings:
         """Return how to draw; raises ConfigError naming every flag that cannot be."""
@@ -85,6 +86,7 @@ class RenderFlags(LoadFlags):
             "clip_skip": self.clip_skip,
             "batch_size": self.batch_size,
             "vae_tiling": self.vae_tiling,
+            "ignore_controls": self.ignore_controls,
         }
         return make_config(RenderSettings, values, origin="render flags")
 
@@ -126,6 +128,9 @@ _OPTIONS: dict[str, Any] = {
     ),
     "batch_size": typer.Option(None, "--batch-size", metavar="B", help="Pictures drawn at once."),
     "vae_tiling": typer.Option(False, "--vae-tiling", help="Decode large pictures in tiles."),
+    "ignore_controls": typer.Option(
+        False, "--ignore-controls", help="Draw the words alone: the placebo of an experiment."
+    ),
 }
 
 

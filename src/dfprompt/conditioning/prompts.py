@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dfprompt.errors import ConfigError
@@ -29,7 +29,7 @@ def read_prompts(
 
     Raises ParseError for text that is no prompt, ConfigError for anything else.
     """
-    listed = [prompts] if isinstance(prompts, str | DFPrompt) else list(prompts)
+    listed = prompts if isinstance(prompts, Iterable) and not isinstance(prompts, str) else [prompts]
     return [_read(prompt, dialect, num_inference_steps) for prompt in listed]
 
 

@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
+from dfprompt.domain import Domain, save_domain
 from dfprompt.errors import ConfigError, LoadError
 from dfprompt.mini import autoencoder, contrast, denoiser, judge, language, logs, taste, text
 from dfprompt.mini.captions import known_words
@@ -38,7 +39,6 @@ from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.recipe import STAGES, MiniRecipe
 from dfprompt.mini.world import IMAGE_SIZE
 from dfprompt.rewards.aesthetic import AestheticHead, save_aesthetic_head
-from dfprompt.rewards.domain import Domain, save_domain
 
 
 class Build:
@@ -122,6 +122,16 @@ class Build:
         _write_tensors(self.work / "latents.safetensors", {"latents": latents})
         _save(vae, self.weights / "pipeline" / "vae")
 
+    def _decoder(self) -> None:
+        """Train the decoder on: the latents stay, so a denoiser trained on them keeps its meaning."""
+        self.need("vae")
+        vae = self._vae_model()
+        latents = load_file(self.work / "latents.safetensors")["latents"]
+        decoder = autoencoder.DecoderPart(vae)
+        loss = autoencoder.decoder_loss(self._training_renders().pictures, latents, self.recipe.decoder.batch)
+        self._train("decoder", decoder, self.recipe.decoder, loss)
+        _save(vae, self.weights / "pipeline" / "vae")
+
     def _text(self) -> None:
         tokenizer = text.make_tokenizer()
         captions = self._training_renders().captions
@@ -142,19 +152,10 @@ class Build:
         self._begin(unet, UNet2DConditionModel, "unet")
         loss = denoiser.denoiser_loss(latents, states, empty, self.recipe.unet.batch)
         unet = self._train("unet", unet, self.recipe.unet, loss)
-        self._refine_decoder(vae)
         _save(unet, self.weights / "pipeline" / "unet")
-        _save(vae, self.weights / "pipeline" / "vae")
         make_pipeline(self.weights / "pipeline").save_config(self.weights / "pipeline")
         denoiser.make_scheduler().save_pretrained(self.weights / "pipeline" / "scheduler")
         self._write_defaults()
-
-    def _refine_decoder(self, vae: AutoencoderKL) -> None:
-        """Train the decoder on: the latents stay, so the denoiser trained on them keeps its meaning."""
-        latents = load_file(self.work / "latents.safetensors")["latents"]
-        decoder = autoencoder.DecoderPart(vae)
-        loss = autoencoder.decoder_loss(self._training_renders().pictures, latents, self.recipe.decoder.batch)
-        self._train("decoder", decoder, self.recipe.decoder, loss)
 
     def _write_defaults(self) -> None:
         defaults = {
@@ -175,7 +176,7 @@ class Build:
         self._save_clip(self._train("clip", clip, self.recipe.clip, loss), "clip")
 
     def _judge(self) -> None:
-        self.need("unet")
+        self.need("decoder")
         data = self._training_renders()
         decoded = autoencoder.reconstruct(self._vae_model(), data.pictures)
         loss = judge.judge_loss(data.pictures, decoded, data.scenes, self.recipe.judge.batch)
@@ -184,7 +185,7 @@ class Build:
         )
 
     def _taste(self) -> None:
-        for stage in ("unet", "clip"):
+        for stage in ("decoder", "unet", "clip"):
             self.need(stage)
         clip, tokenizer, rated = self._clip_model(), self._tokenizer(), self._rated()
         features = taste.image_features(clip, rated.pictures)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-
 import numpy as np
 
+from dfprompt.domain import split_words
 from dfprompt.mini.modifiers import MODIFIERS
 from dfprompt.mini.renderer import Scene
 from dfprompt.mini.world import COLOURS, SCENES, SUBJECTS
@@ -62,23 +60,3 @@ def known_words() -> frozenset[str]:
     for names in SCENES.values():
         phrases.extend(names)
     return frozenset(word for phrase in phrases for word in split_words(phrase))
-
-
-def split_words(text: str) -> list[str]:
-    """Lower-case words and numbers of a text: `close-up` gives `close`, `up`."""
-    return re.findall(r"[^\W_]+", text.lower())
-
-
-def unknown_words(texts: Iterable[str]) -> list[str]:
-    """The words that mean nothing here, in order of appearance, once each.
-
-    >>> unknown_words(["an astronaut on a hill"])
-    ['astronaut']
-    """
-    known = known_words()
-    seen: dict[str, None] = {}
-    for text in texts:
-        for word in split_words(text):
-            if word not in known:
-                seen.setdefault(word)
-    return list(seen)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from dfprompt.mini.loop import StageConfig
 
-STAGES = ("render", "vae", "text", "unet", "clip", "judge", "taste", "lm")
+STAGES = ("render", "vae", "decoder", "text", "unet", "clip", "judge", "taste", "lm")
 BUDGET_MINUTES = 150.0  # what the default recipe takes on two idle CPU cores, about
 
 

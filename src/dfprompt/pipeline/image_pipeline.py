@@ -19,6 +19,7 @@ from dfprompt.conditioning.options import LongPrompts, Options
 from dfprompt.conditioning.prompts import Dialect, Prompts
 from dfprompt.conditioning.schedule import accepts, read_schedule
 from dfprompt.config import make_config
+from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
 from dfprompt.images.recipe import ModelMark, Recipe
 from dfprompt.pipeline.defaults import PipelineDefaults, resolve_settings
@@ -45,6 +46,7 @@ class Origin:
     hash_weights: Callable[[], str | None] = lambda: None
     vae: ModelMark | None = None
     loras: tuple[ModelMark, ...] = ()
+    domain: Domain | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +215,10 @@ class ImagePipeline:
     ) -> Request:
         """Read and check what is to be drawn, with every default filled in; nothing runs yet."""
         chosen = resolve_settings(self.pipe, self.defaults, settings or RenderSettings())
-        return read_request(prompts, seeds, negative_prompt, chosen, dialect or Dialect())
+        request = read_request(prompts, seeds, negative_prompt, chosen, dialect or Dialect())
+        if self.origin.domain is not None:
+            self.origin.domain.check_words([prompt.plain_text for prompt in request.prompts])
+        return request
 
     def draw_request(
         self, request: Request, *, share: bool = False, progress: bool | Report = False

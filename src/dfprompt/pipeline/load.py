@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.domain import find_domain
 from dfprompt.errors import ConfigError, LoadError
 from dfprompt.excerpt import quote
 from dfprompt.pipeline.add_ons import LoraSource, add_loras, parse_lora, swap_vae
@@ -63,7 +65,7 @@ def load_pipeline_from(
         marks = add_loras(pipe, chosen)
         mark = swap_vae(pipe, str(vae), pipe.vae.dtype) if vae is not None else None
     place(pipe, picked, offload)
-    origin = Origin(origin.name, origin.hash_weights, mark, marks)
+    origin = replace(origin, vae=mark, loras=marks)
     return ImagePipeline(pipe, origin=origin, defaults=defaults)
 
 
@@ -112,7 +114,7 @@ def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: to
     name = defaults.name or (
         source if HUB_ID.fullmatch(source) and not Path(source).is_dir() else _name(folder)
     )
-    return pipe, defaults, Origin(name, partial(_hash_folder, folder))
+    return pipe, defaults, Origin(name, partial(_hash_folder, folder), domain=find_domain(folder))
 
 
 def _load_file(

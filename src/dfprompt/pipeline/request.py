@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numbers
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dfprompt.conditioning.prompts import Dialect, Prompts, read_prompts, spread_negatives
@@ -54,8 +53,10 @@ def read_request(
     positives = read_prompts(prompts, dialect, num_inference_steps=steps)
     if not positives:
         raise ConfigError("there is no prompt; pass at least one")
-    single = isinstance(seeds, numbers.Integral)
-    chosen = [check_seed(seed) for seed in ([seeds] if single else seeds)]  # type: ignore[union-attr]
+    single = not isinstance(seeds, Iterable)
+    chosen = [check_seed(seed) for seed in (seeds if isinstance(seeds, Iterable) else [seeds])]
+    if not chosen:
+        raise ConfigError("there is no seed; pass at least one")
     if isinstance(prompts, str | DFPrompt):
         positives *= len(chosen)
     if single:
@@ -68,6 +69,9 @@ def read_request(
         negatives = tuple(spread_negatives(read, len(positives)))
     for prompt in {*positives, *(negatives or ())}:
         _check_characters(prompt)
+    if settings.ignore_controls:
+        positives = [DFPrompt.from_plain(prompt.plain_text) for prompt in positives]
+        negatives = negatives and tuple(DFPrompt.from_plain(prompt.plain_text) for prompt in negatives)
     return Request(tuple(positives), tuple(chosen), negatives, settings)
 
 

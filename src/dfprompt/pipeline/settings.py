@@ -49,3 +49,5 @@ class RenderSettings(Config):
     """Decode large pictures in tiles: less memory, faint differences at the seams."""
     batch_size: int | None = Field(default=None, ge=1, le=4096)
     """Pictures drawn at once; by default what usually fits, and half as many when memory runs out."""
+    ignore_controls: bool = False
+    """Draw the words alone, every range full and every weight 1: the placebo of an experiment."""

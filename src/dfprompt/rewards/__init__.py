@@ -1,12 +1,12 @@
 """Rewards and judges: scores of pictures against prompts, the composite of equation 4, calibration."""
 
+from dfprompt.domain import Domain, find_domain, save_domain
 from dfprompt.rewards.aesthetic import AestheticHead, load_aesthetic_head, save_aesthetic_head
 from dfprompt.rewards.batching import ImageBatch
 from dfprompt.rewards.calibration import Calibration, GateReport, calibrate
 from dfprompt.rewards.checkpoints import load_tower
 from dfprompt.rewards.composite import CompositeReward, RewardTerms, compute_terms
 from dfprompt.rewards.contract import Records, Reward, check_batch, check_scores
-from dfprompt.rewards.domain import Domain, find_domain, save_domain
 from dfprompt.rewards.loading import KINDS, ModelShelf, guess_kind
 from dfprompt.rewards.preprocessing import Preprocessing, read_preprocessing
 from dfprompt.rewards.recipe import make_reward, split_kind

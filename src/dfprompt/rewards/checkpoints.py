@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 
+from dfprompt.domain import find_domain
 from dfprompt.errors import LoadError
-from dfprompt.rewards.domain import find_domain
 from dfprompt.rewards.openclip import convert_open_clip
 from dfprompt.rewards.preprocessing import read_preprocessing
 from dfprompt.rewards.tensorfiles import read_tensors

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning
 from dfprompt.excerpt import quote
 from dfprompt.rewards.batching import map_rows, rows_that_fit
-from dfprompt.rewards.domain import Domain
 from dfprompt.rewards.preprocessing import Preprocessing
 
 _TEXTS_CACHED = 4096  # 12 MB at width 768

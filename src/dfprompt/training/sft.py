@@ -59,7 +59,8 @@ def train_sft(
 
     `resume` goes on at the latest checkpoint to the same numbers as an uninterrupted run (bit-equal on
     CPU with the same number of threads). `extra` files are copied beside the policy; `report` is called
-    after every step. Raises ConfigError for a folder in use, TrainingError where the loss is not finite.
+    after every step with its row, the steps in all and the samples drawn. Raises ConfigError for a
+    folder in use, TrainingError where the loss is not finite.
     """
     steps = settings.optimizer.steps
     accelerator = make_accelerator(device=settings.device, mixed_precision=settings.optimizer.mixed_precision)
@@ -86,6 +87,7 @@ def train_sft(
 
     for step in range(first, steps):
         started = time.perf_counter()
+        samples: list[dict[str, Any]] = []
         done, last = step + 1, step + 1 == steps
         seed_step(settings.seed, step, accelerator.process_index)
         rate = learning_rate(settings.optimizer, step)
@@ -105,15 +107,15 @@ def train_sft(
                 best = {"step": done, "loss": row["validation_loss"]}
                 _save(accelerator, policy, folder / "best", extra)
             if logs is not None:
-                logs.write_samples(done, policy, validation)
+                samples = logs.write_samples(done, policy, validation)
         if logs is not None:
             logs.write(row)
         if done % settings.checkpoints.interval == 0 or last:
             if main:
                 checkpoints.save(done, trained, {"best": best, "scaler": scaler_state(accelerator)})
             accelerator.wait_for_everyone()
-        if report is not None:
-            report({**row, "steps": steps})
+        if report is not None and main:
+            report({**row, "steps": steps, "samples": samples})
 
     if logs is not None:
         logs.close()
@@ -213,14 +215,16 @@ class _Logs:
         if row["step"] % self.settings.logging.interval == 0 or "validation_loss" in row:
             self.metrics.write(row)
 
-    def write_samples(self, step: int, policy: Policy, validation: Sequence[Example]) -> None:
+    def write_samples(self, step: int, policy: Policy, validation: Sequence[Example]) -> list[dict[str, Any]]:
         shorts = list(dict.fromkeys(each.short for each in validation))[: self.settings.validation.samples]
         if not shorts:
-            return
+            return []
         drawn = SamplingSettings(max_new_tokens=self.settings.data.max_new_tokens)
         seeds = [self.settings.seed] * len(shorts)
-        for rewrite in policy.rewrite(shorts, seeds, drawn):
-            self.samples.write({"step": step, **rewrite.to_json()})
+        rows = [{"step": step, **rewrite.to_json()} for rewrite in policy.rewrite(shorts, seeds, drawn)]
+        for row in rows:
+            self.samples.write(row)
+        return rows
 
     def close(self) -> None:
         self.metrics.close()

@@ -1,4 +1,4 @@
-"""What a small model was trained on; outside of it its scores are numbers without meaning."""
+"""What a small model was trained on; outside of it its scores and pictures mean nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WORDS_SHOWN = 5
 
 @dataclass(frozen=True)
 class Domain:
-    """The world of a reward: its name, the words it knows, its pictures' edge in pixels (None: any)."""
+    """The world of a model: its name, the words it knows, its pictures' edge in pixels (None: any)."""
 
     name: str
     words: frozenset[str]
@@ -34,6 +34,17 @@ class Domain:
         """Warn that a score means nothing here, for this reason."""
         message = f"outside the {self.name} world ({reason}): this {self.name} score means nothing here"
         warnings.warn(message, DFPromptWarning, stacklevel=2)
+
+    def check_words(self, prompts: Sequence[str]) -> None:
+        """Warn (DFPromptWarning) of words that no picture here can show, and say which words there are."""
+        for reason in self._word_reasons(prompts):
+            known = ", ".join(sorted(self.words))
+            warnings.warn(
+                f"outside the {self.name} world ({reason}): nobody taught it what they look like. "
+                f"Its words: {known}. For anything else pass --pipeline with a real model",
+                DFPromptWarning,
+                stacklevel=2,
+            )
 
     def _size_reasons(self, height: int, width: int) -> list[str]:
         if self.image_size is None or (height, width) == (self.image_size, self.image_size):

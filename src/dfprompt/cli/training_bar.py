@@ -1,0 +1,63 @@
+"""The live line of a training on stderr: steps, time left, its figures, and sample rewrites above it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from dfprompt.cli import console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class TrainingBar:
+    """Shows rows of a training as they come; `figures` maps a row's key to its name on screen.
+
+    A figure that a row lacks keeps its last value, as the validation loss does between validations.
+    """
+
+    def __init__(self, title: str, figures: Mapping[str, str]) -> None:
+        self.title, self.figures = title, figures
+        self.progress: Progress | None = None
+        self.task: TaskID | None = None
+        self._last: dict[str, float] = {}
+
+    def __enter__(self) -> TrainingBar:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+            console=Console(stderr=True),
+        )
+        self.progress.start()
+        return self
+
+    def show(self, row: Mapping[str, Any]) -> None:
+        """Take a row with "step", "steps", its figures and perhaps "samples"."""
+        assert self.progress is not None
+        self._last |= {key: row[key] for key in self.figures if isinstance(row.get(key), int | float)}
+        text = "  ".join(f"{self.figures[key]} {value:.4g}" for key, value in self._last.items())
+        if self.task is None:
+            self.task = self.progress.add_task(self.title, total=row["steps"], figures=text)
+        self.progress.update(self.task, completed=row["step"], figures=text)
+        self._show_samples(row["step"], row.get("samples") or ())
+
+    def _show_samples(self, step: int, samples: Sequence[Mapping[str, Any]]) -> None:
+        """Sample prompts stand above the bar, where they stay."""
+        if samples:
+            console.note(f"step {step}")
+        for sample in samples:
+            console.note(f"  {sample['text']}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.progress is not None:
+            self.progress.stop()

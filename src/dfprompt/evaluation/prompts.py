@@ -1,0 +1,108 @@
+"""The plain prompts of an evaluation, and the noise every method shares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dfprompt.errors import InputError
+from dfprompt.excerpt import quote
+
+_ID_DIGITS = 12
+_NOISE_BYTES = 6  # below 2**53, so that every JSON reader keeps the number
+
+
+@dataclass(frozen=True)
+class PlainPrompt:
+    """A user's prompt: its words, the name its rows carry, and the prompt file's other fields for judges."""
+
+    text: str
+    id: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise InputError("a plain prompt must have words")
+        if not self.id:
+            digest = hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+            object.__setattr__(self, "id", digest[:_ID_DIGITS])
+
+
+def noise_seed(prompt_id: str, seed: int, candidate: int = 0) -> int:
+    """Return the seed of a picture's noise: the same for every method, another for every prompt and seed.
+
+    `candidate` numbers the further pictures of a method that draws several and keeps one.
+
+    >>> noise_seed("a", 0) == noise_seed("a", 0), noise_seed("a", 0) == noise_seed("b", 0)
+    (True, False)
+    """
+    name = f"{prompt_id}\x1f{seed}" + (f"\x1f{candidate}" if candidate else "")
+    return int.from_bytes(
+        hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:_NOISE_BYTES], "big"
+    )
+
+
+def read_plain_prompts(source: str | Path) -> list[PlainPrompt]:
+    """Read a prompt file: one per line, or in a .jsonl file objects with "prompt" and any other fields.
+
+    Of the other fields "id" names the prompt, "human" holds what a person made of it; a file written by
+    `dfprompt curate` serves too ("short" is the plain prompt, "prompt" the human one). Raises InputError
+    naming every line that is wrong.
+    """
+    path = Path(source)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    found: list[PlainPrompt] = []
+    problems = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            found.append(_read_line(line) if path.suffix == ".jsonl" else PlainPrompt(line.strip()))
+        except InputError as error:
+            problems.append(f"{path}, line {number}: {error}")
+    if problems:
+        raise InputError("\n".join(problems))
+    if not found:
+        raise InputError(f"{path}: no prompts")
+    return check_prompts(found)
+
+
+def _read_line(line: str) -> PlainPrompt:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not JSON: {quote(line)}") from error
+    if not isinstance(row, dict):
+        raise InputError(f'expected an object with "prompt", got {quote(line)}')
+    if isinstance(row.get("short"), str):
+        row = {**row, "human": row.get("human", row.get("prompt")), "prompt": row["short"]}
+    text, name = row.get("prompt"), row.get("id", "")
+    if not isinstance(text, str) or not text.strip():
+        raise InputError('no text under "prompt"')
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise InputError(f'"id" must be text, not {quote(name)}')
+    return PlainPrompt(text.strip(), str(name), row)
+
+
+def check_prompts(prompts: Sequence[PlainPrompt]) -> list[PlainPrompt]:
+    """Return the prompts without exact repetitions; raises InputError for one id with two texts."""
+    known: dict[str, PlainPrompt] = {}
+    for prompt in prompts:
+        before = known.setdefault(prompt.id, prompt)
+        if before.text != prompt.text:
+            raise InputError(
+                f"two prompts have the id {quote(prompt.id)}: {quote(before.text)} and {quote(prompt.text)}"
+            )
+    return list(known.values())
+
+
+def as_prompts(prompts: Iterable[str | PlainPrompt]) -> list[PlainPrompt]:
+    """Return texts and prompts as prompts, checked."""
+    return check_prompts([each if isinstance(each, PlainPrompt) else PlainPrompt(each) for each in prompts])
