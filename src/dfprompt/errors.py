@@ -12,7 +12,7 @@ DFPromptError
 ├── RewardError                a reward or judge failed or returned nonsense (exits with 1)
 ├── GenerationError            denoising failed: out of memory, NaN, disk (exits with 1)
 ├── TrainingError              a training run stopped (exits with 1)
-└── EvaluationError            a method failed to rewrite, or an evaluation's folder cannot be used (exits with 1)
+└── EvaluationError            a method failed, or an evaluation's folder cannot be used (exits with 1)
 
 Every message says what, which value, where, and what to do. The library raises; only the
 command line and the web page catch.

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from dfprompt.api.world import build_mini, check_mini, show_mini
+from dfprompt.api.headroom import measure_mini_headroom, reward_values
+from dfprompt.api.rewards import load_reward
+from dfprompt.api.world import build_mini, check_mini, show_mini, write_mini_card
 from dfprompt.cli.main import app
 from dfprompt.errors import ConfigError, LoadError
 from dfprompt.mini.build import Build
+from dfprompt.mini.captions import canonical
+from dfprompt.mini.headroom import asked_scenes, draw_grid
 from dfprompt.mini.recipe import miniature
 
 
@@ -21,6 +28,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = Build(tmp_path_factory.mktemp("mini"), miniature())
     build.run()
     return build.weights
+
+
+@pytest.fixture(scope="module")
+def answer(weights: Path) -> dict[str, Any]:
+    """What `mini check --json` prints; measured once, it takes a while."""
+    done = CliRunner().invoke(app, ["mini", "check", "--weights", str(weights), "--images", "32", "--json"])
+    assert done.exit_code == 0, done.output
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
 
 
 def test_an_unknown_stage_is_named_with_the_nearest(tmp_path: Path) -> None:
@@ -37,8 +53,8 @@ def test_a_build_that_stands_is_not_touched_without_resume(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_check_measures_every_quality_of_a_built_world(weights: Path) -> None:
-    rows = check_mini(weights, images=32)
+def test_check_measures_every_quality_of_a_built_world(answer: dict[str, Any]) -> None:
+    rows = answer["checks"]
     names = [row["name"] for row in rows]
     for kind in ("subject", "colour", "scene"):
         assert f"{kind} read from generated pictures" in names
@@ -77,10 +93,7 @@ def test_a_damaged_weight_file_is_named_with_the_command_that_rebuilds_it(
 
 
 @pytest.mark.slow
-def test_check_as_json_has_its_version_first(weights: Path) -> None:
-    done = CliRunner().invoke(app, ["mini", "check", "--weights", str(weights), "--images", "32", "--json"])
-    assert done.exit_code == 0, done.output
-    answer = json.loads(done.stdout)
+def test_check_as_json_has_its_version_first(answer: dict[str, Any]) -> None:
     assert list(answer) == ["dfprompt", "checks"]
     assert set(answer["checks"][0]) == {
         "name",
@@ -111,3 +124,42 @@ def test_missing_and_truncated_weights_name_their_stage(
     (copy / victim).unlink()
     with pytest.raises(LoadError, match=f"dfprompt mini build --stage {stage}"):
         check_mini(copy, images=32)
+
+
+@pytest.mark.slow
+def test_headroom_is_drawn_once_and_goes_into_the_card(
+    weights: Path, answer: dict[str, Any], tmp_path: Path
+) -> None:
+    output = tmp_path / "headroom"
+    arguments = {"weights": weights, "per_scene": 2, "modifiers": ["golden hour", "trending"]}
+    first = measure_mini_headroom(output, **arguments)
+    assert {"default", "single", "modifier", "scene"} == set(first["fidelity"])
+    assert len(first["ranges"]) == len(first["weights"]) == 2 * 3  # golden hour and their mean, three arms
+    grids = {path: path.stat().st_mtime_ns for path in (output / "grids").iterdir()}
+    assert len(grids) == 2
+    with Image.open(output / "ablations.png") as plot:
+        assert plot.width > 1000
+    again = measure_mini_headroom(output, **arguments, by="reward")
+    assert {path: path.stat().st_mtime_ns for path in (output / "grids").iterdir()} == grids
+    assert again["by"] == "reward"
+    stored = np.load(output / "grids" / "trending.npz")["pictures"][3]
+    prompt = canonical(*[(s.subject, s.colour, s.scene) for s in asked_scenes(2)][3])
+    images = torch.from_numpy(stored).permute(0, 3, 1, 2).float() / 255
+    grid = draw_grid(None, None, "trending", output / "grids", per_scene=2)  # type: ignore[arg-type]
+    torch.testing.assert_close(
+        torch.from_numpy(reward_values(weights, grid)[3]).float(), load_reward(weights)(images, [prompt] * 16)
+    )
+    checks = answer["checks"]
+    card = write_mini_card(weights, checks, headroom=output / "headroom-taste.json", images=2).read_text()
+    assert all(f"| {row['name']} |" in card for row in checks)
+    for expected in ("| judges | `", "ball / snow", "| golden hour |", '"vae_channels"', "| unet | "):
+        assert expected in card, expected
+    assert (weights / "samples.png").exists()
+
+
+def test_headroom_refuses_what_is_not_there(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="golden hour"):
+        measure_mini_headroom(tmp_path, weights=weights, modifiers=["golden hours"])
+    done = CliRunner().invoke(app, ["mini", "headroom", "--output", str(tmp_path), "--by", "luck"])
+    assert done.exit_code != 0
+    assert not any(tmp_path.iterdir())

@@ -127,6 +127,53 @@ def test_compel_below_one_costs_one_masked_batch_once(tiny_pipe):
     assert calls.take() == {"text_encoder": []}
 
 
+@pytest.mark.parametrize("name", ["sdxl", "sd3", "flux"])
+def test_compel_costs_one_batch_of_each_encoder_that_can_be_masked(tiny_pipe, name):
+    """From 1 upwards nothing runs; FLUX's CLIP gives a pooled vector, which no rule weights."""
+    pipe, cache = tiny_pipe(name), EncodingCache()
+    compiled(pipe, ["a [red:early] [horse::1.4]"], cache=cache, weighting="compel")
+    calls = Calls(pipe, name)
+    compiled(pipe, ["a [red:early] [horse::2]"], cache=cache, weighting="compel")
+    assert calls.take() == {encoder: [] for encoder in ENCODERS[name]}
+    compiled(pipe, ["a [red:early] [horse::0.9]"], cache=cache, weighting="compel")
+    masked = {encoder: [2] for encoder in ENCODERS[name]}
+    if name == "flux":
+        masked["text_encoder"] = []
+    assert calls.take() == masked
+    compiled(pipe, ["a [red:early] [horse::0.9->0.1]"], cache=cache, weighting="compel")
+    assert calls.take() == {encoder: [] for encoder in ENCODERS[name]}
+
+
+def test_chunks_masks_skipped_layers_and_negatives_share_one_batch(tiny_pipe):
+    """Whatever a compile needs of an encoder, it is asked once."""
+    pipe = tiny_pipe("sd1")
+    calls = Calls(pipe, "sd1")
+    with pytest.warns(DFPromptWarning, match="fill 1 to 2 windows"):
+        compiled(
+            pipe,
+            [LONG + "[film:late:0.5]", "a [cat:early:0.7], [snow::0.9]"],
+            ["[ugly:early]", "dog"],
+            absence="mask",
+            weighting="compel",
+            clip_skip=1,
+        )
+    assert len(calls.take()["text_encoder"]) == 1
+
+
+@pytest.mark.parametrize(("limit", "batches"), [(9, [9]), (8, [8, 1]), (4, [4, 4, 1])])
+def test_the_batch_holds_up_to_the_limit(tiny_pipe, limit, batches):
+    """Eight texts and the empty negative prompt."""
+    pipe = tiny_pipe("sd1")
+    calls = Calls(pipe, "sd1")
+    compiled(
+        pipe, [f"[{word}:early] [{word}:late] dog" for word in WORDS_OF_ONE_STEP], encode_batch_size=limit
+    )
+    assert calls.take() == {"text_encoder": batches}
+
+
+WORDS_OF_ONE_STEP = ["red", "blue", "old", "snow", "film", "grain", "horse", "cat"]
+
+
 def test_step_texts_are_the_plans(tiny_pipe):
     """Every step of every row hears the encoding of the text that `plan` shows for it."""
     pipe = tiny_pipe("sd1")

@@ -12,6 +12,7 @@ import torch
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
+import dfprompt
 from dfprompt.conditioning.cache import EncodingCache
 from dfprompt.conditioning.compile import compile_prompts
 from dfprompt.conditioning.compiled import Compiled
@@ -86,6 +87,61 @@ def test_loading_rescaling_disabling_and_unloading_a_lora(tiny_pipe, loras):
     pipe.unload_lora_weights()
     watched.check("unload")
     assert torch.equal(watched.seen, plain)
+
+
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config` attribute")
+@pytest.mark.parametrize("encoder", ["text_encoder", "text_encoder_2"])
+def test_each_encoder_of_sdxl_is_watched(tiny_pipe, tmp_path, encoder):
+    """A LoRA on one encoder: that one reads again, the other does not."""
+    pipe, cache = tiny_pipe("sdxl"), EncodingCache()
+    plain = embeds(encode(pipe, cache))
+    torch.manual_seed(1)
+    config = LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    source = tiny_pipe("sdxl")
+    getattr(source, encoder).add_adapter(config, adapter_name="source")
+    layers = get_peft_model_state_dict(getattr(source, encoder), adapter_name="source")
+    source.save_lora_weights(tmp_path, **{f"{encoder}_lora_layers": layers})
+    reads = (1, 0) if encoder == "text_encoder" else (0, 1)
+    pipe.load_lora_weights(tmp_path, adapter_name="first")
+    loaded = encode(pipe, cache)
+    assert loaded.bank.forwards == reads
+    assert torch.equal(embeds(loaded), embeds(encode(pipe, EncodingCache())))
+    assert not torch.equal(embeds(loaded), plain)
+    pipe.set_adapters(["first"], [0.3])
+    rescaled = encode(pipe, cache)
+    assert rescaled.bank.forwards == reads
+    assert not torch.equal(embeds(rescaled), embeds(loaded))
+    pipe.unload_lora_weights()
+    assert torch.equal(embeds(encode(pipe, cache)), plain)
+
+
+@pytest.mark.parametrize("name", ["flux", "sd3", "qwen-image"])
+def test_every_encoder_of_every_family_is_watched(tiny_pipe, name):
+    pipe, cache = tiny_pipe(name), EncodingCache()
+    prompt = parse_prompt("a red [horse:early], [snow:late]")
+
+    def forwards() -> tuple[int, ...]:
+        return compile_prompts(adapter_for(pipe), [prompt], None, SCHEDULE, cache=cache).bank.forwards
+
+    encoders = adapter_for(pipe).encoders
+    assert forwards() == (1,) * len(encoders)
+    for changed, encoder in enumerate(encoders):
+        norm = next(weight for key, weight in encoder.module.named_parameters() if "norm" in key)
+        norm.data[0] += 1
+        assert forwards() == tuple(int(at == changed) for at in range(len(encoders)))
+        assert forwards() == (0,) * len(encoders)
+
+
+def test_prepare_with_the_shared_cache_follows_a_lora(tiny_pipe, loras):
+    """The way users meet it: no cache named, the adapter changed between two calls and a third."""
+    pipe, text = tiny_pipe("sd1"), "a red [horse:early], [snow:late:1.5]"
+    plain = dfprompt.prepare(pipe, text, num_inference_steps=2)["prompt_embeds"]
+    pipe.load_lora_weights(loras[0], adapter_name="first")
+    loaded = dfprompt.prepare(pipe, text, num_inference_steps=2)["prompt_embeds"]
+    pipe.disable_lora()
+    disabled = dfprompt.prepare(pipe, text, num_inference_steps=2)["prompt_embeds"]
+    assert (loaded - plain).abs().max() > 0.01
+    torch.testing.assert_close(disabled, plain, atol=1e-6, rtol=0)
 
 
 def test_fusing_changes_weights_without_any_version_counter(tiny_pipe, loras):

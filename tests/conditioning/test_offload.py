@@ -13,6 +13,8 @@ from dfprompt import attach, prepare
 from runs import draw
 
 PROMPTS = ["[a red house:early][an old blue cat:late]", "a dog, [film grain:late:1.4]"]
+# Weights are refused on Qwen-Image.
+UNWEIGHTED = ["[a red house:early][an old blue cat:late]", "a dog, [film grain:late]"]
 LENGTH = {"sd3": {"max_sequence_length": 32}, "flux": {"max_sequence_length": 32}}
 
 
@@ -36,6 +38,8 @@ def pictures(pipe: Any, name: str, kind: str | None, *, after: bool) -> torch.Te
         arguments = {"num_inference_steps": 4, **LENGTH.get(name, {})}
         if name == "flux":
             inputs = stack.enter_context(attach(pipe, PROMPTS, **arguments))
+        elif name == "qwen-image":
+            inputs = stack.enter_context(attach(pipe, UNWEIGHTED, **arguments))
         else:
             inputs = prepare(pipe, PROMPTS, **arguments)
         if kind and after:
@@ -43,7 +47,7 @@ def pictures(pipe: Any, name: str, kind: str | None, *, after: bool) -> torch.Te
         return draw(pipe, name, inputs, (0, 1))
 
 
-@pytest.mark.parametrize("name", ["sd1", "sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("name", ["sd1", "sdxl", "sd3", "flux", "qwen-image"])
 @pytest.mark.parametrize("kind", ["model", "sequential"])
 @pytest.mark.parametrize("after", [False, True])
 def test_pictures_are_the_same_with_offloading(tiny_pipe, name, kind, after):

@@ -282,6 +282,40 @@ def test_custom_timesteps_reach_the_call(tiny_pipe):
     assert not torch.equal(voices[1], voices[2])
 
 
+@pytest.mark.parametrize("name", ["sdxl", "sd3", "flux"])
+def test_custom_sigmas_reach_the_call_and_the_switch_falls_in_their_middle(tiny_pipe, name):
+    """Early is the first two of four steps, whatever the sigmas are; Euler is given the final 0 as well."""
+    pipe = tiny_pipe(name)
+    sigmas = [12.0, 6.0, 2.0, 0.4, 0.0] if name == "sdxl" else [1.0, 0.9, 0.3, 0.1]
+    voices = []
+    denoiser = getattr(pipe, "unet", None) or pipe.transformer
+    length = {} if name == "sdxl" else {"max_sequence_length": 32}
+    with dfprompt.attach(pipe, SWITCH, sigmas=sigmas, **length) as inputs:
+        assert inputs["sigmas"] == sigmas
+        assert "num_inference_steps" not in inputs
+        denoiser.register_forward_pre_hook(
+            lambda _module, _arguments, keywords: voices.append(keywords["encoder_hidden_states"].clone()),
+            with_kwargs=True,
+        )
+        draw(pipe, name, inputs, (0,))
+    assert [torch.equal(voice, voices[0]) for voice in voices] == [True, True, False, False]
+    assert torch.equal(voices[2], voices[3])
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sd3"])
+def test_clip_skip_of_a_whole_run_is_the_stock_calls(tiny_pipe, name):
+    """A prompt whose halves read the same has control, so it is compiled: the picture is the stock one."""
+    pipe = tiny_pipe(name)
+    more = {"max_sequence_length": 32} if name == "sd3" else {}
+    inputs = prepare(pipe, "[a cat:early][a cat:late]", "dog", num_inference_steps=4, clip_skip=1, **more)
+    assert inputs.compiled is not None
+    stock = {"prompt": ["a cat"], "negative_prompt": ["dog"], "num_inference_steps": 4, "clip_skip": 1}
+    expected = draw(pipe, name, {**stock, **more}, (0,))
+    torch.testing.assert_close(draw(pipe, name, inputs, (0,)), expected, atol=NEAR, rtol=0)
+    without = draw(pipe, name, {**stock, **more, "clip_skip": None}, (0,))
+    assert (without - expected).abs().max() > NEAR
+
+
 def test_the_clock_timestep_differs_under_a_shifted_schedule(tiny_pipe):
     """SD3's shift of 3 turns the sigma 1 - i/9 of step i into 3s/(1 + 2s): .60 at 6, .465 at 7."""
     pipe = tiny_pipe("sd3")

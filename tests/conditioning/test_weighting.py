@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import cache
 from itertools import chain
 
 import pytest
 import torch
 from compel import Compel, ReturnedEmbeddingsType
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tiny_pipelines
 from dfprompt.conditioning.cache import EncodingCache
 from dfprompt.conditioning.compile import compile_prompts
 from dfprompt.conditioning.families import adapter_for
@@ -175,6 +177,32 @@ def test_the_compel_rule_is_compels_on_sdxl(tiny_pipe, compel_text, text):
     with torch.no_grad():
         expected = compel(compel_text)[0][0]
     torch.testing.assert_close(first_entry(pipe, text, "compel"), expected, atol=1e-5, rtol=0)
+
+
+@settings(max_examples=20)
+@given(
+    words=st.lists(
+        st.sampled_from(["red horse", "goddess", "deep forest", "a cat", "café", "x-ray"]),
+        min_size=1,
+        max_size=5,
+    ),
+    hundredths=st.lists(st.sampled_from([1, 10, 35, 50, 75, 99, 100, 101, 130, 200]), min_size=5, max_size=5),
+)
+def test_any_weights_are_compels(words, hundredths):
+    """Several spans up and down at once, the same words twice, far down and close to 1."""
+    pipe = tiny_stable_diffusion()
+    weights = [number / 100 for number in hundredths]
+    pairs = list(zip(words, weights, strict=False))
+    compel = Compel(tokenizer=pipe.tokenizer, text_encoder=pipe.text_encoder)
+    with torch.no_grad():
+        expected = compel(", ".join(f"({word}){weight}" for word, weight in pairs))[0]
+    found = first_entry(pipe, ", ".join(f"[{word}::{weight}]" for word, weight in pairs), "compel")
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@cache
+def tiny_stable_diffusion():
+    return tiny_pipelines.build("sd1")
 
 
 @pytest.mark.parametrize("rule", ["mean", "scale", "comfy"])

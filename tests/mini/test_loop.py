@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dfprompt.errors import LoadError, TrainingError
+from dfprompt.mini.denoiser import focus
 from dfprompt.mini.loop import (
     Draw,
     StageConfig,
@@ -128,3 +129,13 @@ def test_the_processor_is_left_as_it_was() -> None:
     with vanishing_values_are_zero():
         assert torch.tensor(1e-40) * 0.5 == 0
     assert torch.tensor(1e-40) * 0.5 != 0
+
+
+def test_training_times_cover_everything_and_prefer_the_middle() -> None:
+    times = focus((torch.arange(100_000) + 0.5) / 100_000)
+    assert float(times.min()) >= 0.0
+    assert float(times.max()) < 1.0
+    # A quarter uniform, the rest sigmoid(0.4 + N(0, 1)): P(0.4 < t < 0.85) = P(-0.805 < z < 1.335) = 0.6987.
+    share = float(((times > 0.4) & (times < 0.85)).float().mean())
+    assert share == pytest.approx(0.25 * 0.45 + 0.75 * 0.6987, abs=2e-3)
+    assert float((times < 0.05).float().mean()) > 0.25 * 0.05

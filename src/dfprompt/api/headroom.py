@@ -55,7 +55,7 @@ def measure_mini_headroom(
         grids.append(draw_grid(pipeline, judge, name, output / "grids", per_scene=per_scene))
     if report:
         report("", len(names), len(names))
-    values = [tastes_of(grid) if by == "taste" else _rewards(root, grid) for grid in grids]
+    values = [tastes_of(grid) if by == "taste" else reward_values(root, grid) for grid in grids]
     kept = np.stack([grid.correct[:, :, 0] for grid in grids])
     headroom = measure_headroom(np.stack(values), kept, names, grids[0].scenes)
     spoiling = [grid for grid in grids if grid.modifier in disturbing()]
@@ -75,7 +75,7 @@ def measure_mini_headroom(
     return result
 
 
-def _rewards(root: Path, grid: Any) -> npt.NDArray[np.float64]:
+def reward_values(root: Path, grid: Any) -> npt.NDArray[np.float64]:
     """The learnt composite reward of a grid's pictures, scored on the plain prompts: (P, 16)."""
     from dfprompt.mini.headroom import as_images
 

@@ -23,7 +23,7 @@ def load_pipeline(
     device: str = "auto",
     dtype: str = "auto",
     offload: Offload = "none",
-    loras: Sequence[str | tuple[str, float]] = (),
+    loras: Sequence[str | Path | tuple[str | Path, float]] = (),
     vae: str | Path | None = None,
     config: str | Path | None = None,
 ) -> ImagePipeline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -80,7 +81,9 @@ def install_mini(weights: Path) -> Path:
     for piece in PIECES:
         shutil.copytree(weights / piece, partial / piece)
     for extra in sorted(path for path in weights.iterdir() if path.is_file()):
-        shutil.copy(extra, partial / extra.name)  # domain.json, reward.toml, the card
+        shutil.copy(extra, partial / extra.name)  # domain.json, reward.toml, the card and its samples
+    if (weights.parent / "build.json").is_file():
+        shutil.copy(weights.parent / "build.json", partial / "build.json")
     shutil.rmtree(root, ignore_errors=True)
     os.replace(partial, root)
     return root
@@ -92,6 +95,33 @@ def check_mini(weights: Path | None = None, *, images: int = 192) -> list[dict[s
 
     rows = check_world(weights or mini_folder(), images=images)
     return [{**dataclasses.asdict(row), "reached": row.reached} for row in rows]
+
+
+def write_mini_card(
+    weights: Path, checks: Sequence[dict[str, Any]], *, headroom: Path | None = None, images: int = 200
+) -> Path:
+    """Write the model card with its samples beside the weights; returns the card.
+
+    `checks` are `check_mini`'s rows; `headroom` a headroom-*.json that `measure_mini_headroom` wrote;
+    `images` renders per modifier are shown to the judges.
+    """
+    from dfprompt.mini.card import make_card
+    from dfprompt.mini.check import Check, judge_every_modifier
+
+    rows = [Check(**{key: value for key, value in row.items() if key != "reached"}) for row in checks]
+    record = next((p for p in (weights, weights.parent) if (p / "build.json").is_file()), None)
+    text = make_card(
+        weights,
+        rows,
+        judge_every_modifier(weights, images),
+        record=json.loads((record / "build.json").read_text()) if record else None,
+        headroom=json.loads(headroom.read_text()) if headroom else None,
+    )
+    show_mini(weights / "samples.png", weights=weights)
+    partial = weights / "README.md.partial"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, weights / "README.md")
+    return weights / "README.md"
 
 
 def show_mini(output: Path, *, weights: Path | None = None, seed: int = 1) -> Path:

@@ -94,6 +94,12 @@ def build(
 def check(
     weights: Path | None = _WEIGHTS,
     images: int = typer.Option(192, "--images", metavar="N", min=32, help="Pictures per quality, about."),
+    card: bool = typer.Option(
+        False, "--card", help="Write the model card and its samples into --weights DIR."
+    ),
+    headroom_file: Path | None = typer.Option(
+        None, "--headroom", metavar="FILE", help="A headroom-*.json to put into the card."
+    ),
     as_json: bool = _JSON,
 ) -> None:
     """Measure the built world: what the judges read, reconstruction, retrieval, tastes, seconds per picture.
@@ -102,10 +108,15 @@ def check(
     Examples:
       dfprompt mini check
       dfprompt mini check --weights mini-build/weights --images 400 --json
+      dfprompt mini check --weights mini-build/weights --card --headroom headroom/headroom-reward.json
     """
-    from dfprompt.api.world import check_mini
+    from dfprompt.api.world import check_mini, write_mini_card
 
+    if card and weights is None:
+        raise InputError("--card writes beside the weights; say which with --weights DIR")
     rows = check_mini(weights, images=images)
+    if card and weights is not None:
+        console.note(f"the card: {write_mini_card(weights, rows, headroom=headroom_file)}")
     if as_json:
         console.write_json({"checks": rows})
         return

@@ -25,6 +25,10 @@ class TrainingBar:
         self._last: dict[str, float] = {}
 
     def __enter__(self) -> TrainingBar:
+        return self
+
+    def _start(self, steps: int) -> Progress:
+        """Draw the bar only once there is something to show: an error before that stands alone."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -36,17 +40,17 @@ class TrainingBar:
             TextColumn("{task.fields[figures]}", markup=False),
             console=Console(stderr=True),
         )
+        self.task = self.progress.add_task(self.title, total=steps, figures="")
         self.progress.start()
-        return self
+        return self.progress
 
     def show(self, row: Mapping[str, Any]) -> None:
         """Take a row with "step", "steps", its figures and perhaps "samples"."""
-        assert self.progress is not None
+        progress = self.progress or self._start(row["steps"])
+        assert self.task is not None
         self._last |= {key: row[key] for key in self.figures if isinstance(row.get(key), int | float)}
         text = "  ".join(f"{self.figures[key]} {value:.4g}" for key, value in self._last.items())
-        if self.task is None:
-            self.task = self.progress.add_task(self.title, total=row["steps"], figures=text)
-        self.progress.update(self.task, completed=row["step"], figures=text)
+        progress.update(self.task, completed=row["step"], figures=text)
         self._show_samples(row["step"], row.get("samples") or ())
 
     def _show_samples(self, step: int, samples: Sequence[Mapping[str, Any]]) -> None:

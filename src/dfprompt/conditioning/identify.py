@@ -35,15 +35,16 @@ def identify_pipeline(source: str) -> Capabilities:
     if not folder.is_dir() and not _HUB_ID.fullmatch(source):
         known = ", ".join(named)
         raise LoadError(f"{quote(source)} is neither a folder nor a hub id (owner/name) nor one of {known}")
-    return capabilities_of([_read_class(folder / INDEX if folder.is_dir() else _fetch_index(source))])
+    return capabilities_of([read_class(folder / INDEX if folder.is_dir() else _fetch_index(source))])
 
 
-def _read_class(path: Path) -> str:
+def read_class(path: Path) -> str:
+    """Return the class an index names; raises LoadError for a file that is missing, damaged or strange."""
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LoadError(f"{path} does not exist; pass the folder a pipeline was saved to") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LoadError(
             f"{path} cannot be read as JSON ({error}); save or download the pipeline again"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -17,7 +18,7 @@ from dfprompt.prompt.effect import UNIT
 Control = tuple[EffectRange, Weight]
 
 
-class _Recontrolled:
+class _Recontrolled(ABC):
     """Rewrites as the base method does, then gives every modifier another control."""
 
     def __init__(self, base: Method, name: str, definition: str) -> None:
@@ -41,9 +42,9 @@ class _Recontrolled:
             for prompt, rewrite, spans in zip(prompts, rewrites, found, strict=True)
         ]
 
+    @abstractmethod
     def choose(self, controls: Sequence[Control], seed: int) -> Sequence[Control]:
         """Return a control for every modifier of the test set, given those it had."""
-        raise NotImplementedError
 
 
 class Stripped(_Recontrolled):

@@ -136,17 +136,20 @@ class PolicyMethod:
     ) -> None:
         self.policy, self.name, self._settings = policy, name, settings or SamplingSettings()
         self._acting = policy.model.config.tables.acting(num_inference_steps)
+        self._made: dict[tuple[str, int], DFPrompt] = {}  # other arms ask for the same words again
         chosen = f"temperature {self._settings.temperature:g}, top-k {self._settings.top_k}"
         digest = f" {policy.digest}" if policy.digest else ""
         self.definition = f"the policy {policy.name}{digest}, {chosen}, seeded per prompt"
 
     def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:
         """Draw each prompt's rewrite from (seed, prompt), whatever stands beside it."""
-        seeds = [candidate_seed(seed, _number(prompt.id)) for prompt in prompts]
-        texts = [prompt.text for prompt in prompts]
-        return [
-            each.prompt for each in self.policy.rewrite(texts, seeds, self._settings, acting=self._acting)
-        ]
+        new = [prompt for prompt in prompts if (prompt.id, seed) not in self._made]
+        if new:
+            seeds = [candidate_seed(seed, _number(prompt.id)) for prompt in new]
+            texts = [prompt.text for prompt in new]
+            rewrites = self.policy.rewrite(texts, seeds, self._settings, acting=self._acting)
+            self._made |= {(prompt.id, seed): each.prompt for prompt, each in zip(new, rewrites, strict=True)}
+        return [self._made[prompt.id, seed] for prompt in prompts]
 
 
 class FileMethod:

@@ -41,9 +41,8 @@ def noise_seed(prompt_id: str, seed: int, candidate: int = 0) -> int:
     (True, False)
     """
     name = f"{prompt_id}\x1f{seed}" + (f"\x1f{candidate}" if candidate else "")
-    return int.from_bytes(
-        hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:_NOISE_BYTES], "big"
-    )
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:_NOISE_BYTES], "big")
 
 
 def read_plain_prompts(source: str | Path) -> list[PlainPrompt]:

@@ -242,8 +242,13 @@ def judge_accuracy(weights: Path, modifier: str, images: int) -> dict[str, float
     return {kind: 100 * float(ok.float().mean()) for kind, ok in correct.items()}
 
 
+def judge_every_modifier(weights: Path, images: int) -> dict[str, dict[str, float]]:
+    """What the judge reads (%) from real renders without ("") and with each modifier."""
+    return {name: judge_accuracy(weights, name, images) for name in ("", *MODIFIERS)}
+
+
 def _judge_per_modifier(weights: Path, images: int) -> list[Check]:
-    rows = {name: judge_accuracy(weights, name, images) for name in ("", *MODIFIERS)}
+    rows = judge_every_modifier(weights, images)
     out = []
     for kind in CLASSES:
         worst = min(rows, key=lambda name: rows[name][kind])

@@ -18,6 +18,8 @@ TRAIN_TIMESTEPS = 1000
 # Signal-to-noise ratio at half the training time. 8 x 8 latents hold little redundancy: at the ratio that
 # Stable Diffusion's schedule has half-way (0.4) nothing is settled yet, and the last steps would decide all.
 MIDDLE_SNR = 1.0
+_UNIFORM_SHARE = 0.25
+_FOCUS = 0.4  # the logit of 0.6
 _DROPPED_CAPTIONS = 0.1
 
 
@@ -69,6 +71,21 @@ def make_unet(channels: tuple[int, int] = (64, 128)) -> UNet2DConditionModel:
     return unet.to(memory_format=torch.channels_last)
 
 
+def focus(u: Tensor) -> Tensor:
+    """Spread uniform numbers (B,) in 0..1 over training time, most of them where a picture takes shape.
+
+    A quarter stays uniform; the others are logit-normal (Esser et al., 2024), here around 0.6 of the way to
+    pure noise: what stands in the picture is settled there, and it is learnt last.
+
+    >>> focus(torch.tensor([0.0, 0.5, 0.99])).tolist()[0]
+    0.0
+    """
+    plain = u < _UNIFORM_SHARE
+    rest = ((u - _UNIFORM_SHARE) / (1 - _UNIFORM_SHARE)).clamp(1e-4, 1 - 1e-4)
+    shaped = torch.sigmoid(_FOCUS + torch.special.ndtri(rest))
+    return torch.where(plain, u / _UNIFORM_SHARE, shaped).clamp(0, 1 - 1e-6)
+
+
 def denoiser_loss(latents: Tensor, states: Tensor, empty: Tensor, batch: int) -> StepLoss:
     """A step's loss: predict v = sqrt(a) noise - sqrt(1 - a) latents (Salimans and Ho, 2022).
 
@@ -85,7 +102,7 @@ def denoiser_loss(latents: Tensor, states: Tensor, empty: Tensor, batch: int) ->
         context = torch.where(dropped[:, None, None], empty, context)
         # Stratified timesteps: every batch sees the whole range, which steadies the loss.
         u = (torch.rand(1, generator=draw.torch) + torch.arange(batch) / batch) % 1.0
-        timestep = (u * TRAIN_TIMESTEPS).long()
+        timestep = (focus(u) * TRAIN_TIMESTEPS).long()
         noise = torch.randn(clean.shape, generator=draw.torch)
         a = signal[timestep].view(-1, 1, 1, 1)
         noisy = (a.sqrt() * clean + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ class LoraSource(NamedTuple):
 
 
 def parse_lora(text: str) -> LoraSource:
-    """Read `FILE` or `FILE:SCALE`; raises ConfigError for a scale that is no finite number.
+    """Read `FILE` or `FILE:SCALE`; raises ConfigError for a scale that is no number.
 
     >>> parse_lora("style.safetensors:0.8")
     LoraSource(source='style.safetensors', scale=0.8)
@@ -38,9 +39,25 @@ def parse_lora(text: str) -> LoraSource:
         scale = float(last)
     except ValueError as error:
         raise ConfigError(f"the LoRA {quote(text)} has no number behind the colon; write FILE:0.8") from error
-    if not abs(scale) < 100:
-        raise ConfigError(f"the LoRA {quote(text)} would act {scale} times; use a scale between -100 and 100")
     return LoraSource(source, scale)
+
+
+def read_lora(lora: str | Path | tuple[str | Path, float]) -> LoraSource:
+    """Return a LoRA however it is given; raises ConfigError for a scale that cannot be.
+
+    >>> read_lora(("style.safetensors", 2))
+    LoraSource(source='style.safetensors', scale=2.0)
+    """
+    if isinstance(lora, str):
+        source, scale = parse_lora(lora)
+    else:
+        file, scale = (lora, 1.0) if isinstance(lora, Path) else lora
+        source = str(file)
+    if not (isinstance(scale, int | float) and abs(scale) < 100):
+        raise ConfigError(
+            f"the LoRA {quote(source)} would act {scale} times; use a scale between -100 and 100"
+        )
+    return LoraSource(source, float(scale))
 
 
 def add_loras(pipe: Any, loras: list[LoraSource]) -> tuple[ModelMark, ...]:
@@ -52,7 +69,9 @@ def add_loras(pipe: Any, loras: list[LoraSource]) -> tuple[ModelMark, ...]:
         return ()
     if not hasattr(pipe, "load_lora_weights"):
         raise UnsupportedPipelineError(f"{type(pipe).__name__} takes no LoRA; leave it out")
-    marks = [_add_lora(pipe, lora, f"lora{number}") for number, lora in enumerate(loras)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several are meant
+        marks = [_add_lora(pipe, lora, f"lora{number}") for number, lora in enumerate(loras)]
     pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [lora.scale for lora in loras])
     return tuple(marks)
 
@@ -126,8 +145,25 @@ def swap_vae(pipe: Any, source: str, dtype: torch.dtype) -> ModelMark:
         raise LoadError(
             f"the VAE {source} does not fit {type(pipe).__name__}: {_first_line(error)}"
         ) from error
+    _check_latents(vae, pipe.vae, source)
     pipe.vae = vae.eval()
     return ModelMark(name=Path(source).stem, hash=hash_weights(files, path if path.is_dir() else None))
+
+
+def _check_latents(vae: Any, own: Any, source: str) -> None:
+    """Raise LoadError for a VAE of the right class whose latents are of another shape."""
+    for names, what in ((("latent_channels", "z_dim"), "channels"), (("block_out_channels",), "levels")):
+        theirs, needed = (_latent_size(each.config, names) for each in (vae, own))
+        if theirs != needed:
+            raise LoadError(
+                f"the VAE {source} has latents of {theirs} {what}, and this model's have {needed}; "
+                "use a VAE made for it"
+            )
+
+
+def _latent_size(config: Any, names: tuple[str, ...]) -> int | None:
+    found = next((config[name] for name in names if name in config), None)
+    return found if found is None or isinstance(found, int) else len(found)
 
 
 def _vae_from_file(kind: Any, path: Path, like: Any, dtype: torch.dtype) -> Any:

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dfprompt.conditioning.identify import INDEX, identify_pipeline
+from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.conditioning.identify import INDEX, read_class
 from dfprompt.errors import LoadError
 from dfprompt.excerpt import quote
 from dfprompt.pipeline.weight_files import check_weights
 
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 _LIBRARIES = ("diffusers", "transformers")
 
 
@@ -39,13 +41,24 @@ def check_folder(folder: Path) -> FolderParts:
         if (part / "config.json").is_file():
             found = check_weights(part)
             variants |= set() if "" in found else {found[0]}
+        if "Tokenizer" in str(index[name][1]):
+            _check_vocabulary(part)
     absent = tuple(name for name, entry in index.items() if isinstance(entry, list) and not entry[0])
     return FolderParts(str(index["_class_name"]), tuple(parts), absent, next(iter(sorted(variants)), None))
 
 
+def _check_vocabulary(part: Path) -> None:
+    """Raise LoadError for a tokenizer without words, which would load and read every text as unknown."""
+    if not any(path.name in _VOCABULARIES or path.suffix == ".model" for path in part.iterdir()):
+        raise LoadError(
+            f"{part} holds no vocabulary ({', '.join(_VOCABULARIES)} or a .model file); "
+            "download or save the pipeline again"
+        )
+
+
 def read_index(folder: Path) -> dict[str, Any]:
     """Return a pipeline folder's index; raises LoadError for one that is missing, damaged or strange."""
-    identify_pipeline(str(folder))
+    capabilities_of([read_class(folder / INDEX)])
     index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     return index
 

@@ -19,8 +19,9 @@ from dfprompt.conditioning.capabilities import capabilities_of
 from dfprompt.domain import find_domain
 from dfprompt.errors import ConfigError, LoadError
 from dfprompt.excerpt import quote
-from dfprompt.pipeline.add_ons import LoraSource, add_loras, parse_lora, swap_vae
+from dfprompt.pipeline.add_ons import add_loras, read_lora, swap_vae
 from dfprompt.pipeline.defaults import PipelineDefaults, read_defaults
+from dfprompt.pipeline.encoder_weights import check_whole, load_encoders
 from dfprompt.pipeline.folder import check_folder, read_index
 from dfprompt.pipeline.hub import HUB_ID, fetch_pipeline
 from dfprompt.pipeline.identity import hash_weights, list_weights
@@ -37,7 +38,7 @@ def load_pipeline_from(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     offload: Offload = "none",
-    loras: Sequence[str | tuple[str, float]] = (),
+    loras: Sequence[str | Path | tuple[str | Path, float]] = (),
     vae: str | Path | None = None,
     config: str | Path | None = None,
 ) -> ImagePipeline:
@@ -52,7 +53,7 @@ def load_pipeline_from(
     """
     picked = pick_device(device)
     check_offload(offload, picked)
-    chosen = [parse_lora(each) if isinstance(each, str) else LoraSource(*each) for each in loras]
+    chosen = [read_lora(each) for each in loras]
     path = Path(source)
     with _without_bars():
         if path.is_dir() or _looks_like_hub_id(str(source)):
@@ -98,6 +99,7 @@ def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: to
     # SD3 runs without its T5 encoder, but only if the loader is told so.
     left_out = {name: None for name in parts.absent if name.startswith(("text_encoder", "tokenizer"))}
     try:
+        encoders = load_encoders(folder, precision)
         pipe = DiffusionPipeline.from_pretrained(
             folder,
             dtype=precision,
@@ -105,12 +107,14 @@ def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: to
             use_safetensors=True,
             local_files_only=True,
             **left_out,
+            **encoders,
         )
     except LOADER_ERRORS as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise LoadError(
             f"{folder} cannot be loaded: {lines[0]}; download or save the pipeline again"
         ) from error
+    check_whole(pipe, folder)
     name = defaults.name or (
         source if HUB_ID.fullmatch(source) and not Path(source).is_dir() else _name(folder)
     )
@@ -129,6 +133,7 @@ def _load_file(
     defaults = read_defaults(folder)
     family = capabilities_of([read_index(folder)["_class_name"]]).family
     pipe = load_single_file(path, folder, _precision(defaults, dtype, device, family))
+    check_whole(pipe, path)
     return pipe, defaults, Origin(path.stem, partial(hash_weights, [path]))
 
 

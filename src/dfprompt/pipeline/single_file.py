@@ -73,6 +73,8 @@ def _refuse_pickled_part(part: Path) -> None:
 def _explain(path: Path, folder: Path, error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     reason = lines[0] if lines else type(error).__name__
+    if isinstance(error, NotImplementedError):  # tensors without data are moved, but not made
+        reason = "some weights are missing in it"
     return (
         f"{path} cannot be loaded with the configuration of {folder}: {reason}; pass the configuration of "
         "the model it was made from, or a folder that holds the missing part's weights too"

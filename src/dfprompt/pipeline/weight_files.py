@@ -55,8 +55,8 @@ def read_header(path: Path) -> dict[str, Any]:
         raise LoadError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise LoadError(f"{path} is no safetensors file; its header is not JSON") from error
-    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
     try:
+        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
         end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
     except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
         raise LoadError(f"{path} is no safetensors file; its header names no offsets") from error

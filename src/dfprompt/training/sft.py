@@ -8,7 +8,6 @@ padding, never another prompt. The heads keep the start their bias gives them.
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from dfprompt.errors import ConfigError, TrainingError
-from dfprompt.policy import Policy, SamplingSettings, Vocabulary, compute_logprobs, save_policy_folder
+from dfprompt.policy import Policy, SamplingSettings, Vocabulary, compute_logprobs
 from dfprompt.training.checkpoint import Checkpoints, Trained
 from dfprompt.training.devices import make_accelerator, restore_scaler, scaler_state, seed_step
 from dfprompt.training.examples import Example
+from dfprompt.training.export import export_policy, save_policy
 from dfprompt.training.metrics import MetricsLog
 from dfprompt.training.optimization import learning_rate, make_optimizer, set_learning_rate
 from dfprompt.training.run_folder import open_run
@@ -105,7 +105,7 @@ def train_sft(
             row["validation_loss"] = validation_loss(accelerator, model, policy.vocabulary, checked, settings)
             if row["validation_loss"] < best["loss"]:
                 best = {"step": done, "loss": row["validation_loss"]}
-                _save(accelerator, policy, folder / "best", extra)
+                save_policy(accelerator, policy, folder / "best", extra)
             if logs is not None:
                 samples = logs.write_samples(done, policy, validation)
         if logs is not None:
@@ -119,7 +119,7 @@ def train_sft(
 
     if logs is not None:
         logs.close()
-    _export(accelerator, policy, folder, settings.export, extra)
+    export_policy(accelerator, policy, folder, settings.export, extra)
     return SftResult(folder, steps, int(best["step"]), float(best["loss"]))
 
 
@@ -233,31 +233,3 @@ class _Logs:
 
 def _syncing(accelerator: Any, model: nn.Module, last: bool) -> AbstractContextManager[Any]:
     return nullcontext() if last else accelerator.no_sync(model)
-
-
-def _save(accelerator: Any, policy: Policy, folder: Path, extra: Mapping[str, Path] | None) -> None:
-    if accelerator.is_main_process:
-        try:
-            save_policy_folder(policy, folder, extra=extra)
-        except OSError as error:
-            raise TrainingError(
-                f"cannot write {folder}: {error}; make room and go on with --resume"
-            ) from error
-    accelerator.wait_for_everyone()
-
-
-def _export(
-    accelerator: Any, policy: Policy, folder: Path, which: str, extra: Mapping[str, Path] | None
-) -> None:
-    """Put the chosen weights into the folder policy."""
-    result, best = folder / "policy", folder / "best"
-    if which == "last" or not best.is_dir():
-        _save(accelerator, policy, result, extra)
-        return
-    if accelerator.is_main_process:
-        partial = folder / ".policy.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(best, partial)
-        shutil.rmtree(result, ignore_errors=True)
-        partial.replace(result)
-    accelerator.wait_for_everyone()

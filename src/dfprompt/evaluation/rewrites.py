@@ -1,0 +1,100 @@
+"""The rewrites of every method, kept beside the rows: a resumed run draws the same words again."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dfprompt.errors import DFPromptError, EvaluationError
+from dfprompt.evaluation.methods import Method, rewrite_checked
+from dfprompt.evaluation.prompts import PlainPrompt
+from dfprompt.prompt import DFPrompt
+
+
+@dataclass
+class Rewrites:
+    """One method's rewrites by prompt id, what failed, and the seconds it took to write them."""
+
+    prompts: dict[str, DFPrompt] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class RewriteStore:
+    """Keeps a JSON file per method in a folder; what failed is tried again by the next run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, method: Method, prompts: Sequence[PlainPrompt], seed: int) -> Rewrites:
+        """Return a rewrite or a failure for every prompt, asking the method for what is not kept yet."""
+        path = self.folder / f"{file_name(method.name)}.json"
+        kept = _read(path)
+        new = [prompt for prompt in prompts if prompt.id not in kept.prompts]
+        if not new:
+            return kept
+        started = time.perf_counter()
+        try:
+            made = rewrite_checked(method, new, seed)
+        except EvaluationError as error:
+            kept.failed |= {prompt.id: str(error) for prompt in new}
+            return kept
+        kept.seconds += time.perf_counter() - started
+        for prompt, rewrite in zip(new, made, strict=True):
+            if isinstance(rewrite, DFPrompt):
+                kept.prompts[prompt.id] = rewrite
+            else:
+                kept.failed[prompt.id] = str(rewrite)
+        _write(path, kept)
+        return kept
+
+
+def file_name(method: str) -> str:
+    """Return a method's name as part of a file name: letters, digits, dots, hyphens; others as hex.
+
+    >>> file_name("best-of-4"), file_name("a/b")
+    ('best-of-4', 'a_2fb')
+    """
+    safe = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in ".-") else f"_{ord(letter):x}"
+        for letter in method
+    )
+    return safe if safe.strip(".") else f"_{safe}"
+
+
+def _read(path: Path) -> Rewrites:
+    if not path.exists():
+        return Rewrites()
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        prompts = {key: DFPrompt.from_json(value) for key, value in values["rewrites"].items()}
+        return Rewrites(prompts, {}, float(values["seconds"]))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, DFPromptError) as error:
+        raise EvaluationError(
+            f"{path} is damaged ({error}); remove it together with the method's rows"
+        ) from error
+
+
+def _write(path: Path, rewrites: Rewrites) -> None:
+    values: dict[str, Any] = {
+        "dfprompt": 1,
+        "seconds": rewrites.seconds,
+        "rewrites": {key: prompt.to_json() for key, prompt in rewrites.prompts.items()},
+    }
+    write_text(path, json.dumps(values) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file by way of a temporary name; raises EvaluationError where the disk refuses."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise EvaluationError(f"cannot write {path}: {error.strerror}; check the folder") from error

@@ -1,0 +1,40 @@
+"""What a training writes for others: the policy of a step, and the one that is the result."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dfprompt.errors import TrainingError
+from dfprompt.policy import Policy, save_policy_folder
+
+
+def save_policy(accelerator: Any, policy: Policy, folder: Path, extra: Mapping[str, Path] | None) -> None:
+    """Save a policy once for all processes, `extra` files beside it; raises TrainingError on a full disk."""
+    if accelerator.is_main_process:
+        try:
+            save_policy_folder(policy, folder, extra=extra)
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {folder}: {error}; make room and go on with --resume"
+            ) from error
+    accelerator.wait_for_everyone()
+
+
+def export_policy(
+    accelerator: Any, policy: Policy, folder: Path, which: str, extra: Mapping[str, Path] | None
+) -> None:
+    """Put the weights asked for, "best" or "last", into the run's folder policy."""
+    result, best = folder / "policy", folder / "best"
+    if which == "last" or not best.is_dir():
+        save_policy(accelerator, policy, result, extra)
+        return
+    if accelerator.is_main_process:
+        partial = folder / ".policy.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(best, partial)
+        shutil.rmtree(result, ignore_errors=True)
+        partial.replace(result)
+    accelerator.wait_for_everyone()

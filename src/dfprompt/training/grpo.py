@@ -1,0 +1,88 @@
+"""Stage 2 by GRPO: each rewrite is compared with others of the same prompt on the same noise.
+
+Shao et al. 2024 (arXiv 2402.03300) without a value model: the advantage of a rewrite is its reward against
+mean and spread of its group, the same for all its draws. Common noise takes the luck of the picture out of
+the comparison. Two departures: losses are means over all draws of a minibatch and not over rows first, so
+that long rewrites are not favoured (Liu et al. 2025, arXiv 2503.20783); text, range and weight have separate
+surrogates. The plain prompt may take part in each group, as something to be better than.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dfprompt.executor import Executor
+from dfprompt.policy import Policy
+from dfprompt.training.advantages import group_advantages
+from dfprompt.training.learner import Learner, spread_over_tokens
+from dfprompt.training.reinforcement import Report, RlResult, train_on_rewards
+from dfprompt.training.rl_settings import GrpoSettings
+from dfprompt.training.rollout import Rewarder, Rollout, Task
+from dfprompt.training.update import Experience, Outcome
+
+
+def train_grpo(
+    policy: Policy,
+    train: Sequence[Task],
+    validation: Sequence[Task],
+    reward: Rewarder,
+    settings: GrpoSettings,
+    folder: Path,
+    *,
+    executor: Executor | None = None,
+    acting: Sequence[bool] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    extra: Mapping[str, Path] | None = None,
+    report: Report | None = None,
+) -> RlResult:
+    """Train a policy of stage 1 by GRPO on what `reward` says of its rewrites; see `train_on_rewards`."""
+    return train_on_rewards(
+        Grpo,
+        policy,
+        train,
+        validation,
+        reward,
+        settings,
+        folder,
+        group=settings.group.size,
+        keep_plain=settings.group.keep_plain,
+        executor=executor,
+        acting=acting,
+        resume=resume,
+        force=force,
+        extra=extra,
+        report=report,
+    )
+
+
+class Grpo(Learner):
+    """Group-relative policy optimisation."""
+
+    settings: GrpoSettings
+
+    def learn(self, rollout: Rollout, step: int) -> dict[str, float]:
+        """Compare within groups, then update minibatch by minibatch."""
+        experience = self.estimate(self.look_back(rollout), rollout)
+        rate = self.begin_step(step)
+        outcomes: list[Outcome] = []
+        for minibatch in self.batches(experience, step):
+            outcomes.append(self.update(minibatch))
+            if not outcomes[-1].applied:
+                break
+        even = _even_groups(rollout, self.settings.group.size)
+        return {**self.finish(experience, outcomes, rate), "even_groups": even}
+
+    def estimate(self, experience: Experience, rollout: Rollout) -> Experience:
+        """Add advantages: each row's own, at all of its tokens."""
+        group = self.settings.group
+        rewards = rollout.terms.reward.reshape(-1, group.size)
+        advantages = group_advantages(rewards, rollout.plain, scale=group.scale).flatten()
+        return experience.adding(advantages=spread_over_tokens(advantages, experience))
+
+
+def _even_groups(rollout: Rollout, size: int) -> float:
+    """The share of groups whose rewrites all earned the same: they teach nothing."""
+    rewards = rollout.terms.reward.reshape(-1, size)
+    return float((rewards.amax(1) == rewards.amin(1)).float().mean())

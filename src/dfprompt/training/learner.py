@@ -1,0 +1,122 @@
+"""What PPO and GRPO have in common: the policy, its stage 1 self, its optimiser, its pull back to stage 1."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from dfprompt.policy import Policy
+from dfprompt.policy.modeling import HEADS
+from dfprompt.training.checkpoint import Trained
+from dfprompt.training.losses import adapt_kl
+from dfprompt.training.model_setup import set_dropout
+from dfprompt.training.optimization import learning_rate, make_optimizer, set_learning_rate
+from dfprompt.training.rl_settings import RlSettings
+from dfprompt.training.rollout import MINIBATCHES, Rollout
+from dfprompt.training.update import Experience, Outcome, drift, look_back, minibatches, update_policy
+
+
+class Learner(ABC):
+    """An algorithm of stage 2 with everything it trains; `learn` takes a rollout and updates.
+
+    `trained` is what checkpoints hold, `policy` is changed in place. Dropout is off: with it, the
+    policy that is updated would not be the one that drew.
+    """
+
+    def __init__(self, accelerator: Any, policy: Policy, settings: RlSettings) -> None:
+        self.accelerator, self.policy, self.settings = accelerator, policy, settings
+        self.vocabulary = policy.vocabulary
+        set_dropout(policy.model, 0.0)
+        self.reference = copy.deepcopy(policy.model).eval().requires_grad_(False).to(accelerator.device)
+        self.kl_scale = 1.0
+        _choose_trained(policy, settings)
+        if settings.optimizer.gradient_checkpointing:
+            policy.model.trunk.gradient_checkpointing_enable()
+        optimizer = make_optimizer(policy.model, settings.optimizer)
+        self.trained = {"policy": Trained(policy.model, optimizer)}
+        self.model, self.optimizer = accelerator.prepare(policy.model, optimizer)
+
+    @abstractmethod
+    def learn(self, rollout: Rollout, step: int) -> dict[str, float]:
+        """Update on a rollout, the step counted from 0; returns what the metrics say of it."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint has to remember besides tensors."""
+        return {"kl_scale": self.kl_scale}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` gave."""
+        self.kl_scale = float(state["kl_scale"])
+
+    def look_back(self, rollout: Rollout) -> Experience:
+        """The rollout's log-probabilities under the policy that drew it and under stage 1."""
+        trajectory = rollout.trajectory.to(self.accelerator.device)
+        self.policy.model.eval()
+        with self.accelerator.autocast():
+            size = self.settings.optimizer.micro_batch_size
+            return look_back(self.policy.model, self.reference, self.vocabulary, trajectory, size)
+
+    def begin_step(self, step: int) -> float:
+        """Set the learning rates of a step; returns the policy's."""
+        rate = learning_rate(self.settings.optimizer, step)
+        set_learning_rate(self.optimizer, rate)
+        self.policy.model.train()
+        return rate
+
+    def batches(self, experience: Experience, step: int) -> list[Experience]:
+        """Every minibatch of every epoch over a rollout, in order."""
+        settings, found = self.settings, []
+        for epoch in range(settings.surrogate.epochs):
+            entropy = [settings.seed, MINIBATCHES, step, epoch]
+            for rows in minibatches(len(experience), settings.optimizer.batch_size, entropy):
+                found.append(experience.select(rows))
+        return found
+
+    def update(self, minibatch: Experience) -> Outcome:
+        """One optimiser step of the policy, or none where it has moved too far."""
+        return update_policy(
+            self.accelerator,
+            self.model,
+            self.vocabulary,
+            self.optimizer,
+            minibatch,
+            self.settings,
+            kl_scale=self.kl_scale,
+        )
+
+    def finish(self, experience: Experience, outcomes: Sequence[Outcome], rate: float) -> dict[str, float]:
+        """The figures of a step, means over its updates; the KL coefficients move towards their target."""
+        found = mean_figures([each.figures for each in outcomes if each.applied] or [outcomes[0].figures])
+        found |= {"updates": float(sum(each.applied for each in outcomes)), "learning_rate": rate}
+        found |= {"drift": drift(experience), "kl_scale": self.kl_scale}
+        target = self.settings.kl.target
+        if target:
+            self.kl_scale = adapt_kl(self.kl_scale, found["kl/text"], target, rate=self.settings.kl.rate)
+        return found
+
+
+def mean_figures(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each figure over rows that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    found = {name: [row[name] for row in rows if name in row] for name in names}
+    return {name: sum(values) / len(values) for name, values in found.items()}
+
+
+def spread_over_tokens(advantages: torch.Tensor, experience: Experience) -> torch.Tensor:
+    """One advantage per row (B,) as one per token (B, T)."""
+    mask = experience.trajectory.token_mask
+    return torch.where(mask, advantages.to(mask.device, torch.float32)[:, None], 0.0)
+
+
+def _choose_trained(policy: Policy, settings: RlSettings) -> None:
+    """Both heads train; so does the trunk, unless the words are to stay those of stage 1."""
+    for name, parameter in policy.model.named_parameters():
+        is_head = any(f"{head}." in name for head in HEADS)
+        if is_head and "original_module" not in name:  # the copy peft keeps of what it replaced
+            parameter.requires_grad_(True)
+        elif settings.train == "heads":
+            parameter.requires_grad_(False)

@@ -1,0 +1,175 @@
+"""The recipes of stage 2: reinforcement learning of words, ranges and weights, by PPO or by GRPO."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dfprompt.config import Config
+from dfprompt.training.settings import (
+    CheckpointSettings,
+    LoggingSettings,
+    ModelSettings,
+    OptimizerSettings,
+    PolicySettings,
+)
+
+
+class RlDataSettings(Config):
+    """Which prompts are rewritten."""
+
+    folder: str = ""
+    """The folder `dfprompt curate` wrote; stage 2 reads the short prompts alone."""
+
+
+class RolloutSettings(Config):
+    """What is drawn and rewarded before each round of updates."""
+
+    rows: int = Field(default=32, ge=1)
+    """Rewrites per step, over all processes (the paper: 32)."""
+    max_new_tokens: int = Field(default=60, ge=1)
+    """Most tokens a rewrite may append."""
+    max_modifiers: int = Field(default=0, ge=0)
+    """Most modifiers a rewrite may append; 0 leaves that to the tokens."""
+    batch_size: int = Field(default=32, ge=1)
+    """Rewrites handed to the reward at a time, such as pictures per batch."""
+
+
+class RlOptimizerSettings(OptimizerSettings):
+    """AdamW, its schedule and its batches; the schedule counts steps, a step being one rollout."""
+
+    steps: int = Field(default=3000, ge=1)
+    """Rollouts in all; each is followed by the updates it is worth (the paper's best: about 3,000)."""
+    batch_size: int = Field(default=32, ge=1)
+    """Rows per update; a rollout of more rows is cut into as many minibatches."""
+    micro_batch_size: int = Field(default=32, ge=1)
+    """Rows per pass; smaller ones need less memory and give the same update."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate falls after the warm-up."""
+
+
+class SurrogateSettings(Config):
+    """How far the policy moves on one rollout."""
+
+    clip: float = Field(default=0.2, gt=0, lt=1)
+    """How far the probability of a draw may change, as a share (the paper: 0.2)."""
+    epochs: int = Field(default=2, ge=1)
+    """Rounds over the rows of a rollout; with a single one of one minibatch the clip never acts."""
+    stop_kl: float = Field(default=0.1, gt=0)
+    """Updates on a rollout end when the policy has moved so far from the one that drew, in nats per draw."""
+    text: float = Field(default=1.0, ge=0)
+    """Weight of the words' surrogate (the paper: 1)."""
+    range: float = Field(default=1.0, ge=0)
+    """Weight of the effect ranges' surrogate (the paper: 1)."""
+    weight: float = Field(default=1.0, ge=0)
+    """Weight of the weights' surrogate (the paper: 1)."""
+    range_entropy: float = Field(default=0.0, ge=0)
+    """Bonus per nat of entropy of the range head."""
+    weight_entropy: float = Field(default=0.0, ge=0)
+    """Bonus per nat of entropy of the weight head."""
+
+
+class KlSettings(Config):
+    """What keeps the policy near stage 1: coefficients of KL(policy || stage 1), per draw."""
+
+    text: float = Field(default=0.02, ge=0)
+    """Coefficient for words (the published code: 0.02)."""
+    range: float = Field(default=0.02, ge=0)
+    """Coefficient for effect ranges (the published code: 0.02)."""
+    weight: float = Field(default=0.02, ge=0)
+    """Coefficient for weights (the published code: 0.02)."""
+    target: float = Field(default=0.0, ge=0)
+    """KL of the words, in nats per draw, that a common scale of the coefficients steers to; 0: fixed ones."""
+    rate: float = Field(default=0.1, gt=0, le=1)
+    """How fast that scale moves per step (Ziegler et al. 2019: 0.1)."""
+
+
+class RlValidationSettings(Config):
+    """What is measured while training."""
+
+    interval: int = Field(default=50, ge=1)
+    """Steps between validations; one is also done at the end."""
+    rows: int = Field(default=32, ge=1)
+    """Most validation prompts rewritten and rewarded each time, always with the same seeds."""
+    samples: int = Field(default=4, ge=0)
+    """How many of them are kept in samples.jsonl."""
+
+
+class RlSettings(Config):
+    """What PPO and GRPO have in common."""
+
+    seed: int = Field(default=0, ge=0)
+    """The one seed: order of prompts, draws, noise of the pictures, minibatches."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto takes the GPU if there is one; several processes come from torchrun or accelerate launch."""
+    export: Literal["best", "last"] = "best"
+    """Which weights become the policy: those of the highest validation reward, or the last ones."""
+    train: Literal["all", "heads"] = "all"
+    """Train everything, or both heads on the words of stage 1."""
+    model: ModelSettings = ModelSettings()
+    """Where training starts: the policy of stage 1."""
+    data: RlDataSettings = RlDataSettings()
+    """What is rewritten."""
+    rollout: RolloutSettings = RolloutSettings()
+    """What is drawn per step."""
+    optimizer: RlOptimizerSettings = RlOptimizerSettings()
+    """How the policy is updated."""
+    surrogate: SurrogateSettings = SurrogateSettings()
+    """How far it moves on one rollout."""
+    kl: KlSettings = KlSettings()
+    """What keeps it near stage 1."""
+    validation: RlValidationSettings = RlValidationSettings()
+    """What is measured meanwhile."""
+    checkpoints: CheckpointSettings = CheckpointSettings()
+    """When it is saved."""
+    logging: LoggingSettings = LoggingSettings(interval=1)
+    """What is written down."""
+    policy: PolicySettings = PolicySettings()
+    """What comes out."""
+
+
+class ValueSettings(Config):
+    """The value model: a copy of the stage 1 trunk that predicts the reward."""
+
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """Its peak learning rate; the schedule is the policy's."""
+    clip: float = Field(default=0.4, ge=0)
+    """How far a value may move on one rollout, in units of reward (the paper: 0.4); 0: as far as it likes."""
+    discount: float = Field(default=1.0, gt=0, le=1)
+    """Gamma of the advantages; 1, because a rewrite is rewarded as a whole, at its end."""
+    decay: float = Field(default=1.0, ge=0, le=1)
+    """Lambda of the advantages; below 1 early phrases' controls count less, for no value can see them."""
+
+
+class PpoSettings(RlSettings):
+    """Everything a stage 2 run by PPO depends on."""
+
+    value: ValueSettings = ValueSettings()
+    """The value model."""
+
+
+class GroupSettings(Config):
+    """Groups of rewrites of one prompt on one noise."""
+
+    size: int = Field(default=8, ge=2)
+    """Rewrites per prompt; rollout.rows must be a multiple."""
+    keep_plain: bool = False
+    """Also draw the plain prompt: its reward enters the group's mean and spread, not the loss."""
+    scale: Literal["group", "batch", "none"] = "group"
+    """What deviations are divided by: their group's spread, the batch's, or nothing."""
+
+
+class GrpoSettings(RlSettings):
+    """Everything a stage 2 run by GRPO depends on."""
+
+    group: GroupSettings = GroupSettings()
+    """The groups."""
+
+    @model_validator(mode="after")
+    def _check(self) -> GrpoSettings:
+        if self.rollout.rows % self.group.size:
+            raise ValueError(
+                f"rollout.rows {self.rollout.rows} is no multiple of group.size {self.group.size}"
+            )
+        return self

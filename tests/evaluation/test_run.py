@@ -1,0 +1,304 @@
+"""Evaluations on a tiny pipeline: shared noise, true scores, isolated failures, resuming after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import tiny_pipelines
+from dfprompt.errors import ConfigError, EvaluationError, InputError
+from dfprompt.evaluation.manifest import ROWS, read_manifest
+from dfprompt.evaluation.methods import BestOf, Plain
+from dfprompt.evaluation.prompts import PlainPrompt, as_prompts, noise_seed
+from dfprompt.evaluation.records import Row, read_rows
+from dfprompt.evaluation.scoreboard import Scoreboard
+from dfprompt.images.reading import read_image
+from dfprompt.images.recipe import find_recipe
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.prompt import DFPrompt
+from dfprompt.rewards import CompositeReward, CompositeSettings, as_score
+from tiny_evaluation import PROMPTS, SETTINGS, Broken, Styled, brightness, by_key, evaluate, redness
+
+LEVEL = 1 / 255  # a PNG keeps 8 bits
+
+
+@pytest.fixture(scope="module")
+def sd(tiny_folder: Callable[[str], Path]) -> ImagePipeline:
+    return ImagePipeline(tiny_pipelines.load(tiny_folder("sd1")))
+
+
+def _pixels(folder: Path, row: Row) -> Tensor:
+    assert row.picture is not None
+    return read_image(folder / row.picture).pixels
+
+
+def test_one_row_per_picture_and_the_same_noise_for_every_method(sd: ImagePipeline, tmp_path: Path) -> None:
+    outcome = evaluate(sd, tmp_path, [Styled(), Plain("again", "plain once more")])
+    rows = by_key(outcome.rows)
+    assert len(rows) == len(outcome.rows) == len(read_rows(tmp_path / ROWS)) == 3 * 3 * 2
+    noises = {(prompt.id, seed): noise_seed(prompt.id, seed) for prompt in PROMPTS for seed in (0, 1)}
+    assert len(set(noises.values())) == 6
+    for (_method, prompt, seed), row in rows.items():
+        assert row.noise == noises[prompt, seed]
+        assert row.failed == {}
+    for prompt, seed in noises:
+        plain, again = rows["plain", prompt, seed], rows["again", prompt, seed]
+        assert torch.equal(_pixels(tmp_path, plain), _pixels(tmp_path, again))
+        assert not torch.equal(_pixels(tmp_path, plain), _pixels(tmp_path, rows["styled", prompt, seed]))
+
+
+def test_pictures_and_scores_are_those_of_drawing_each_alone(sd: ImagePipeline, tmp_path: Path) -> None:
+    outcome = evaluate(sd, tmp_path, [Styled()], seeds=[5])
+    for row in outcome.rows:
+        assert row.df_prompt is not None
+        alone = sd.draw(row.df_prompt, row.noise or 0, SETTINGS).images
+        assert (_pixels(tmp_path, row) - alone[0]).abs().max() < LEVEL
+        assert row.scores["brightness"] == pytest.approx(alone.mean().item(), abs=1e-4)
+        assert row.scores["redness"] == pytest.approx(redness(alone, []).item(), abs=1e-4)
+        recipe = find_recipe(read_image(tmp_path / str(row.picture)).text)
+        assert (recipe.df_prompt, recipe.seed) == (row.df_prompt, row.noise)
+        assert recipe.scores == row.scores
+
+
+def test_a_failing_method_fails_its_rows_and_the_rest_completes(sd: ImagePipeline, tmp_path: Path) -> None:
+    outcome = evaluate(sd, tmp_path, [Broken(), Styled()])
+    for row in outcome.rows:
+        if row.method == "broken":
+            assert "'broken' failed to rewrite: ZeroDivisionError" in row.failed["method"]
+            assert row.picture is None
+        else:
+            assert row.failed == {}
+            assert row.scores.keys() == {"brightness", "redness"}
+    assert sum(row.method == "broken" for row in outcome.rows) == 6
+
+
+def test_a_failing_reward_fails_its_column_where_it_fails(sd: ImagePipeline, tmp_path: Path) -> None:
+    def allergic(images: Tensor, prompts: Sequence[str], records: Any = None) -> Tensor:
+        if any("dog" in prompt for prompt in prompts):
+            raise RuntimeError("a dog")
+        return images.mean((1, 2, 3))
+
+    board = Scoreboard({"brightness": brightness, "allergic": allergic})
+    outcome = evaluate(sd, tmp_path, [Styled()], scoreboard=board, pictures_at_once=100)
+    for row in outcome.rows:
+        assert "brightness" in row.scores
+        if row.prompt == "a dog":
+            assert row.failed.keys() == {"allergic"}
+            assert "RuntimeError: a dog" in row.failed["allergic"]
+        else:
+            assert row.scores["allergic"] == row.scores["brightness"]
+            assert row.failed == {}
+
+
+def test_a_picture_that_cannot_be_drawn_fails_alone(sd: ImagePipeline, tmp_path: Path) -> None:
+    class Half(Styled):
+        def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> list[DFPrompt | None]:
+            made = super().rewrite(prompts, seed)
+            return [DFPrompt.from_plain("\ud800"), None, *made[2:]]
+
+    outcome = evaluate(sd, tmp_path, [Half("half")], pictures_at_once=100)
+    rows = by_key(outcome.rows)
+    for seed in (0, 1):
+        assert "lone surrogate" in rows["half", PROMPTS[0].id, seed].failed["picture"]
+        assert "has no rewrite" in rows["half", PROMPTS[1].id, seed].failed["method"]
+        assert rows["half", PROMPTS[2].id, seed].failed == {}
+        assert all(rows["plain", prompt.id, seed].failed == {} for prompt in PROMPTS)
+
+
+def test_a_finished_evaluation_computes_nothing_again(sd: ImagePipeline, tmp_path: Path) -> None:
+    evaluate(sd, tmp_path, [Styled()], seeds=[0])
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+    class Refuses(Styled):
+        def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> list[DFPrompt | None]:
+            raise AssertionError("asked again")
+
+    outcome = evaluate(sd, tmp_path, [Refuses()], seeds=[0])
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == files
+    assert len(outcome.rows) == 6
+    more = evaluate(sd, tmp_path, [Styled(), Styled("other", "old film")], seeds=[0, 1])
+    assert len(more.rows) == len(read_rows(tmp_path / ROWS)) == 18
+    kept = {row.key: row for row in outcome.rows}
+    assert {key: by_key(more.rows)[key] for key in kept} == kept
+
+
+def test_failed_rows_are_made_again_on_request(sd: ImagePipeline, tmp_path: Path) -> None:
+    broken = Broken()
+    evaluate(sd, tmp_path, [broken], seeds=[0])
+    mended = Plain("broken", "crashes")
+    again = evaluate(sd, tmp_path, [mended], seeds=[0])
+    assert sum(bool(row.failed) for row in again.rows) == 3
+    retried = evaluate(sd, tmp_path, [mended], seeds=[0], retry_failed=True)
+    assert not any(row.failed for row in retried.rows)
+    assert len(read_rows(tmp_path / ROWS)) == 6
+
+
+@pytest.mark.parametrize("change", ["settings", "scores", "method"])
+def test_another_experiment_may_not_be_mixed_in(change: str, sd: ImagePipeline, tmp_path: Path) -> None:
+    evaluate(sd, tmp_path, [Styled()], seeds=[0], prompts=PROMPTS[:1])
+    asked: dict[str, Any] = {"methods": [Styled()], "settings": SETTINGS, "scoreboard": None}
+    if change == "settings":
+        asked["settings"] = SETTINGS.model_copy(update={"num_inference_steps": 3})
+    elif change == "scores":
+        asked["scoreboard"] = Scoreboard({"redness": redness})
+    else:
+        asked["methods"] = [Styled(weight=0.5)]
+    before = (tmp_path / ROWS).read_bytes()
+    with pytest.raises(EvaluationError, match=f"{change}.*differ"):
+        evaluate(sd, tmp_path, seeds=[0], prompts=PROMPTS[:1], **asked)
+    assert (tmp_path / ROWS).read_bytes() == before
+
+
+def test_the_manifest_says_what_was_run_and_names_no_folder(sd: ImagePipeline, tmp_path: Path) -> None:
+    evaluate(sd, tmp_path, [Styled()], seeds=[0], prompts=PROMPTS[:1])
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    assert manifest["methods"] == {"plain": "the plain prompt", "styled": "anime style x1.5"}
+    assert manifest["scores"] == {"brightness": "reward", "redness": "judge"}
+    assert manifest["settings"]["num_inference_steps"] == 2
+    assert str(tmp_path.parent) not in json.dumps(manifest)
+
+
+def test_best_of_n_keeps_the_best_by_the_first_reward(sd: ImagePipeline, tmp_path: Path) -> None:
+    outcome = evaluate(sd, tmp_path, [BestOf(3), BestOf(2, Styled())])
+    rows = by_key(outcome.rows)
+    for prompt in PROMPTS:
+        for seed in (0, 1):
+            row = rows["best-of-3", prompt.id, seed]
+            noises = [noise_seed(prompt.id, seed, candidate) for candidate in range(3)]
+            alone = sd.draw([prompt.text] * 3, noises, SETTINGS).images
+            levels = brightness(alone, []).tolist()
+            assert row.noise == noises[int(np.argmax(levels))]
+            assert row.scores["brightness"] == pytest.approx(max(levels), abs=1e-4)
+            assert row.pictures == 3
+            plain = rows["plain", prompt.id, seed]
+            assert row.scores["brightness"] >= plain.scores["brightness"] - 1e-5
+            assert row.seconds > 0
+            assert rows["best-of-2:styled", prompt.id, seed].df_prompt == str(
+                DFPrompt.from_plain(prompt.text).append(Styled().span)
+            )
+
+
+def _composite(**constants: Any) -> CompositeReward:
+    return CompositeReward(
+        CompositeSettings(c=2, d=0, **constants),
+        aesthetic=as_score(brightness, "light"),
+        clip=as_score(redness, "red"),
+        judges={"watch": as_score(lambda images, prompts, records=None: images[:, 2].mean((1, 2)), "watch")},
+    )
+
+
+def test_a_reward_that_compares_with_plain_pictures_finds_them(sd: ImagePipeline, tmp_path: Path) -> None:
+    board = Scoreboard({"reward": _composite(b=1.0, zeta_relative=True)})
+    first = evaluate(sd, tmp_path, [Styled()], scoreboard=board, seeds=[0])
+    later = evaluate(
+        sd, tmp_path, [Styled(), Styled("other", "old film"), BestOf(2)], scoreboard=board, seeds=[0]
+    )
+    rows = by_key(later.rows)
+    assert {row.key: row for row in first.rows}.items() <= rows.items()
+    for (method, prompt, seed), row in rows.items():
+        plain, image = rows["plain", prompt, seed].scores, _pixels(tmp_path, row)[None]
+        light, red = brightness(image, []).item(), redness(image, []).item()
+        expected = light - plain["aesthetic"] + 2 * min(red - plain["clip"], 0)
+        assert row.scores["reward"] == pytest.approx(expected, abs=4 * LEVEL)
+        assert row.scores["watch"] == pytest.approx(image[:, 2].mean().item(), abs=LEVEL)
+        if method == "plain":
+            assert row.scores["reward"] == pytest.approx(0, abs=1e-6)
+    roles = {"reward": "reward", "aesthetic": "part", "clip": "part", "watch": "judge"}
+    assert board.columns() == roles
+
+
+def test_columns_of_two_composites_do_not_mix(sd: ImagePipeline, tmp_path: Path) -> None:
+    board = Scoreboard({"clip": redness, "one": _composite(), "two": _composite(zeta=-1.0)})
+    outcome = evaluate(sd, tmp_path, [], scoreboard=board, seeds=[0], prompts=PROMPTS[:1])
+    scores = outcome.rows[0].scores
+    assert scores["clip"] == scores["one.clip"] == scores["two.clip"]
+    assert {"one", "aesthetic", "clip_gate", "watch", "two", "two.aesthetic", "two.watch"} <= scores.keys()
+    assert scores["two.clip_gate"] == 0 != scores["clip_gate"]
+
+
+def test_what_cannot_be_an_evaluation(sd: ImagePipeline, tmp_path: Path) -> None:
+    for asked in (
+        {"prompts": []},
+        {"seeds": []},
+        {"methods": [Styled(), Styled()]},
+    ):
+        with pytest.raises(ConfigError):
+            evaluate(sd, tmp_path, **{"methods": [], **asked})
+    with pytest.raises(ConfigError):
+        Scoreboard({})
+    with pytest.raises(ConfigError, match="either"):
+        Scoreboard({"a": brightness}, {"a": brightness})
+    with pytest.raises(InputError, match="two prompts have the id"):
+        as_prompts([PlainPrompt("a", "x"), PlainPrompt("b", "x")])
+
+
+# ---- kill -9 ---------------------------------------------------------------------------------------------
+
+
+def _slowly(images: Tensor, prompts: Sequence[str], records: Any = None) -> Tensor:
+    time.sleep(0.02)
+    return images.mean((1, 2, 3))
+
+
+def _run_slowly(sd: ImagePipeline, folder: Path) -> Sequence[Row]:
+    board = Scoreboard({"brightness": _slowly}, {"redness": redness})
+    methods = [Styled(), BestOf(2), Broken()]
+    return evaluate(sd, folder, methods, scoreboard=board, seeds=range(4), pictures_at_once=1).rows
+
+
+def _kill_after(seconds: float, work: Callable[[], object]) -> bool:
+    """Run work in a forked process and kill it; says whether it was still at it."""
+    process = os.fork()
+    if process == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if os.waitpid(process, os.WNOHANG)[0]:
+            return False
+        time.sleep(0.002)
+    os.kill(process, signal.SIGKILL)
+    _, status = os.waitpid(process, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
+def test_a_killed_evaluation_loses_and_doubles_no_row(sd: ImagePipeline, tmp_path: Path) -> None:
+    whole = _run_slowly(sd, tmp_path / "whole")
+    folder, moments = tmp_path / "killed", np.random.default_rng(1).uniform(0.15, 0.9, size=40)
+    kills, seen = 0, 0
+    for moment in moments:
+        kills += _kill_after(float(moment), lambda: _run_slowly(sd, folder))
+        recorded = (folder / ROWS).read_bytes().count(b"\n") if (folder / ROWS).exists() else 0
+        assert recorded >= seen
+        seen = recorded
+        if kills >= 3 and seen == len(whole):
+            break
+    resumed = _run_slowly(sd, folder)
+    assert kills >= 3
+
+    def timeless(rows: Sequence[Row]) -> list[Row]:
+        return [replace(row, seconds=0.0) for row in rows]
+
+    assert len(read_rows(folder / ROWS)) == len(resumed) == len(whole) == 3 * 4 * 4
+    assert timeless(resumed) == timeless(whole)
+    for row in whole:
+        if row.picture is not None:
+            first, second = (Image.open(place / row.picture) for place in (tmp_path / "whole", folder))
+            assert first.tobytes() == second.tobytes()
+    assert not list(folder.rglob("*.partial"))
