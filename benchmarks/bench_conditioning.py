@@ -35,6 +35,7 @@ from dfprompt.conditioning.compile import compile_prompts
 from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import Schedule
+from dfprompt.evaluation.student import student_quantile
 from dfprompt.prompt import parse_prompt
 from machine import best_seconds, header
 
@@ -113,6 +114,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def print_ratio(name: str, pipe: Any, steps: int, size: int | None, pairs: int) -> None:
     """Alternate plain and dynamic runs; print the ratio pair by pair, with its interval."""
+    run_plain(pipe, 1, size)  # the first run also allocates and warms up
     ratios, plains = [], []
     for pair in range(pairs):
         order = [run_plain, run_dynamic] if pair % 2 == 0 else [run_dynamic, run_plain]
@@ -130,7 +132,8 @@ def interval(ratios: list[float]) -> str:
     middle = statistics.mean(ratios)
     if len(ratios) == 1:
         return f"{middle:.4f} (one pair has no interval)"
-    half = 1.96 * statistics.stdev(ratios) / len(ratios) ** 0.5
+    # Student's quantile: a handful of pairs knows little of its own spread.
+    half = student_quantile(0.95, len(ratios) - 1) * statistics.stdev(ratios) / len(ratios) ** 0.5
     return f"{middle:.4f} (95 % interval {middle - half:.4f} to {middle + half:.4f})"
 
 
@@ -221,8 +224,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--steps", type=int, default=2, help="denoising steps of a run at SD 1.5's shape")
     parser.add_argument("--pairs", type=int, default=2, help="alternated pairs of runs at SD 1.5's shape")
+    parser.add_argument("--size", type=int, default=256, help="pixels of its pictures; 64 for a trial run")
     parser.add_argument("--mini", type=Path, help="folder of the mini pipeline, by default the embedded one")
     chosen = parser.parse_args()
+    if chosen.steps < 2 or chosen.pairs < 1:
+        parser.error("--steps must be at least 2, so that there is a step to swap at, and --pairs at least 1")
     logging.set_verbosity_error()
     # With two steps a narrow range may hold none; that is the benchmark's doing, not the prompt's.
     warnings.simplefilter("ignore", dfprompt.DFPromptWarning)
@@ -234,11 +240,11 @@ def main() -> None:
     else:
         mini = DiffusionPipeline.from_pretrained(folder)
         mini.set_progress_bar_config(disable=True)
-        run_plain(mini, 10, None)
         print_ratio("mini", mini, 10, None, pairs=12)
     pipe = make_pipeline()
     print_against_compel(pipe)
-    print_ratio("Stable Diffusion 1.5's shape at 256 px", pipe, chosen.steps, 256, chosen.pairs)
+    name = f"Stable Diffusion 1.5's shape at {chosen.size} px"
+    print_ratio(name, pipe, chosen.steps, chosen.size, chosen.pairs)
 
 
 if __name__ == "__main__":

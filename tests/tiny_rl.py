@@ -21,10 +21,11 @@ from dfprompt.training.sft import train_sft
 from tiny_training import SUBJECTS, fresh_policy, tiny_examples, tiny_settings
 
 # What each prompt wants: so both heads have to read the words, their biases alone do not do.
+# Stage 1 says each of these words in about every third row, and other words as often.
 WANTED: dict[str, tuple[str, EffectRange, Weight]] = {
-    "a red cat": ("film grain", LATE, Weight("1.25")),
-    "the blue star": ("8k", EARLY, Weight("0.75")),
-    "a cat at night": ("film grain", LATE, Weight("1.25")),
+    "a red cat": ("golden hour", LATE, Weight("1.25")),
+    "the blue star": ("oil painting", EARLY, Weight("0.75")),
+    "a cat at night": ("oil painting", LATE, Weight("1.25")),
     "a hill in the snow": ("8k", EARLY, Weight("0.75")),
 }
 TASKS = [Task(subject) for subject in SUBJECTS]
@@ -47,7 +48,7 @@ def toy_reward(attempts: Sequence[Attempt]) -> RewardTerms:
 def stage_one_folder() -> Path:
     """The policy of a short stage 1, made once per session."""
     folder = Path(tempfile.mkdtemp(prefix="tiny-stage-one-"))
-    settings = tiny_settings(steps=120, batch_size=8)
+    settings = tiny_settings(steps=250, batch_size=8)
     train_sft(
         fresh_policy(), tiny_examples(), [], settings.model_copy(update={"export": "last"}), folder / "run"
     )
@@ -73,14 +74,15 @@ def toy_values(**more: Any) -> dict[str, Any]:
         "export": "last",
         "rollout": {"rows": 32, "max_new_tokens": 12, "max_modifiers": 1, "batch_size": 16},
         "optimizer": {
-            "steps": 60,
+            "steps": 80,
             "batch_size": 16,
             "micro_batch_size": 16,
-            "learning_rate": 3e-3,
+            "learning_rate": 2e-3,
             "schedule": "linear",
         },
         "surrogate": {"epochs": 2},
-        "kl": {"text": 0.01, "range": 0.01, "weight": 0.01},
+        # Near stage 1 until it is clear which word earned the reward, and not which one came with luck.
+        "kl": {"text": 0.2, "range": 0.01, "weight": 0.01},
         "validation": {"interval": 1000, "rows": 4, "samples": 2},
         "checkpoints": {"interval": 1000},
     }
@@ -91,7 +93,7 @@ def toy_values(**more: Any) -> dict[str, Any]:
 
 def ppo_settings(**more: Any) -> PpoSettings:
     """The toy by PPO."""
-    return PpoSettings.model_validate(toy_values(**{"value": {"learning_rate": 3e-3}, **more}))
+    return PpoSettings.model_validate(toy_values(**{"value": {"learning_rate": 2e-3}, **more}))
 
 
 def grpo_settings(**more: Any) -> GrpoSettings:

@@ -1,9 +1,10 @@
-"""`dfprompt generate` and `dfprompt inspect`: files with recipes, lines in and lines out, nothing half-written."""
+"""`dfprompt generate` and `inspect`: files with recipes, lines in and lines out, nothing half-written."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from click.testing import Result
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from dfprompt.api.recreation import read_recipe
@@ -204,7 +206,7 @@ def test_prompts_are_read_before_the_pipeline_is_loaded(run: Run) -> None:
 
 
 @pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every pipeline that is loaded draws pictures that are not numbers."""
     from dfprompt.pipeline import load
 
@@ -213,7 +215,6 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             pipe.vae.decoder.conv_out.bias.fill_(float("nan"))
 
     monkeypatch.setattr(load, "place", place)
-    yield
 
 
 @pytest.mark.usefixtures("broken")
@@ -309,15 +310,19 @@ def test_a_plain_prompt_with_brackets_is_drawn_again_too(
     assert lines[-1] == "drawn again: identical, pixel for pixel"
 
 
-def test_another_model_is_remarked(run: Run, drawn: list[str], tiny_folder: Callable[[str], Path]) -> None:
-    result = run(
-        "inspect", drawn[0], "--pipeline", str(tiny_folder("sd2")), "--device", "cpu", "--dtype", "bfloat16"
-    )
+def test_another_model_is_remarked(
+    run: Run, drawn: list[str], tiny_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(tiny_folder("sd1"), tmp_path / "other"))
+    weights = other / "vae" / "diffusion_pytorch_model.safetensors"
+    save_file({name: 1.1 * tensor for name, tensor in load_file(weights).items()}, weights)
+    pipeline = ["--pipeline", str(other), "--device", "cpu", "--dtype", "bfloat16"]
+    result = run("inspect", drawn[0], *pipeline)
     assert good(result)[-1].startswith("drawn again: at most ")
-    notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
-    assert notes[0].startswith("note: the model was sd1 (")
-    assert ", now sd2 (" in notes[0]
-    assert notes[1] == "note: it was drawn in float32, now in bfloat16"
+    model, dtype = (line for line in result.stderr.splitlines() if line.startswith("note: "))
+    assert model.startswith("note: the model was sd1 (")
+    assert ", now other (" in model
+    assert dtype == "note: it was drawn in float32, now in bfloat16"
 
 
 def write_picture(path: Path, size: int = 16, **changes: Any) -> str:

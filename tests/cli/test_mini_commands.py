@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,8 @@ from dfprompt.mini.recipe import miniature
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    build = Build(tmp_path_factory.mktemp("mini"), miniature())
-    build.run()
-    return build.weights
+def weights(miniature_world: Path) -> Path:
+    return miniature_world / "weights"
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +81,6 @@ def test_show_draws_a_sheet_and_refuses_to_overwrite(weights: Path, tmp_path: Pa
 def test_a_damaged_weight_file_is_named_with_the_command_that_rebuilds_it(
     weights: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     copy = tmp_path / "weights"
     shutil.copytree(weights, copy)
     damaged = copy / "judge" / "judge.safetensors"
@@ -114,8 +111,6 @@ def test_check_as_json_has_its_version_first(answer: dict[str, Any]) -> None:
 def test_missing_and_truncated_weights_name_their_stage(
     weights: Path, tmp_path: Path, victim: str, stage: str
 ) -> None:
-    import shutil
-
     copy = tmp_path / "weights"
     shutil.copytree(weights, copy)
     (copy / victim).write_bytes((copy / victim).read_bytes()[:100])
@@ -150,11 +145,14 @@ def test_headroom_is_drawn_once_and_goes_into_the_card(
         torch.from_numpy(reward_values(weights, grid)[3]).float(), load_reward(weights)(images, [prompt] * 16)
     )
     checks = answer["checks"]
-    card = write_mini_card(weights, checks, headroom=output / "headroom-taste.json", images=2).read_text()
+    copy = tmp_path / "world"
+    shutil.copytree(weights.parent, copy)
+    headroom = output / "headroom-taste.json"
+    card = write_mini_card(copy / "weights", checks, headroom=headroom, images=2).read_text()
     assert all(f"| {row['name']} |" in card for row in checks)
     for expected in ("| judges | `", "ball / snow", "| golden hour |", '"vae_channels"', "| unet | "):
         assert expected in card, expected
-    assert (weights / "samples.png").exists()
+    assert (copy / "weights" / "samples.png").exists()
 
 
 def test_headroom_refuses_what_is_not_there(weights: Path, tmp_path: Path) -> None:

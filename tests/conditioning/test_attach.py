@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -107,14 +108,16 @@ def test_rows_of_a_guided_batch_are_independent(tiny_pipe, name):
         torch.testing.assert_close(together[row], alone[0], atol=NEAR, rtol=0)
 
 
-def test_several_images_per_prompt(tiny_pipe):
-    pipe = tiny_pipe("flux")
-    arguments = {"num_inference_steps": 4, "max_sequence_length": 32}
+@pytest.mark.parametrize("name", ["flux", "qwen-image"])
+def test_several_images_per_prompt(tiny_pipe, name):
+    pipe = tiny_pipe(name)
+    arguments = {"num_inference_steps": 4, **LENGTH[name]}
     with attach(pipe, [SWITCH, "a dog"], NEGATIVE, num_images_per_prompt=2, **arguments) as inputs:
-        pictures = draw(pipe, "flux", inputs, (1, 2, 3, 4), true_cfg_scale=2.0)
-    with attach(pipe, SWITCH, NEGATIVE, **arguments) as inputs:
-        alone = draw(pipe, "flux", inputs, (2,), true_cfg_scale=2.0)
-    torch.testing.assert_close(pictures[1], alone[0], atol=NEAR, rtol=0)
+        pictures = draw(pipe, name, inputs, (1, 2, 3, 4), true_cfg_scale=2.0)
+    for row, prompt in ((1, SWITCH), (2, "a dog")):
+        with attach(pipe, prompt, NEGATIVE, **arguments) as inputs:
+            alone = draw(pipe, name, inputs, (row + 1,), true_cfg_scale=2.0)
+        torch.testing.assert_close(pictures[row], alone[0], atol=NEAR, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["flux", "qwen-image"])
@@ -167,6 +170,28 @@ def test_other_runs_inside_the_block_are_left_alone(tiny_pipe, name):
             draw(pipe, name, inputs, (0,))
         assert torch.equal(draw(pipe, name, stock, (0,)), truth)
         assert torch.equal(draw(pipe, name, inputs, (0,)), ours)
+
+
+def test_a_run_of_the_same_denoiser_inside_the_users_callback_is_left_alone(tiny_pipe):
+    """A preview between two steps, by a pipeline of its own that shares every part but the scheduler."""
+    pipe = tiny_pipe("flux")
+    parts = {**pipe.components, "scheduler": copy.deepcopy(pipe.scheduler)}
+    preview_pipe = type(pipe)(**parts)
+    preview_pipe.set_progress_bar_config(disable=True)
+    stock = {"prompt": ["a dog"], "num_inference_steps": 2, "max_sequence_length": 32}
+    truth = draw(preview_pipe, "flux", stock, (0,))
+    previews = []
+
+    def preview(_pipe: Any, _index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        previews.append(draw(preview_pipe, "flux", stock, (0,)))
+        return tensors
+
+    arguments = {"num_inference_steps": 4, "max_sequence_length": 32}
+    with attach(pipe, SWITCH, **arguments) as inputs:
+        quiet = draw(pipe, "flux", inputs, (0,))
+    with attach(pipe, SWITCH, callback_on_step_end=preview, **arguments) as inputs:
+        assert torch.equal(draw(pipe, "flux", inputs, (0,)), quiet)
+    assert [torch.equal(picture, truth) for picture in previews] == [True] * 4
 
 
 def test_two_attached_inputs_may_be_alive_at_once(tiny_pipe):

@@ -279,6 +279,28 @@ def test_the_masked_encoding_by_hand(tiny_pipe):
     torch.testing.assert_close(made, expected.detach(), atol=1e-5, rtol=0)
 
 
+def test_masked_words_stay_hidden_where_compel_hides_others(tiny_pipe):
+    """A hidden word is hidden from the masked encodings too, and nothing of it is blended in."""
+    pipe = tiny_pipe("sd1")
+    made = [
+        compiled(pipe, [f"a [{word}:early] [cat::0.5] dog"], absence="mask", weighting="compel").at(9)
+        for word in ("red", "old")
+    ]
+    torch.testing.assert_close(made[0]["prompt_embeds"], made[1]["prompt_embeds"], atol=1e-6, rtol=0)
+    # By hand: at 0.5 both encodings count the same, and the cat is drawn half-way to the empty prompt.
+    ids = pipe.tokenizer("a red cat dog", padding="max_length", return_tensors="pt").input_ids
+    empty, halves = pipe.encode_prompt("", "cpu", 1, False)[0][0], []
+    for away in ([2], [2, 3]):
+        seen = torch.ones_like(ids)
+        seen[0, away] = 0
+        half = pipe.text_encoder(ids, attention_mask=seen)[0][0].clone()
+        half[2] = empty[2]
+        half[3] = (half[3] + empty[3]) / 2
+        halves.append(half)
+    expected = (halves[0] + halves[1]) / 2
+    torch.testing.assert_close(made[0]["prompt_embeds"][0], expected.detach(), atol=1e-5, rtol=0)
+
+
 # ---- long prompts -----------------------------------------------------------------------------------------
 
 LONG = "a red horse in the snow, " * 20  # 140 tokens
@@ -303,6 +325,19 @@ def test_the_negative_prompt_is_padded_with_the_empty_one(tiny_pipe):
     made = compiled(pipe, [LONG + "[old film:late]"], ["ugly"]).at(0)["negative_prompt_embeds"][0]
     expected = compiled(pipe, ["a [cat:early]"], [""]).at(0)["negative_prompt_embeds"][0]
     torch.testing.assert_close(made[77:], expected, atol=1e-5, rtol=0)
+
+
+def test_padding_skips_the_layers_that_its_side_skips(tiny_pipe):
+    """clip_skip is the positive prompt's alone, down to the empty windows that fill it up."""
+    pipe = tiny_pipe("sd1")
+    short, long = "a [cat:early]", LONG + "[film:late]"
+    empty = compiled(pipe, [short], [""], clip_skip=1).at(0)["negative_prompt_embeds"][0]
+    skipped = compiled(pipe, [""], clip_skip=1).at(0)["prompt_embeds"][0]
+    assert (empty - skipped).abs().max() > 0.01
+    negative = compiled(pipe, [long], [short], clip_skip=1).at(0)["negative_prompt_embeds"][0]
+    torch.testing.assert_close(negative[77:], empty, atol=1e-5, rtol=0)
+    positive = compiled(pipe, [short], [long], clip_skip=1).at(0)["prompt_embeds"][0]
+    torch.testing.assert_close(positive[77:], skipped, atol=1e-5, rtol=0)
 
 
 def test_rows_of_different_length_are_padded_and_named(tiny_pipe):
@@ -417,7 +452,8 @@ def test_the_index_points_at_the_conditioning_of_the_plan(texts):
     global _PIPE
     _PIPE = _PIPE or tiny_pipelines.build("sd1")
     prompts: list[DFPrompt] = [parse_prompt(text) for text in texts]
-    made = compile_prompts(adapter_for(_PIPE), prompts, None, TEN)
+    made = compile_prompts(adapter_for(_PIPE), prompts, None, TEN, cache=EncodingCache())
+    assert made.bank.forwards == (1,)
     for row, prompt in enumerate(prompts):
         for evaluation, step in enumerate(make_plan(prompt, 10).steps):
             found = made.at(evaluation, [row])["prompt_embeds"][0]

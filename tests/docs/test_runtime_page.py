@@ -12,6 +12,7 @@ from dfprompt import prepare
 from dfprompt.conditioning.capabilities import WEIGHTINGS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "runtime.md"
+SAID_IN_WORDS = ("pipe", "prompts", "callback_on_step_end_tensor_inputs")
 HUB_ID = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
@@ -37,4 +38,4 @@ def test_the_page_names_every_rule_and_every_argument():
     for rule in WEIGHTINGS:
         assert f"| `{rule}` |" in text
     for argument in inspect.signature(prepare).parameters:
-        assert argument in ("pipe", "prompts") or f"`{argument}`" in text, argument
+        assert f"`{argument}`" in text or argument in SAID_IN_WORDS, argument

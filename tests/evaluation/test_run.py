@@ -237,8 +237,8 @@ def test_what_cannot_be_an_evaluation(sd: ImagePipeline, tmp_path: Path) -> None
     ):
         with pytest.raises(ConfigError):
             evaluate(sd, tmp_path, **{"methods": [], **asked})
-    with pytest.raises(ConfigError):
-        Scoreboard({})
+    with pytest.raises(ConfigError, match="at least one reward"):
+        evaluate(sd, tmp_path, [], scoreboard=Scoreboard({}, {"redness": redness}))
     with pytest.raises(ConfigError, match="either"):
         Scoreboard({"a": brightness}, {"a": brightness})
     with pytest.raises(InputError, match="two prompts have the id"):

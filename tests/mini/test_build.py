@@ -23,11 +23,9 @@ from dfprompt.mini.recipe import STAGES, MiniRecipe, miniature
 _PIECES = ("pipeline", "clip", "aesthetic", "preference", "judge", "lm")
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mini")
-    Build(folder, miniature()).run()
-    return folder
+@pytest.fixture
+def built(miniature_world: Path) -> Path:
+    return miniature_world
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def settings(**more: Any) -> RlSettings:
     return RlSettings.model_validate(values)
 
 
-def moved(policy: Policy, seed: int = 1, by: float = 0.05) -> Policy:
+def moved(policy: Policy, seed: int = 1, by: float = 0.2) -> Policy:
     """The policy a little further on: some ratios leave the clip on either side."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

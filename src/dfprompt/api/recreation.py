@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from dfprompt.config import make_config
 from dfprompt.errors import ConfigError, ImageFileError
@@ -69,11 +68,11 @@ def recreate_picture(
         settings = make_config(RenderSettings, known, origin=f"{path}: the recipe's settings")
     except ConfigError as error:
         raise ImageFileError(str(error)) from error
-    drawn = pipeline.draw(
-        recipe.df_prompt, recipe.seed, settings, negative_prompt=recipe.negative_prompt, progress=progress
-    )
-    if drawn.images.shape[1:] != picture.pixels.shape:
-        raise ImageFileError(f"{path} is {_size(picture.pixels)}, its recipe draws {_size(drawn.images[0])}")
+    request = pipeline.read(recipe.df_prompt, recipe.seed, settings, negative_prompt=recipe.negative_prompt)
+    size = (request.settings.height, request.settings.width)
+    if size != picture.size:  # said before an unknown file's word is taken for a huge drawing
+        raise ImageFileError(f"{path} is {_pixels(picture.size)}, its recipe draws {_pixels(size)}")
+    drawn = pipeline.draw_request(request, progress=progress)
     first, second = to_levels(picture.pixels[None]), to_levels(drawn.images)
     apart = np.abs(first.astype(np.int16) - second.astype(np.int16))
     remarks = tuple(_compare(recipe, drawn.recipes()[0]))
@@ -105,5 +104,6 @@ def _title(mark: ModelMark | None) -> str:
     return f"{mark.name} ({mark.hash or 'hash not known'}){scale}"
 
 
-def _size(pixels: Tensor) -> str:
-    return f"{pixels.shape[2]} x {pixels.shape[1]} pixels"
+def _pixels(size: tuple[int | None, int | None]) -> str:
+    height, width = size
+    return f"{width} x {height} pixels"

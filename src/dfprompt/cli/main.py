@@ -11,7 +11,18 @@ import warnings
 
 import typer
 
-from dfprompt.cli import capabilities, console, convert, generate, inspect, language, mini, score, train
+from dfprompt.cli import (
+    capabilities,
+    compare,
+    console,
+    convert,
+    generate,
+    inspect,
+    language,
+    mini,
+    score,
+    train,
+)
 from dfprompt.errors import DFPromptError, DFPromptWarning
 
 app = typer.Typer(
@@ -26,6 +37,8 @@ language.register(app)
 convert.register(app)
 capabilities.register(app)
 generate.register(app)
+compare.register(app)
+evaluate.register(app)
 inspect.register(app)
 score.register(app)
 train.register(app)

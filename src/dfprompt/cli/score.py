@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from dfprompt.rewards import Score
 
-_REWARD_HELP = (
+REWARD_HELP = (
     "mini, clip, aesthetic, pickscore, hps (any of these but mini with :FOLDER or :owner/name behind it), "
     "a recipe FILE.toml, or a folder; may be repeated."
 )
-_REWARD = typer.Option(["mini"], "--reward", metavar="R", help=_REWARD_HELP)
+_REWARD = typer.Option(["mini"], "--reward", metavar="R", help=REWARD_HELP)
 _DEVICE = typer.Option("auto", "--device", help="auto, cpu, cuda or mps.")
 _DTYPE = typer.Option("auto", "--dtype", help="auto (float16 on a GPU), float32, float16 or bfloat16.")
 _ALLOW = typer.Option(False, "--allow-code", help="Let a recipe import Python code.")

@@ -51,8 +51,8 @@ class TextAdapter(ABC):
     family allows it; `denoiser_names` under which arguments the denoiser receives them. `guidance`
     is "stacked" where negative and positive rows are one batch, "separate" where the denoiser is
     called twice. `expands_rows` says whether the stock call repeats given embeddings for
-    num_images_per_prompt itself. `default_length` and `greatest_length` are max_sequence_length's, 0
-    where the window is fixed.
+    num_images_per_prompt itself, and rightly. `default_length` and `greatest_length` are
+    max_sequence_length's, 0 where the window is fixed.
     """
 
     capabilities: ClassVar[Capabilities]

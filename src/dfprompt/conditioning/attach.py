@@ -119,6 +119,10 @@ class DenoiserSwap:
         self._run: Any = None
         self._calls = 0
 
+    def rest(self) -> None:
+        """Note that an evaluation is over; until the next one comes, every call is another run's."""
+        self._fresh = None
+
     def advance(self, pipe: Any, following: int) -> None:
         """Note that the evaluation `following` comes next in the run the pipeline is making."""
         self._fresh = self.compiled.at(following) if following < self.compiled.evaluations else None
@@ -162,6 +166,7 @@ class HookedSwap(StepSwap):
         self._hook = hook
 
     def __call__(self, pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        self._hook.rest()  # the user's callback may run the denoiser itself, for a preview
         result = super().__call__(pipe, index, timestep, tensors)
         self._hook.advance(pipe, index + 1)
         return result

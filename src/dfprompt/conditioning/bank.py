@@ -118,8 +118,8 @@ class Encoded:
         if layouts[0].hides or self.rule in ("comfy", "compel"):
             window = self._known[self._empty[clip_skip]].sequence
             empty = window.repeat(len(layouts[0].units), 1)[None]
+        hidden = torch.tensor([layout.hidden for layout in layouts], device=encoding.device)
         if layouts[0].hides:
-            hidden = torch.tensor([layout.hidden for layout in layouts], device=encoding.device)
             encoding = torch.where(hidden[..., None], empty, encoding)
         if self.rule == "scale":
             return rules.weight_scale(encoding, weights)
@@ -128,6 +128,7 @@ class Encoded:
         if not layouts[0].masked:
             return rules.weight_comfy(encoding, weights, empty)
         masked = torch.stack([self._join(row) for row in layouts[0].masked])[None]
+        masked = torch.where(hidden[:, None, :, None], empty[:, None], masked)
         return rules.weight_compel(encoding, weights, empty, masked, layouts[0].down_weights)
 
     def _join(self, units: Sequence[Unit]) -> Tensor:

@@ -192,6 +192,6 @@ def _embeddings(call: Call, compiled: Compiled) -> dict[str, Any]:
     values: dict[str, Any] = dict(compiled.at(0))
     if images != 1 and call.adapter.expands_rows:
         values["num_images_per_prompt"] = images
-    elif images != 1:  # the stock call would repeat the noise, but not embeddings it is given
+    elif images != 1:  # the stock call would repeat the noise, but not (rightly) the embeddings it is given
         values = {name: tensor.repeat_interleave(images, dim=0) for name, tensor in values.items()}
     return values

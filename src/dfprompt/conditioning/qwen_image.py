@@ -26,6 +26,9 @@ class QwenImageAdapter(TextAdapter):
         "prompt_embeds_mask": "encoder_hidden_states_mask",
     }
     guidance = "separate"
+    # The stock call repeats the embeddings row by row but their mask as a block, so that rows of
+    # different length would get each other's masks.
+    expands_rows = False
 
     def _make_encoders(self) -> list[TextEncoder]:
         return [

@@ -16,8 +16,8 @@ from typing import Any
 
 from dfprompt.config import collect_provenance
 from dfprompt.errors import EvaluationError
+from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.methods import Method
-from dfprompt.evaluation.rewrites import write_text
 from dfprompt.excerpt import quote
 
 MANIFEST, ROWS, REWRITES, PICTURES, TABLES = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.errors import DFPromptError, EvaluationError
+from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.methods import Method, rewrite_checked
 from dfprompt.evaluation.prompts import PlainPrompt
 from dfprompt.prompt import DFPrompt
@@ -87,14 +87,3 @@ def _write(path: Path, rewrites: Rewrites) -> None:
         "rewrites": {key: prompt.to_json() for key, prompt in rewrites.prompts.items()},
     }
     write_text(path, json.dumps(values) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file by way of a temporary name; raises EvaluationError where the disk refuses."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise EvaluationError(f"cannot write {path}: {error.strerror}; check the folder") from error

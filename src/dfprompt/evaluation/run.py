@@ -52,6 +52,7 @@ class Plan:
         for name, values in (("prompt", self.prompts), ("seed", self.seeds)):
             if not values:
                 raise ConfigError(f"an evaluation needs at least one {name}")
+        _ = self.scoreboard.chooser  # an evaluation without a reward would only draw
         plain = [method for method in self.methods if method.name == PLAIN] or [Plain()]
         methods = [*plain, *(method for method in self.methods if method.name != PLAIN)]
         names = [method.name for method in methods]

@@ -33,13 +33,10 @@ class Scoreboard:
     """Scores pictures with every reward and judge, sharing the image towers they have in common.
 
     Columns carry the labels of the mappings; a composite's parts and terms carry their own names, behind
-    "LABEL." where another score has that name. Raises ConfigError without rewards or for a label used
-    twice.
+    "LABEL." where another score has that name. Raises ConfigError for a label that is both.
     """
 
     def __init__(self, rewards: Mapping[str, Reward], judges: Mapping[str, Reward] | None = None) -> None:
-        if not rewards:
-            raise ConfigError("an evaluation needs at least one reward")
         if both := sorted(rewards.keys() & (judges or {}).keys()):
             raise ConfigError(f"{', '.join(both)}: a score is either a reward or a judge")
         self.kinds: dict[str, Kind] = {
@@ -53,8 +50,11 @@ class Scoreboard:
 
     @property
     def chooser(self) -> str:
-        """The label by which best-of-n chooses: the first reward."""
-        return next(iter(self.scores))
+        """The label by which best-of-n chooses: the first reward; raises ConfigError if there is none."""
+        for label, kind in self.kinds.items():
+            if kind == "reward":
+                return label
+        raise ConfigError("an evaluation needs at least one reward")
 
     def measure(
         self,

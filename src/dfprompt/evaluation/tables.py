@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dfprompt.evaluation.rewrites import write_text
+from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.statistics import Interval
 from dfprompt.evaluation.summary import MethodLine, ScoreLine, Summary
 from dfprompt.excerpt import printable

@@ -108,7 +108,7 @@ def drift(experience: Experience) -> float:
         (trajectory.range_logprobs, RANGE, trajectory.control_mask),
         (trajectory.weight_logprobs, WEIGHT, trajectory.control_mask),
     )
-    gaps = [(drawn - experience.tensors[f"old_{kind}"])[mask].abs() for drawn, kind, mask in pairs]
+    gaps = [(drawn - experience.tensors[f"old_{kind}"]).detach()[mask].abs() for drawn, kind, mask in pairs]
     return max((float(gap.max()) for gap in gaps if gap.numel()), default=0.0)
 
 

@@ -1,0 +1,190 @@
+"""`dfprompt evaluate`: methods compared on many prompts, resumable, with tables that carry intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dfprompt.api.comparison import HOW_TO_GET_A_POLICY, is_mini
+from dfprompt.api.methods import MethodChoices, load_methods
+from dfprompt.api.mini_evaluation import NOTE, make_mini_prompts
+from dfprompt.api.pipelines import MINI, load_pipeline
+from dfprompt.api.rewards import RewardLike
+from dfprompt.api.scoring import FIDELITY, load_scoreboard
+from dfprompt.api.world import mini_folder
+from dfprompt.errors import ConfigError, InputError
+from dfprompt.evaluation.cmmd import Embedder
+from dfprompt.evaluation.manifest import TABLES
+from dfprompt.evaluation.methods import Method
+from dfprompt.evaluation.picture_sets import measure_distances
+from dfprompt.evaluation.prompts import PlainPrompt, as_prompts, read_plain_prompts
+from dfprompt.evaluation.run import Outcome, Plan, Progress, run_evaluation
+from dfprompt.evaluation.summary import Summary, summarize
+from dfprompt.evaluation.tables import format_markdown, write_tables
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.policy import Policy, SamplingSettings
+
+_USUAL_REWARDS = ("clip", "aesthetic")
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationRun:
+    """What came out: the rows, the numbers, the tables' files and what stands above them."""
+
+    outcome: Outcome
+    summary: Summary
+    tables: tuple[Path, ...]
+    title: str
+    note: str
+
+    def to_markdown(self) -> str:
+        """Return the page of tables."""
+        return format_markdown(self.summary, title=self.title, note=self.note)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return output, tables, prompts, seeds, scores and methods with their numbers, and failures."""
+        values = _without_nan(asdict(self.summary))
+        return {
+            "output": str(self.outcome.folder),
+            "rows": len(self.outcome.rows),
+            "tables": [str(path) for path in self.tables],
+            **values,
+        }
+
+
+def evaluate(
+    prompts: str | Path | Sequence[str | PlainPrompt],
+    methods: Sequence[str | Method],
+    output: str | Path,
+    *,
+    seeds: Sequence[int] = (0, 1, 2, 3),
+    pipeline: str | Path | ImagePipeline = MINI,
+    policy: str | Path | Policy | None = None,
+    rewards: Sequence[RewardLike] = (),
+    judges: Sequence[RewardLike] = (),
+    count: int = 100,
+    settings: RenderSettings | None = None,
+    negative_prompt: str | None = None,
+    suffix: str | None = None,
+    lexicon: Sequence[str] | None = None,
+    constant: str | None = None,
+    sampling: SamplingSettings | None = None,
+    reference: str | Path | None = None,
+    embedder: Embedder | None = None,
+    retry_failed: bool = False,
+    device: str = "auto",
+    dtype: str = "auto",
+    allow_code: bool = False,
+    assignments: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> EvaluationRun:
+    """Compare methods on the same prompts and noise; run again with the same output, it goes on.
+
+    `prompts` is a file as `read_plain_prompts` takes it, "mini" (`count` held-out prompts), or a list;
+    `methods` are names as `load_methods` takes them, or objects. `reference` is a folder of pictures the
+    methods' distance (CMMD) is measured to, with `embedder` (a CLIPModel folder). Writes rows.jsonl,
+    pictures and tables into `output`. Raises EvaluationError for a folder with another evaluation,
+    InputError and LoadError for what cannot be read; failures of single methods, pictures and scores
+    are rows.
+
+    >>> # run = evaluate("prompts.jsonl", ["plain", "suffix", "policy"], "evaluation", pipeline="models/sd15")
+    """
+    mini = is_mini(pipeline)
+    listed = _read_prompts(prompts, count)
+    folder = Path(output)
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; name a folder")
+    loaded = pipeline
+    if not isinstance(loaded, ImagePipeline):
+        loaded = load_pipeline(loaded, device=device, dtype=dtype)
+    drawn = settings or RenderSettings()
+    choices = MethodChoices(
+        load_policy=_policy_loader(policy, mini=mini, device=device),
+        mini=mini,
+        suffix=suffix,
+        lexicon=lexicon,
+        constant=constant,
+        sampling=sampling,
+        num_inference_steps=loaded.read("x", 0, drawn).settings.num_inference_steps,
+    )
+    board = load_scoreboard(
+        rewards or ([MINI] if mini else _USUAL_REWARDS),
+        judges or ([FIDELITY] if mini else ()),
+        device=device,
+        dtype=dtype,
+        allow_code=allow_code,
+        assignments=assignments,
+    )
+    plan = Plan(
+        listed,
+        _load_methods(methods, choices),
+        seeds,
+        board,
+        drawn,
+        negative_prompt,
+        seeds[0] if seeds else 0,
+    )
+    vectors = None if reference is None else _embedder(embedder, mini=mini)
+    outcome = run_evaluation(loaded, plan, folder, retry_failed=retry_failed, progress=progress)
+    distances = {}
+    if reference is not None and vectors is not None:
+        distances = measure_distances(outcome, Path(reference), vectors)
+    summary = summarize(outcome, distances=distances)
+    title, note = f"Evaluation on {loaded.name}", NOTE if mini else ""
+    tables = write_tables(summary, folder / TABLES, title=title, note=note)
+    return EvaluationRun(outcome, summary, tuple(tables), title, note)
+
+
+def _read_prompts(prompts: str | Path | Sequence[str | PlainPrompt], count: int) -> list[PlainPrompt]:
+    if not isinstance(prompts, str | Path):
+        return as_prompts(prompts)
+    if str(prompts) != MINI:
+        return read_plain_prompts(prompts)
+    if count < 1:
+        raise ConfigError(f"the number of prompts must be at least 1, not {count}")
+    return make_mini_prompts(count)
+
+
+def _load_methods(methods: Sequence[str | Method], choices: MethodChoices) -> list[Method]:
+    named = iter(load_methods([each for each in methods if isinstance(each, str)], choices))
+    return [next(named) if isinstance(each, str) else each for each in methods]
+
+
+def _policy_loader(policy: str | Path | Policy | None, *, mini: bool, device: str) -> Any:
+    """Return what gives the policy of a name; "policy" is the one asked for, or mini's with mini."""
+
+    def load(source: str) -> Policy:
+        from dfprompt.api.policies import load_policy
+
+        if source != "policy":
+            return load_policy(source, device=device)
+        if isinstance(policy, Policy):
+            return policy
+        if policy is None and not mini:
+            raise ConfigError(f"the method policy needs --policy; {HOW_TO_GET_A_POLICY}")
+        return load_policy(MINI if policy is None else policy, device=device)
+
+    return load
+
+
+def _embedder(embedder: Embedder | None, *, mini: bool) -> Embedder:
+    if embedder is not None:
+        return mini_folder("clip") if embedder == MINI else embedder
+    if mini:
+        return mini_folder("clip")
+    raise ConfigError(
+        "CMMD needs --embedder: a folder with a CLIPModel, openai/clip-vit-large-patch14-336 for numbers "
+        "that compare with published ones"
+    )
+
+
+def _without_nan(value: Any) -> Any:
+    """Return a JSON-ready copy in which what does not exist is None."""
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and value != value else value

@@ -1,0 +1,149 @@
+"""Methods of an evaluation by name: what `--methods` takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfprompt.api.mini_evaluation import mini_modifiers
+from dfprompt.config import nearest
+from dfprompt.errors import ConfigError, DFPromptError, InputError
+from dfprompt.evaluation.control_arms import Control, make_arms
+from dfprompt.evaluation.lexicon import LEXICON, SUFFIX
+from dfprompt.evaluation.methods import (
+    PLAIN,
+    BestOf,
+    FileMethod,
+    FixedSuffix,
+    Human,
+    Method,
+    Plain,
+    PolicyMethod,
+    RandomModifiers,
+)
+from dfprompt.excerpt import quote
+from dfprompt.policy import Policy, SamplingSettings
+from dfprompt.prompt import parse_prompt
+
+MINI_SUFFIX = "masterpiece, award winning, 8k"
+NAMES = (
+    "plain",
+    "suffix",
+    "random",
+    "starter",
+    "human",
+    "sft",
+    "policy",
+    "stripped",
+    "shuffled",
+    "constant",
+    "best-of-4",
+)
+_ARMS = ("stripped", "shuffled", "constant")
+_BEST_OF = re.compile(r"best-of-(\d{1,4})(?::(.+))?")
+_NAME = re.compile(r"[\w.\-]{1,60}")
+
+
+@dataclass(frozen=True)
+class MethodChoices:
+    """What methods by name are made of.
+
+    `load_policy` gets "policy", "sft", "starter" or a folder; `suffix` is a DF-Prompt, `lexicon` words for
+    random modifiers, `constant` the control of the constant arm, as "late:1.25".
+    """
+
+    load_policy: Callable[[str], Policy]
+    mini: bool = False
+    suffix: str | None = None
+    lexicon: Sequence[str] | None = None
+    constant: str | None = None
+    sampling: SamplingSettings | None = None
+    num_inference_steps: int | None = None
+
+
+def load_methods(specs: Sequence[str], choices: MethodChoices) -> list[Method]:
+    """Return the methods that names stand for, in their order.
+
+    A name is one of NAMES (best-of-N for any N), NAME=FILE.jsonl or NAME=POLICY_FOLDER; an arm and
+    best-of-N may say whose words they take: stripped:NAME, best-of-4:policy (arms take the policy's by
+    default). Raises ConfigError for a name there is not or used twice, LoadError for a missing policy.
+    """
+    made: dict[str, Method] = {}
+
+    def get(spec: str) -> Method:
+        if spec not in made:
+            made[spec] = _make(spec, choices, get, known)
+        return made[spec]
+
+    known = {spec.partition("=")[0]: spec for spec in specs if "=" in spec}
+    if twice := sorted({spec for spec in specs if list(specs).count(spec) > 1}):
+        raise ConfigError(f"the method {', '.join(twice)} is named twice")
+    return [get(spec) for spec in specs]
+
+
+def _make(spec: str, choices: MethodChoices, get: Callable[[str], Method], known: dict[str, str]) -> Method:
+    name, equals, source = spec.partition("=")
+    if equals:
+        return _from_source(name, source, choices)
+    if spec in known:
+        return get(known[spec])
+    best = _BEST_OF.fullmatch(spec)
+    if best:
+        return BestOf(int(best[1]), get(best[2]) if best[2] else None)
+    arm, colon, base = spec.partition(":")
+    if arm in _ARMS:
+        method = make_arms(get(base or "policy"), _control(choices.constant))[arm]()
+        method.name = spec if colon else arm
+        return method
+    if spec in ("policy", "sft", "starter"):
+        return _policy(spec, spec, choices)
+    simple: dict[str, Callable[[], Method]] = {
+        PLAIN: Plain,
+        "human": Human,
+        "suffix": lambda: FixedSuffix(choices.suffix or (MINI_SUFFIX if choices.mini else SUFFIX)),
+        "random": lambda: RandomModifiers(_lexicon(choices)),
+    }
+    if spec not in simple:
+        raise ConfigError(f"there is no method {quote(spec)}; {nearest(spec, NAMES)} A file: NAME=FILE.jsonl")
+    return simple[spec]()
+
+
+def _from_source(name: str, source: str, choices: MethodChoices) -> Method:
+    if not _NAME.fullmatch(name) or name in NAMES:
+        raise ConfigError(
+            f"{quote(name)} cannot name a method: use letters, digits, - and ., and no built-in name"
+        )
+    path = Path(source)
+    if path.is_dir():
+        return _policy(name, source, choices)
+    if path.is_file():
+        return FileMethod(path, name)
+    raise InputError(f"the method {name}: {source} is neither a file of rewrites nor a folder with a policy")
+
+
+def _policy(name: str, source: str, choices: MethodChoices) -> Method:
+    return PolicyMethod(
+        choices.load_policy(source),
+        choices.sampling,
+        name=name,
+        num_inference_steps=choices.num_inference_steps,
+    )
+
+
+def _lexicon(choices: MethodChoices) -> Sequence[str]:
+    if choices.lexicon is not None:
+        return choices.lexicon
+    return mini_modifiers() if choices.mini else LEXICON
+
+
+def _control(text: str | None) -> Control | None:
+    """Read "late:1.25" as the control of one span."""
+    if text is None:
+        return None
+    try:
+        controls = parse_prompt(f"[x:{text}]").controls
+    except DFPromptError as error:
+        raise ConfigError(f"{quote(text)} is no control; write RANGE:WEIGHT, such as late:1.25") from error
+    return controls[0].effect_range, controls[0].weight

@@ -1,0 +1,128 @@
+"""What the mini world brings to an evaluation: held-out prompts with their facts, a judge, modifiers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfprompt.api.world import mini_folder
+from dfprompt.data.sets import set_of
+from dfprompt.data.settings import SetsSettings
+from dfprompt.errors import RewardError
+from dfprompt.evaluation.prompts import PlainPrompt
+from dfprompt.excerpt import quote
+
+NOTE = (
+    "The mini world is small and made by this project: its numbers show that the code learns what this "
+    "world contains, and say nothing about real models."
+)
+_WORD = re.compile(r"[^\W_]+")
+FACTS = ("subject", "colour", "scene")
+_LOG_SEED = 880_001  # users of their own, apart from those of the training logs
+
+
+def mini_modifiers() -> list[str]:
+    """Return the words of the mini world that change pictures, and those that are only popular."""
+    from dfprompt.mini.modifiers import MODIFIERS
+
+    return list(MODIFIERS)
+
+
+def make_mini_prompts(count: int, *, seed: int = _LOG_SEED) -> list[PlainPrompt]:
+    """Return distinct short prompts no training saw, each with its facts and a synthetic user's own prompt.
+
+    They belong to the test set that `dfprompt curate` keeps apart with its default shares.
+    """
+    from dfprompt.mini.logs import experience, iter_logs
+
+    shares = SetsSettings()
+    found: dict[str, PlainPrompt] = {}
+    logs = iter_logs(100_000, seed=seed, learnt=experience())
+    while len(found) < count:
+        logged = next(logs, None)
+        if logged is None:
+            break  # the world has no more short prompts
+        if set_of(logged.short, validation=shares.validation, test=shares.test) == "test":
+            record = {"human": logged.prompt, **{fact: getattr(logged, fact) for fact in FACTS}}
+            found.setdefault(logged.short, PlainPrompt(logged.short, record=record))
+    return list(found.values())
+
+
+@cache
+def _phrases() -> dict[str, dict[str, str]]:
+    """Every phrase that names a fact, by kind of fact, with the fact it names."""
+    from dfprompt.mini.world import COLOURS, SCENES, SUBJECTS
+
+    scenes = {phrase: scene for scene, phrases in SCENES.items() for phrase in phrases}
+    return {
+        "subject": {name: name for name in SUBJECTS},
+        "colour": {name: name for name in COLOURS},
+        "scene": scenes,
+    }
+
+
+def find_facts(text: str) -> dict[str, str]:
+    """Return what a plain prompt asks for in the mini world's words; scenes first, for they hold a colour.
+
+    >>> find_facts("a red cat on a green hill")
+    {'scene': 'hill', 'subject': 'cat', 'colour': 'red'}
+    """
+    left, facts = f" {' '.join(_WORD.findall(text.lower()))} ", {}
+    for fact in ("scene", "subject", "colour"):
+        for phrase, name in sorted(_phrases()[fact].items(), key=lambda item: -len(item[0])):
+            if f" {phrase} " in left:
+                facts[fact] = name
+                left = left.replace(f" {phrase} ", " ", 1)
+                break
+    return facts
+
+
+class MiniFidelity:
+    """The mini judge as a score: the share of what was asked (subject, colour, scene) that is in the picture.
+
+    Facts come from the records, else from the prompt's words. The judge was trained on renders and their
+    facts, never on captions, generated pictures or ratings, and is in no reward.
+    """
+
+    __name__ = "fidelity"
+
+    def __init__(self) -> None:
+        from dfprompt.mini.judge import Judge
+
+        self._judge = Judge.load(mini_folder("judge"))
+
+    def __call__(
+        self, images: Tensor, prompts: Sequence[str], records: Sequence[Mapping[str, Any]] | None = None
+    ) -> Tensor:
+        """Score pictures (B,3,64,64); raises RewardError for a prompt that names nothing the judge knows."""
+        asked = [
+            facts_of(prompt, record)
+            for prompt, record in zip(prompts, records or [{}] * len(prompts), strict=True)
+        ]
+        for prompt, facts in zip(prompts, asked, strict=True):
+            if not facts:
+                raise RewardError(f"{quote(prompt)} names no subject, colour or scene of the mini world")
+        logits = self._read(images)
+        return torch.tensor([_share_right(logits, row, facts) for row, facts in enumerate(asked)])
+
+    @torch.no_grad()
+    def _read(self, images: Tensor) -> dict[str, Tensor]:
+        return dict(self._judge(images.float().cpu() * 2 - 1))
+
+
+def _share_right(logits: Mapping[str, Tensor], row: int, facts: Mapping[str, str]) -> float:
+    from dfprompt.mini.judge import CLASSES
+
+    right = [CLASSES[fact][int(logits[fact][row].argmax())] == name for fact, name in facts.items()]
+    return sum(right) / len(right)
+
+
+def facts_of(prompt: str, record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the facts a record states, or those its prompt names."""
+    stated = {fact: record[fact] for fact in FACTS if record.get(fact) in _phrases()[fact].values()}
+    return stated or find_facts(prompt)

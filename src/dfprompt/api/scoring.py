@@ -1,0 +1,98 @@
+"""The scores of a comparison or an evaluation by name: rewards, judges, and what to do without weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dfprompt.api.mini_evaluation import MiniFidelity
+from dfprompt.api.pipelines import MINI
+from dfprompt.api.rewards import RewardLike, load_reward
+from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
+from dfprompt.evaluation.scoreboard import Scoreboard
+from dfprompt.rewards import Reward, Score, as_score
+
+FIDELITY = "mini"  # as a judge; as a reward, "mini" is the built-in composite
+NO_SCORES = "none"
+_USUAL = ("clip", "aesthetic")
+
+
+def load_scoreboard(
+    rewards: Sequence[RewardLike],
+    judges: Sequence[RewardLike] = (),
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    allow_code: bool = False,
+    assignments: Iterable[str] = (),
+) -> Scoreboard:
+    """Load rewards and judges as `load_reward` names them; the judge "mini" is the mini world's own.
+
+    Columns carry the scores' names; where two have one name, the source stands behind it. Raises what
+    `load_reward` raises.
+    """
+    changes = tuple(assignments)
+
+    def load(source: RewardLike, *, judge: bool) -> Score:
+        if judge and source == FIDELITY:
+            return as_score(MiniFidelity())
+        return load_reward(
+            source, device=device, dtype=dtype, allow_code=allow_code, assignments=() if judge else changes
+        )
+
+    board = [(source, load(source, judge=False), "reward") for source in rewards]
+    board += [(source, load(source, judge=True), "judge") for source in judges]
+    labelled = _label([(source, score) for source, score, _ in board])
+    kinds = [kind for *_, kind in board]
+    chosen: dict[str, dict[str, Reward]] = {"reward": {}, "judge": {}}
+    for (label, score), kind in zip(labelled, kinds, strict=True):
+        chosen[kind][label] = score
+    return Scoreboard(chosen["reward"], chosen["judge"])
+
+
+def _label(scores: Sequence[tuple[RewardLike, Score]]) -> list[tuple[str, Score]]:
+    names = [score.name for _, score in scores]
+    labels: list[tuple[str, Score]] = []
+    for source, score in scores:
+        several = names.count(score.name) > 1
+        label = f"{score.name} ({Path(str(source)).name})" if several else score.name
+        if label in dict(labels):
+            raise ConfigError(f"the score {label} is asked for twice")
+        labels.append((label, score))
+    return labels
+
+
+def choose_scoreboard(
+    mini: bool,
+    rewards: Sequence[RewardLike],
+    judges: Sequence[RewardLike],
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    allow_code: bool = False,
+    assignments: Iterable[str] = (),
+) -> Scoreboard:
+    """Return the scores asked for, or the usual ones: mini's in the mini world, else CLIP and aesthetic.
+
+    The usual scores may be missing on a machine; then a DFPromptWarning says so and nothing is scored.
+    "none" as the only reward asks for that.
+    """
+    options: dict[str, Any] = {
+        "device": device,
+        "dtype": dtype,
+        "allow_code": allow_code,
+        "assignments": tuple(assignments),
+    }
+    if list(rewards) == [NO_SCORES]:
+        return load_scoreboard([], judges, **options)
+    if rewards:
+        return load_scoreboard(rewards, judges, **options)
+    if mini:
+        return load_scoreboard([MINI], judges or [FIDELITY], **options)
+    try:
+        return load_scoreboard(_USUAL, judges, **options)
+    except LoadError as error:
+        warnings.warn(f"the pictures are not scored: {error}", DFPromptWarning, stacklevel=2)
+        return load_scoreboard([], judges, **options)

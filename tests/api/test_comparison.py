@@ -1,0 +1,198 @@
+"""`compare_prompts` on a tiny pipeline and a tiny policy: what stands beside what, and the files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+
+import tiny_pipelines
+from dfprompt.api import comparison
+from dfprompt.api.comparison import Written, compare_prompts
+from dfprompt.errors import DFPromptWarning, InputError, LoadError
+from dfprompt.images.reading import read_image
+from dfprompt.images.recipe import find_recipe
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.policy import SamplingSettings
+from dfprompt.prompt import parse_prompt
+from runs import SIZE
+from tiny_evaluation import brightness, redness
+from tiny_policies import tiny_policy
+
+SETTINGS = RenderSettings(num_inference_steps=2, height=SIZE, width=SIZE)
+
+
+@pytest.fixture(scope="module")
+def sd(tiny_folder: Callable[[str], Path]) -> ImagePipeline:
+    return ImagePipeline(tiny_pipelines.load(tiny_folder("sd1")))
+
+
+@pytest.fixture
+def compare(sd: ImagePipeline, tmp_path: Path) -> Callable[..., comparison.ComparisonRun]:
+    def run(*texts: str, **options: Any) -> comparison.ComparisonRun:
+        asked = {"settings": SETTINGS, "rewards": [brightness], "judges": [redness], "seeds": [0, 1]}
+        return compare_prompts(texts, tmp_path / "out", pipeline=sd, **{**asked, **options})
+
+    return run
+
+
+def _beside(run: comparison.ComparisonRun) -> dict[str, list[str]]:
+    return {
+        contest.plain.text: [f"{each.label}: {each.prompt}" for each in contest.rewrites]
+        for contest in run.match.contests
+    }
+
+
+def test_everything_named_is_written_and_opens(compare: Callable[..., Any]) -> None:
+    run = compare("a red house", written=["a red house, [old film:late]"])
+    answer = run.to_json()
+    assert json.loads((run.folder / "comparison.json").read_text()) == {"dfprompt": 1, **answer}
+    assert answer["scores"] == {"brightness": "reward", "redness": "judge"}
+    files = [Path(answer["grid"]), Path(answer["report"])]
+    for rewrite in answer["prompts"][0]["rewrites"]:
+        assert len(rewrite["images"]) == 2
+        for image in rewrite["images"]:
+            files.append(Path(image["file"]))
+            picture = read_image(Path(image["file"]))
+            assert picture.size == (SIZE, SIZE)
+            recipe = find_recipe(picture.text)
+            assert (recipe.df_prompt, recipe.seed) == (rewrite["df_prompt"], image["seed"])
+            assert image["scores"]["brightness"] == pytest.approx(picture.pixels.mean().item(), abs=0.004)
+        if rewrite["timeline"]:
+            files.append(Path(rewrite["timeline"]))
+            ElementTree.parse(rewrite["timeline"])
+    with Image.open(answer["grid"]) as grid:
+        assert grid.width > 2 * 256
+    assert sorted([*files, run.folder / "comparison.json"]) == sorted(run.folder.iterdir())
+    assert [rewrite["label"] for rewrite in answer["prompts"][0]["rewrites"]] == ["plain", "with"]
+
+
+def test_numbers_of_the_answer_are_paired(compare: Callable[..., Any]) -> None:
+    answer = compare(written=["a red house, [old film:late]"]).to_json()
+    plain, own = (
+        [image["scores"]["redness"] for image in each["images"]] for each in answer["prompts"][0]["rewrites"]
+    )
+    standing = next(
+        each
+        for each in answer["prompts"][0]["standings"]
+        if (each["label"], each["score"]) == ("with", "redness")
+    )
+    assert standing["mean"] == pytest.approx(sum(own) / 2, abs=1e-5)
+    assert standing["to_plain"]["difference"] == pytest.approx((sum(own) - sum(plain)) / 2, abs=1e-5)
+    assert standing["to_plain"]["units"] == "seeds"
+    single = compare(written=["a red house, [old film:late]"], seeds=[0], force=True).to_json()
+    assert single["prompts"][0]["standings"][1]["to_plain"]["interval"] is None
+    assert not any(isinstance(value, float) and math.isnan(value) for value in _leaves(single))
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [leaf for each in value.values() for leaf in _leaves(each)]
+    return [leaf for each in value for leaf in _leaves(each)] if isinstance(value, list) else [value]
+
+
+def test_what_was_written_stands_beside_its_plain_words(compare: Callable[..., Any]) -> None:
+    assert _beside(compare(written=["a cat, [snow:late], [grain:early], old"])) == {
+        "a cat, old": ["with: a cat, [snow:late], [grain:early], old"]
+    }
+    found = _beside(
+        compare(
+            "a cat",
+            "a cat in snow",
+            written=[
+                "a cat in snow, 8k",
+                "a cat, [grain:late]",
+                "a cat, old",
+                Written(parse_prompt("x, y"), "x"),
+            ],
+            force=True,
+        )
+    )
+    assert found == {
+        "a cat": ["with 1: a cat, [grain:late]", "with 2: a cat, old"],
+        "a cat in snow": ["with: a cat in snow, 8k"],
+        "x": ["with: x, y"],
+    }
+    assert _beside(compare("a dog", written=["something else"], force=True)) == {
+        "a dog": ["with: something else"]
+    }
+
+
+def test_a_policy_rewrites_and_its_candidates_differ(compare: Callable[..., Any]) -> None:
+    policy = tiny_policy(favour=("film grain", "oil painting"))
+    policy.digest = "abc"
+    run = compare("a red cat", "the blue star", policy=policy, candidates=2, written=["a red cat, [8k:late]"])
+    beside = _beside(run)
+    assert [line.split(":")[0] for line in beside["a red cat"]] == [
+        "with",
+        "policy tiny 1",
+        "policy tiny 2",
+    ]
+    assert len(set(beside["the blue star"])) == 2
+    assert all(line.split(": ", 1)[1].startswith("the blue star") for line in beside["the blue star"])
+    image = next(each for each in run.match.shots if each.contender.label == "policy tiny 1")
+    recipe = find_recipe(read_image(run.pictures[image.contest, image.contender.label, 0]).text)
+    assert recipe.policy is not None
+    assert (recipe.policy.name, recipe.policy.hash) == ("tiny", "abc")
+    again = compare("a red cat", policy=policy, candidates=2, force=True)
+    assert _beside(again)["a red cat"] == [
+        line for line in beside["a red cat"] if not line.startswith("with")
+    ]
+    assert len(run.to_json()["overall"]) == 2 * 4
+
+
+def test_spans_already_written_are_kept_on_request(compare: Callable[..., Any]) -> None:
+    policy, settings = tiny_policy(favour=("film grain",)), SamplingSettings()
+    with pytest.warns(DFPromptWarning, match="taken for words"):
+        words = compare("a cat, [8k:late]", policy=policy, sampling=settings)
+    assert next(iter(_beside(words))) == "a cat, [8k:late]"
+    assert r"\[8k" in _beside(words)["a cat, [8k:late]"][0]
+    kept = compare("a cat, [8k:late]", policy=policy, df=True, force=True)
+    assert "a cat, [8k:late]" in _beside(kept)["a cat, 8k"][0]
+
+
+def test_bad_input_is_refused_before_anything_is_drawn(compare: Callable[..., Any], tmp_path: Path) -> None:
+    for texts, options, message in (
+        ([], {}, "nothing to compare"),
+        (["a cat"], {}, "--policy"),
+        ([" "], {"written": ["x"]}, "empty prompt"),
+        ([], {"written": ["[snow:late]"]}, "no plain words"),
+        (["a cat", "a dog"], {"written": ["a horse"]}, "begins with none"),
+    ):
+        with pytest.raises(InputError, match=message):
+            compare(*texts, **options)
+    assert not (tmp_path / "out").exists()
+    compare(written=["a cat, [snow:late]"])
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(InputError, match="--force"):
+        compare(written=["a cat, [snow:late]"])
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_without_weights_for_the_usual_scores_pictures_are_drawn_unscored(
+    compare: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise LoadError("no CLIP here; fetch it with: hf download")
+
+    monkeypatch.setattr("dfprompt.api.scoring.load_reward", missing)
+    with pytest.warns(DFPromptWarning, match="not scored: no CLIP here"):
+        run = compare(written=["a cat, [snow:late]"], rewards=[], judges=[])
+    assert run.to_json()["scores"] == {}
+    assert run.report.exists()
+    silent = compare(written=["a cat, [snow:late]"], rewards=["none"], judges=[], force=True)
+    assert silent.to_json()["scores"] == {}
+    with pytest.raises(LoadError, match="no CLIP"):
+        compare(written=["a cat, [snow:late]"], rewards=["clip"], force=True)
+
+
+def test_pictures_without_metadata(compare: Callable[..., Any]) -> None:
+    run = compare(written=["a cat, [snow:late]"], metadata=False)
+    assert not any(read_image(path).text for path in run.pictures.values())
