@@ -8,6 +8,7 @@ steps are run, which charges all of the encoding to a fifth of the paper's ten; 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import time
 import warnings
@@ -35,8 +36,8 @@ from dfprompt.conditioning.compile import compile_prompts
 from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import Schedule
-from dfprompt.evaluation.student import student_quantile
 from dfprompt.prompt import parse_prompt
+from dfprompt.student import student_quantile
 from machine import best_seconds, header
 
 PLAIN = [f"a {colour} horse in the snow" for colour in "red blue green gold grey white black pink".split()]
@@ -128,13 +129,15 @@ def print_ratio(name: str, pipe: Any, steps: int, size: int | None, pairs: int) 
 
 
 def interval(ratios: list[float]) -> str:
-    """Return the mean with its 95 % interval, or the only value there is."""
-    middle = statistics.mean(ratios)
-    if len(ratios) == 1:
-        return f"{middle:.4f} (one pair has no interval)"
+    """Return the geometric mean with its 95 % interval, or the only value there is."""
+    logs = [math.log(ratio) for ratio in ratios]
+    middle = statistics.mean(logs)
+    if len(logs) == 1:
+        return f"{math.exp(middle):.4f} (one pair has no interval)"
     # Student's quantile: a handful of pairs knows little of its own spread.
-    half = student_quantile(0.95, len(ratios) - 1) * statistics.stdev(ratios) / len(ratios) ** 0.5
-    return f"{middle:.4f} (95 % interval {middle - half:.4f} to {middle + half:.4f})"
+    half = student_quantile(0.95, len(logs) - 1) * statistics.stdev(logs) / len(logs) ** 0.5
+    low, high = math.exp(middle - half), math.exp(middle + half)
+    return f"{math.exp(middle):.4f} (95 % interval {low:.4f} to {high:.4f})"
 
 
 def print_parts(pipe: Any, steps: int, plain_run: float) -> None:
@@ -223,7 +226,7 @@ def main() -> None:
     """Print everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--steps", type=int, default=2, help="denoising steps of a run at SD 1.5's shape")
-    parser.add_argument("--pairs", type=int, default=2, help="alternated pairs of runs at SD 1.5's shape")
+    parser.add_argument("--pairs", type=int, default=3, help="alternated pairs of runs at SD 1.5's shape")
     parser.add_argument("--size", type=int, default=256, help="pixels of its pictures; 64 for a trial run")
     parser.add_argument("--mini", type=Path, help="folder of the mini pipeline, by default the embedded one")
     chosen = parser.parse_args()

@@ -82,7 +82,7 @@ def toy_values(**more: Any) -> dict[str, Any]:
         },
         "surrogate": {"epochs": 2},
         # Near stage 1 until it is clear which word earned the reward, and not which one came with luck.
-        "kl": {"text": 0.2, "range": 0.01, "weight": 0.01},
+        "kl": {"text": 0.1, "range": 0.01, "weight": 0.01},
         "validation": {"interval": 1000, "rows": 4, "samples": 2},
         "checkpoints": {"interval": 1000},
     }

@@ -21,6 +21,7 @@ _EXPORTS = {
     "generate_images": "dfprompt.api.pipelines",
     "load_reward": "dfprompt.api.rewards",
     "score_images": "dfprompt.api.rewards",
+    "evaluate": "dfprompt.api.evaluation",
     "prepare": "dfprompt.conditioning.prepare",
     "attach": "dfprompt.conditioning.attach",
     "DFPromptError": "dfprompt.errors",
@@ -30,6 +31,7 @@ _EXPORTS = {
 __all__ = [*_EXPORTS, "__version__"]
 
 if TYPE_CHECKING:
+    from dfprompt.api.evaluation import evaluate as evaluate
     from dfprompt.api.pipelines import generate_images as generate_images
     from dfprompt.api.pipelines import load_pipeline as load_pipeline
     from dfprompt.api.rewards import load_reward as load_reward

@@ -138,6 +138,12 @@ def test_chunks_are_full_but_never_cut_a_word_that_fits():
     assert CLIP.decode(list(tokens.ids[second])).strip() == "goddess red"
 
 
+def test_chunks_never_cut_the_bytes_of_one_character():
+    for text, starts in (("a " * 73 + "🎉 red", [0, 73]), ("a " * 74 + "雪 red", [0, 74])):
+        (tokens,) = tokenize(CLIP, [text])
+        assert [chunk.start for chunk in split_chunks(tokens, 75)] == starts
+
+
 def test_a_word_longer_than_a_chunk_is_cut_all_the_same():
     (tokens,) = tokenize(CLIP, ["x" * 160])
     assert [chunk.stop - chunk.start for chunk in split_chunks(tokens, 75)] == [75, 75, 10]

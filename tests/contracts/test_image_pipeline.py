@@ -48,7 +48,11 @@ def test_the_same_call_draws_the_same_bits(generate: Generate) -> None:
 
 def test_prompt_and_seed_both_matter(generate: Generate) -> None:
     first = generate(["a red house"], [1])
-    for prompt, seed in (("a red house", 2), ("an old blue cat", 1), ("a red house, [an old blue cat:early]", 1)):
+    for prompt, seed in (
+        ("a red house", 2),
+        ("an old blue cat", 1),
+        ("a red house, [an old blue cat:early]", 1),
+    ):
         assert (generate([prompt], [seed]) - first).abs().max() > 5 * TOLERANCE
 
 

@@ -21,7 +21,7 @@ from dfprompt.evaluation.statistics import (
     resampled_units,
     sign_flip_test,
 )
-from dfprompt.evaluation.student import student_central, student_quantile
+from dfprompt.student import student_central, student_quantile
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 10, 31, 200, 1999])

@@ -68,6 +68,7 @@ def test_only_safe_formats_are_written_and_each_stage_is_on_record(built: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_same_seed_builds_the_same_bytes(built: Path, tmp_path: Path) -> None:
     Build(tmp_path, miniature()).run()
     assert {p: digest(tmp_path / "weights" / p) for p in _PIECES} == {
@@ -76,6 +77,7 @@ def test_the_same_seed_builds_the_same_bytes(built: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # nine stages in a process of their own, each killed and resumed
 def test_kill_minus_nine_anywhere_then_resume_builds_the_same_bytes(built: Path, tmp_path: Path) -> None:
     code = (
         "import sys, torch; from pathlib import Path; torch.set_num_threads(int(sys.argv[2]));"

@@ -211,12 +211,14 @@ def test_the_negative_prompt_is_heard_when_it_is_due(sd: ImagePipeline) -> None:
     assert shared.saved == 2
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_small_slices_draw_the_same(sd: ImagePipeline, batch_size: int) -> None:
+@pytest.mark.parametrize(
+    ("batch_size", "scheduler"), [(1, "unipc"), (2, "euler"), (3, "dpmpp_2m"), (2, "heun")]
+)
+def test_small_slices_draw_the_same(sd: ImagePipeline, batch_size: int, scheduler: str) -> None:
     with counted_rows(sd.pipe.unet) as rows:
-        sliced = render(sd, ABLATION, [7] * 6, share=True, batch_size=batch_size)
+        sliced = render(sd, ABLATION, [7] * 6, share=True, batch_size=batch_size, scheduler=scheduler)
     assert max(rows) <= 2 * batch_size
-    whole = render(sd, ABLATION, [7] * 6, share=True)
+    whole = render(sd, ABLATION, [7] * 6, share=True, scheduler=scheduler)
     assert_same(sliced.images, whole.images)
     assert sliced.evaluations == whole.evaluations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -110,13 +111,17 @@ def test_gae_ignores_row_order_and_padding(order: list[int], padding: int) -> No
         torch.testing.assert_close(one[order], two[:, : one.shape[1]], atol=0, rtol=0)
 
 
-def test_whitening_by_hand() -> None:
+def check_whitening(fn: Callable[..., Tensor]) -> None:
     """1, 2, 6: mean 3, variance 14/3."""
     values = torch.tensor([[1.0, 2.0, 77.0], [6.0, math.nan, math.inf]])
     mask = ragged([2, 1], 3)
     spread = math.sqrt(14 / 3)
     expected = torch.tensor([[-2 / spread, -1 / spread, 0], [3 / spread, 0, 0]])
-    torch.testing.assert_close(whiten(values, mask), expected)
+    torch.testing.assert_close(fn(values, mask), expected)
+
+
+def test_whitening_by_hand() -> None:
+    check_whitening(whiten)
 
 
 @pytest.mark.parametrize("value", [0.0, 5.3, 1e6, -3e-7])
@@ -152,11 +157,16 @@ def naive_group(rows: list[list[float]], plain: list[float] | None) -> list[list
     return found
 
 
-@pytest.mark.parametrize("plain", [None, [0.5, -2.0]])
-def test_groups_are_the_naive_ones(plain: list[float] | None) -> None:
+def check_groups(fn: Callable[..., Tensor]) -> None:
+    """With and without the plain prompts' rewards."""
     rows = [[1.0, 2.0, 4.5], [10.0, -3.0, 0.25]]
-    found = group_advantages(torch.tensor(rows), None if plain is None else torch.tensor(plain))
-    torch.testing.assert_close(found, torch.tensor(naive_group(rows, plain)))
+    for plain in (None, [0.5, -2.0]):
+        found = fn(torch.tensor(rows), None if plain is None else torch.tensor(plain))
+        torch.testing.assert_close(found, torch.tensor(naive_group(rows, plain)))
+
+
+def test_groups_are_the_naive_ones() -> None:
+    check_groups(group_advantages)
 
 
 def test_the_plain_row_moves_the_baseline_and_has_no_advantage_itself() -> None:
@@ -185,24 +195,41 @@ def test_group_shift_and_scale_change_nothing() -> None:
     )
 
 
-# What must not go unnoticed: (what is rewritten, into what).
+# What must not go unnoticed: (function, what is rewritten, into what).
 MUTATIONS = [
-    ("rewards + discount * follows - values", "rewards + discount * values - values"),
-    ("discount * decay * ahead", "decay * ahead"),
-    ("discount * decay * ahead", "discount * ahead"),
-    ("follows[:, :-1] = values[:, 1:]", "follows[:, 1:] = values[:, :-1]"),
-    ("ahead = surprises[:, step] +", "ahead = surprises[:, step] - "),
-    ("reversed(range(values.shape[1]))", "range(values.shape[1])"),
-    ("advantages + values", "advantages"),
-    ("(torch.where(mask, each, 0.0) for each in (rewards, values))", "(rewards, values)"),
+    (
+        "generalized_advantages",
+        "rewards + discount * follows - values",
+        "rewards + discount * values - values",
+    ),
+    ("generalized_advantages", "discount * decay * ahead", "decay * ahead"),
+    ("generalized_advantages", "discount * decay * ahead", "discount * ahead"),
+    ("generalized_advantages", "follows[:, :-1] = values[:, 1:]", "follows[:, 1:] = values[:, :-1]"),
+    ("generalized_advantages", "ahead = surprises[:, step] +", "ahead = surprises[:, step] - "),
+    ("generalized_advantages", "reversed(range(values.shape[1]))", "range(values.shape[1])"),
+    ("generalized_advantages", "advantages + values", "advantages"),
+    ("generalized_advantages", "torch.where(mask, each, 0.0) for each", "each for each"),  # mask ignored
+    ("whiten", "mask.sum()", "torch.ones_like(mask).sum()"),
+    ("whiten", "torch.where(mask, values, 0.0)", "values"),
+    ("whiten", "values - inside.sum() / count", "values"),  # not centred
+    ("group_advantages", "everyone.mean(1, keepdim=True)", "rewards.mean(1, keepdim=True)"),
+    ("group_advantages", "everyone.mean(1, keepdim=True)", "everyone.mean()"),  # one baseline for all prompts
+    ("group_advantages", "squares.mean(1, keepdim=True)", "squares.mean()"),
+    ("group_advantages", "rewards - mean, spread", "mean - rewards, spread"),
 ]
 
 
-@pytest.mark.parametrize(("before", "after"), MUTATIONS)
-def test_a_mutated_gae_fails(before: str, after: str) -> None:
-    source = inspect.getsource(generalized_advantages)
-    assert source.count(before) >= 1
+def check_all(functions: dict[str, Any]) -> None:
+    check_gae(functions["generalized_advantages"])
+    check_whitening(functions["whiten"])
+    check_groups(functions["group_advantages"])
+
+
+@pytest.mark.parametrize(("name", "before", "after"), MUTATIONS)
+def test_a_mutated_function_fails(name: str, before: str, after: str) -> None:
+    source = inspect.getsource(getattr(advantages, name))
+    assert before in source
     space = dict(vars(advantages))
     exec(compile(source.replace(before, after), "<mutant>", "exec"), space)
     with pytest.raises(AssertionError):
-        check_gae(space["generalized_advantages"])
+        check_all(space)

@@ -18,15 +18,17 @@ from safetensors.torch import load_file
 
 from dfprompt.errors import ConfigError, RewardError, TrainingError
 from dfprompt.executor import LocalExecutor
-from dfprompt.policy import SamplingSettings, load_policy_folder
+from dfprompt.policy import Policy, SamplingSettings, load_policy_folder
 from dfprompt.rewards.composite import RewardTerms
 from dfprompt.training.checkpoint import Checkpoints
 from dfprompt.training.devices import make_accelerator
 from dfprompt.training.grpo import train_grpo
 from dfprompt.training.metrics import read_rows
+from dfprompt.training.model_setup import set_up_model
 from dfprompt.training.ppo import Ppo, explained, train_ppo
 from dfprompt.training.reinforcement import RlResult
 from dfprompt.training.rollout import Attempt, RolloutPlan, roll_out
+from dfprompt.training.settings import ModelSettings
 from dfprompt.training.update import Experience
 from dfprompt.training.value_model import ValueModel, compute_values
 from tiny_policies import tiny_model, tiny_policy
@@ -273,6 +275,62 @@ def test_the_reference_stays_stage_one() -> None:
         policy.model.weight_head.bias.add_(1.0)
     assert torch.equal(learner.reference.weight_head.bias, stage_one().model.weight_head.bias)
     assert not any(parameter.requires_grad for parameter in learner.reference.parameters())
+
+
+def test_low_rank_layers_train_and_resume_to_the_same_bits(tmp_path: Path) -> None:
+    """The value model has low-rank layers of its own; the trunk below stays as it was."""
+
+    def go(folder: Path, **options: Any) -> Policy:
+        policy = load_policy_folder(stage_one_folder())
+        settings = ModelSettings.model_validate({"lora": {"rank": 2}})
+        model = set_up_model(policy.model, settings, seed=5, base=stage_one_folder())
+        policy = Policy(model, policy.tokenizer, budget=policy.budget, name="lora")
+        train_ppo(policy, TASKS, TASKS, toy_reward, ppo_settings(**SHORT), folder, **options)
+        return policy
+
+    trained = go(tmp_path / "whole").model
+    before = dict(stage_one().model.named_parameters())
+    frozen = [name for name, each in trained.named_parameters() if not each.requires_grad]
+    kept = [(name, name.replace(".base_layer", "")) for name in frozen if "base_layer" in name]
+    assert kept
+    parameters = dict(trained.named_parameters())
+    assert all(torch.equal(parameters[name], before[plain]) for name, plain in kept)
+    with pytest.raises(Stop):
+        go(tmp_path / "parts", report=pull_the_plug(3))
+    go(tmp_path / "parts", resume=True)
+    names = [tmp_path / part / "policy" / "adapter_model.safetensors" for part in ("whole", "parts")]
+    assert names[0].read_bytes() == names[1].read_bytes()
+
+
+TWO = """
+import sys
+from pathlib import Path
+import tiny_rl
+tiny_rl.stage_one_folder = lambda: Path(sys.argv[2])
+from test_reinforcement import go_grpo, go_ppo
+
+go_ppo(Path(sys.argv[1]) / "ppo")
+go_grpo(Path(sys.argv[1]) / "grpo")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(whole: dict[Go, Path], tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    here = Path(__file__).parent
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{here}{os.pathsep}{here.parent}",
+        "ACCELERATE_USE_CPU": "true",
+    }
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = [str(script), str(tmp_path), str(stage_one_folder())]
+    subprocess.run([*launch, *arguments], env=environment, check=True, capture_output=True)
+    for go, name in ((go_ppo, "ppo"), (go_grpo, "grpo")):
+        for one, two in zip(metrics(whole[go]), metrics(tmp_path / name), strict=True):
+            for key in ("reward", "loss", "kl/text", "entropy/range", "grad_norm"):
+                assert two[key] == pytest.approx(one[key], rel=2e-3, abs=1e-5), (one["step"], key)
 
 
 SCRIPT = """

@@ -162,7 +162,7 @@ def compare_prompts(
     if not isinstance(loaded, ImagePipeline):
         loaded = load_pipeline(loaded, device=device, dtype=dtype)
     if chosen_policy is not None and bases:
-        writer = chosen_policy if isinstance(chosen_policy, Policy) else _load_policy(chosen_policy, device)
+        writer = chosen_policy if isinstance(chosen_policy, Policy) else open_policy(chosen_policy, device)
         _add_rewrites(contests, bases, writer, candidates, seeds[0], sampling, loaded, settings)
     listed = [Contest(PlainPrompt(text), relabel(rewrites)) for text, rewrites in contests.items()]
     paths = _Paths(folder, listed, seeds, number)
@@ -226,7 +226,8 @@ def _as_prompt(written: DFPrompt | str) -> DFPrompt:
     return read_prompt(written) if isinstance(written, str) else written
 
 
-def _load_policy(source: str | Path, device: str) -> Policy:
+def open_policy(source: str | Path, device: str = "auto") -> Policy:
+    """Load a policy by name: what `load_policy` takes."""
     from dfprompt.api.policies import load_policy
 
     return load_policy(source, device=device)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.comparison import HOW_TO_GET_A_POLICY, is_mini
+from dfprompt.api.comparison import HOW_TO_GET_A_POLICY, is_mini, open_policy
 from dfprompt.api.methods import MethodChoices, load_methods
 from dfprompt.api.mini_evaluation import NOTE, make_mini_prompts
 from dfprompt.api.pipelines import MINI, load_pipeline
@@ -157,15 +157,13 @@ def _policy_loader(policy: str | Path | Policy | None, *, mini: bool, device: st
     """Return what gives the policy of a name; "policy" is the one asked for, or mini's with mini."""
 
     def load(source: str) -> Policy:
-        from dfprompt.api.policies import load_policy
-
         if source != "policy":
-            return load_policy(source, device=device)
+            return open_policy(source, device)
         if isinstance(policy, Policy):
             return policy
         if policy is None and not mini:
             raise ConfigError(f"the method policy needs --policy; {HOW_TO_GET_A_POLICY}")
-        return load_policy(MINI if policy is None else policy, device=device)
+        return open_policy(MINI if policy is None else policy, device)
 
     return load
 

@@ -76,7 +76,7 @@ def evaluate(
     \b
     Examples:
       dfprompt evaluate --prompts mini --methods plain,suffix,random,policy,stripped --output out
-      dfprompt evaluate --prompts p.jsonl --methods policy,other=rewrites.jsonl --pipeline models/sd15 --output out
+      dfprompt evaluate --prompts p.jsonl --methods suffix,a=their.jsonl --pipeline models/sd15 --output out
       dfprompt evaluate --prompts p.txt --methods suffix,best-of-4 --rewards clip --judges hps --output out
     """
     if not 1 <= seeds <= _MOST_SEEDS:

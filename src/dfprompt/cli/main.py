@@ -16,6 +16,7 @@ from dfprompt.cli import (
     compare,
     console,
     convert,
+    evaluate,
     generate,
     inspect,
     language,

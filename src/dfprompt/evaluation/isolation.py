@@ -1,11 +1,13 @@
-"""Work in batches whose failures stay with the items that caused them."""
+"""Work in batches: failures stay with the items that caused them, warnings are said once for all batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO, TypeVar
 
-from dfprompt.errors import DFPromptError
+from dfprompt.errors import DFPromptError, DFPromptWarning
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,3 +32,28 @@ def attempt(
             return [error]
     middle = len(items) // 2
     return [*attempt(work, items[:middle]), *attempt(work, items[middle:])]
+
+
+@contextmanager
+def each_warning_once() -> Iterator[None]:
+    """Show each of our warnings once in the block, however many batches repeat it."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_once(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, DFPromptWarning):
+                if str(message) in said:
+                    return
+                said.add(str(message))
+            show(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show_once
+        yield

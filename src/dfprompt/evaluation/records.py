@@ -139,6 +139,8 @@ class RowFile:
                 raise EvaluationError(f"{self.path}: {row.key} stands there already")
             lines.append(row.to_line())
             self.rows[row.key] = row
+        if not lines:
+            return
         try:
             self._file.write("".join(lines).encode("ascii"))
             self._file.flush()

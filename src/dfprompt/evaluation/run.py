@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dfprompt.errors import ConfigError, DFPromptError, UnsupportedPipelineError
-from dfprompt.evaluation.isolation import attempt
+from dfprompt.evaluation.isolation import attempt, each_warning_once
 from dfprompt.evaluation.manifest import PICTURES, REWRITES, ROWS, open_manifest
 from dfprompt.evaluation.methods import PLAIN, Method, Plain
 from dfprompt.evaluation.prompts import PlainPrompt, check_prompts, noise_seed
@@ -111,11 +111,14 @@ def run_evaluation(
         if retry_failed:
             file.drop_failed()
         run = _Run(pipeline, plan, folder, file, rewrites)
-        total = len(plan.prompts) * len(plan.seeds) * len(plan.methods)
-        for jobs in run.batches(pictures_at_once):
-            run.work(jobs)
-            if progress:
-                progress(run.count_done(), total)
+        run.fail_without_rewrite()
+        done, total = run.count()
+        with each_warning_once():
+            for jobs in run.batches(pictures_at_once):
+                run.work(jobs)
+                done += len(jobs)
+                if progress:
+                    progress(done, total)
         return Outcome(plan, folder, tuple(run.rows()), rewrites)
 
 
@@ -162,16 +165,24 @@ class _Run:
         if batch:
             yield batch
 
+    def fail_without_rewrite(self) -> None:
+        """Record the rows of prompts that a method has no rewrite for."""
+        self.file.append(
+            [
+                Row(method.name, prompt.id, prompt.text, seed, failed={"method": found.failed[prompt.id]})
+                for method in self.plan.methods
+                for prompt in self.plan.prompts
+                for seed in self.plan.seeds
+                if (found := self.rewrites[method.name])
+                and prompt.id not in found.prompts
+                and (method.name, prompt.id, seed) not in self.file.rows
+            ]
+        )
+
     def _missing(self, prompt: PlainPrompt, seed: int) -> Iterator[Job]:
         for method in self.plan.methods:
-            if (method.name, prompt.id, seed) in self.file.rows:
-                continue
-            found = self.rewrites[method.name]
-            if prompt.id in found.prompts:
-                yield Job(method, prompt, seed, found.prompts[prompt.id])
-            else:
-                reason = {"method": found.failed[prompt.id]}
-                self.file.append([Row(method.name, prompt.id, prompt.text, seed, failed=reason)])
+            if (method.name, prompt.id, seed) not in self.file.rows:
+                yield Job(method, prompt, seed, self.rewrites[method.name].prompts[prompt.id])
 
     def work(self, jobs: Sequence[Job]) -> None:
         """Draw, choose, score, save and record."""
@@ -282,9 +293,10 @@ class _Run:
         name = f"{file_name(job.prompt.id)}-{job.seed}.png"
         return self.folder / PICTURES / file_name(job.method.name) / name
 
-    def count_done(self) -> int:
-        """Return how many of the rows asked for are there."""
-        return sum(key in self.file.rows for key in self._keys())
+    def count(self) -> tuple[int, int]:
+        """Return how many of the rows asked for are there, and how many are asked for."""
+        there = [key in self.file.rows for key in self._keys()]
+        return sum(there), len(there)
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows asked for; a folder may hold more, of other prompts and methods."""

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfprompt.errors import ConfigError
-from dfprompt.evaluation.student import student_quantile
+from dfprompt.student import student_quantile
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Key: TypeAlias = tuple[str, int]

@@ -152,12 +152,16 @@ class _Stage:
 
     def draw(self, draws: Draws, *, keep_plain: bool = False) -> Rollout:
         """Roll out; a reward or a picture that fails stops the run and says how to go on."""
-        many = self.accelerator.num_processes > 1
-        mine = share_draws(draws, self.accelerator.process_index, self.accelerator.num_processes)
+        processes = self.accelerator.num_processes
+        mine = share_draws(draws, self.accelerator.process_index, processes)
+        parts = [self._part(mine, keep_plain)] if mine.tasks else []
+        return join_rollouts(gather_object(parts) if processes > 1 else parts, self.policy.vocabulary.end_id)
+
+    def _part(self, draws: Draws, keep_plain: bool) -> Rollout:
         try:
-            part = roll_out(
+            return roll_out(
                 self.policy,
-                mine if many else draws,
+                draws,
                 self.reward,
                 self.executor,
                 self.settings.rollout,
@@ -166,7 +170,6 @@ class _Stage:
             )
         except (RewardError, GenerationError) as error:
             raise TrainingError(f"{error}; {self.checkpoints.describe_last()}") from error
-        return join_rollouts(gather_object([part]) if many else [part], self.policy.vocabulary.end_id)
 
     def check(self, step: int, figures: Mapping[str, float]) -> None:
         """Stop where an update came to numbers that are none."""

@@ -197,8 +197,6 @@ def share_draws(draws: Draws, process: int, processes: int) -> Draws:
 
 def join_rollouts(parts: Sequence[Rollout], fill: int) -> Rollout:
     """The whole rollout of its parts, in order, on the CPU; `fill` is a token id for padding."""
-    if len(parts) == 1:
-        return parts[0]
     plain = [part.plain for part in parts if part.plain is not None]
     return Rollout(
         join_trajectories([part.trajectory.to("cpu") for part in parts], fill),

@@ -1,0 +1,171 @@
+"""`evaluate` and methods by name, on a tiny pipeline and a tiny policy."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tiny_pipelines
+import tiny_rewards
+from dfprompt.api.evaluation import EvaluationRun, evaluate
+from dfprompt.api.methods import MethodChoices, load_methods
+from dfprompt.api.mini_evaluation import find_facts
+from dfprompt.errors import ConfigError, InputError
+from dfprompt.evaluation.cmmd import compute_cmmd
+from dfprompt.evaluation.methods import Plain
+from dfprompt.evaluation.picture_sets import embed_files
+from dfprompt.images.saving import Entry, save_pictures
+from dfprompt.images.tensors import to_pil
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.policy import Policy
+from runs import SIZE
+from tiny_evaluation import brightness, redness
+from tiny_policies import tiny_policy
+
+SETTINGS = RenderSettings(num_inference_steps=2, height=SIZE, width=SIZE)
+PROMPTS = ["a red house", "the blue cat in snow", "a dog"]
+
+
+@pytest.fixture(scope="module")
+def sd(tiny_folder: Callable[[str], Path]) -> ImagePipeline:
+    return ImagePipeline(tiny_pipelines.load(tiny_folder("sd1")))
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return tiny_policy(favour=("film grain", "oil painting"))
+
+
+def _run(sd: ImagePipeline, output: Path, methods: list[Any], **options: Any) -> EvaluationRun:
+    asked = {"settings": SETTINGS, "rewards": [brightness], "judges": [redness], "seeds": [0, 1]}
+    return evaluate(PROMPTS, methods, output, pipeline=sd, **{**asked, **options})
+
+
+def _pooled(images: torch.Tensor) -> torch.Tensor:
+    """A cheap embedder: mean levels in a grid of 2 x 2."""
+    return torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1) + 0.1
+
+
+def test_the_whole_way(sd: ImagePipeline, policy: Policy, tmp_path: Path) -> None:
+    rewrites = tmp_path / "theirs.jsonl"
+    rows = [{"prompt": text, "df_prompt": f"{text}, [old film:early:0.5]"} for text in PROMPTS[:2]]
+    rewrites.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reference = tmp_path / "reference"
+    shown = tiny_rewards.pictures(5, SIZE, SIZE)
+    save_pictures([Entry(reference / f"{n}.png", each) for n, each in enumerate(to_pil(shown))])
+    names = "plain suffix random policy stripped shuffled constant best-of-2 best-of-2:policy".split()
+    out = tmp_path / "out"
+    run = _run(
+        sd,
+        out,
+        [*names, f"theirs={rewrites}", Plain("object", "an object")],
+        policy=policy,
+        lexicon=["old", "film", "snow", "photo"],
+        reference=reference,
+        embedder=_pooled,
+    )
+    assert len(run.outcome.rows) == 3 * 2 * 11
+    methods = {line.method: line for line in run.summary.methods}
+    assert list(methods) == [*names, "theirs", "object"]
+    assert methods["stripped"].diversity.default_share in (1.0, None)
+    assert methods["policy"].diversity.distinct == methods["shuffled"].diversity.distinct
+    assert methods["best-of-2"].pictures == 12
+    assert methods["theirs"].failed == 2
+    assert [(each.method, each.what, each.rows) for each in run.summary.failures] == [("theirs", "method", 2)]
+    assert run.summary.of("object", "redness").comparison.difference == 0  # type: ignore[union-attr]
+    plain = [out / str(row.picture) for row in run.outcome.rows if row.method == "plain"]
+    expected = compute_cmmd(embed_files(plain, _pooled), _pooled(shown))
+    assert methods["plain"].cmmd == pytest.approx(expected, rel=1e-5)
+    answer = json.loads(json.dumps(run.to_json(), allow_nan=False))
+    assert answer["rows"] == 66
+    assert {Path(path).name for path in answer["tables"]} == {"results.md", "scores.csv", "methods.csv"}
+    with (out / "tables" / "scores.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 11 * 2
+    assert (out / "tables" / "results.md").read_text() == run.to_markdown()
+    again = _run(sd, out, ["suffix", "plain"])
+    assert [row.method for row in again.outcome.rows[:2]] == ["plain", "suffix"]
+    assert len((out / "rows.jsonl").read_text().splitlines()) == 66
+
+
+def test_prompt_files_and_bad_input(sd: ImagePipeline, tmp_path: Path) -> None:
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text('{"prompt": "a cat", "id": "one", "human": "a cat, old film"}\n')
+    board: dict[str, Any] = {"pipeline": sd, "settings": SETTINGS, "rewards": [brightness], "seeds": [3]}
+    run = evaluate(prompts, ["human"], tmp_path / "out", **board)
+    assert [row.df_prompt for row in run.outcome.rows] == ["a cat", "a cat, old film"]
+    assert run.summary.methods[1].diversity.modifiers == 1
+    with pytest.raises(InputError, match="cannot read"):
+        evaluate(tmp_path / "none.txt", ["plain"], tmp_path / "out", **board)
+    with pytest.raises(InputError, match="is a file"):
+        evaluate(prompts, ["plain"], prompts, **board)
+    with pytest.raises(ConfigError, match="needs --policy"):
+        evaluate(prompts, ["policy"], tmp_path / "out", **board)
+    with pytest.raises(ConfigError, match="--embedder"):
+        evaluate(prompts, ["plain"], tmp_path / "out", reference=tmp_path, **board)
+
+
+def _choices(**options: Any) -> MethodChoices:
+    def none_here(source: str) -> Policy:
+        raise AssertionError(source)
+
+    return MethodChoices(**{"load_policy": none_here, **options})
+
+
+def test_methods_by_name(policy: Policy, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def load(source: str) -> Policy:
+        asked.append(source)
+        return policy
+
+    made = load_methods(
+        ["constant", "best-of-8", "stripped:mine", f"mine={tmp_path}", "sft"],
+        _choices(load_policy=load, constant="late:1.25"),
+    )
+    assert [method.name for method in made] == ["constant", "best-of-8", "stripped:mine", "mine", "sft"]
+    assert "late, x1.25" in made[0].definition
+    assert "the words of mine" in made[2].definition
+    assert asked == ["policy", str(tmp_path), "sft"]
+
+
+@pytest.mark.parametrize(
+    ("specs", "message"),
+    [
+        (["plane"], "plain"),
+        (["plain", "plain"], "twice"),
+        (["best-of-1"], "at least 2"),
+        (["plain=x.jsonl"], "cannot name"),
+        (["a b=x.jsonl"], "cannot name"),
+        (["x=missing.jsonl"], "neither a file"),
+        (["stripped:nothing"], "no method"),
+    ],
+)
+def test_names_that_are_no_methods(specs: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_methods(specs, _choices())
+
+
+def test_a_control_that_cannot_be_read(policy: Policy) -> None:
+    with pytest.raises(ConfigError, match="RANGE:WEIGHT"):
+        load_methods(["constant"], _choices(load_policy=lambda source: policy, constant="sometimes"))
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("a red cat on a green hill", {"scene": "hill", "subject": "cat", "colour": "red"}),
+        ("Under the stars, one BLUE boat", {"scene": "night", "subject": "boat", "colour": "blue"}),
+        ("a star under the sea", {"scene": "sea", "subject": "star"}),
+        ("stars and catfish", {}),
+    ],
+)
+def test_facts_are_read_off_plain_words(text: str, facts: dict[str, str]) -> None:
+    assert find_facts(text) == facts

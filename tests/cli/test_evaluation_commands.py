@@ -1,0 +1,177 @@
+"""`dfprompt compare` and `evaluate` from the command line: files, JSON, lines, refusals, exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from PIL import Image
+from typer.testing import CliRunner
+
+from dfprompt.cli import console
+from dfprompt.cli.main import app
+from dfprompt.errors import ConfigError, InputError, ParseError
+
+Run = Callable[..., Result]
+CAT = "a cat, [old film grain:late:1.25]"
+
+
+@pytest.fixture
+def run(
+    tiny_folder: Callable[[str], Path], clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """`run("compare", ..., stdin="...")` in a folder of its own, with tiny models and few steps."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("warnings.showwarning", console.show_warning)
+    small = ["--pipeline", str(tiny_folder("sd1")), "--device", "cpu", "--steps", "2", "--size", "16"]
+    scores = {"compare": ["--reward"], "evaluate": ["--rewards"]}
+
+    def call(command: str, *arguments: str, stdin: str = "") -> Result:
+        given = [command, *arguments, *small, *scores[command], f"clip:{clip_folder}"]
+        return CliRunner().invoke(app, given, input=stdin)
+
+    return call
+
+
+def good(result: Result) -> str:
+    assert result.exit_code == 0, result.stderr or result.exception
+    return result.stdout
+
+
+def test_compare_prints_what_it_wrote(run: Run) -> None:
+    lines = good(run("compare", "--with", CAT, "--seeds", "2", "--output", "out")).splitlines()
+    assert lines[:2] == ["a cat", f"  with: {CAT}"]
+    assert any(line.split()[:2] == ["clip", "plain"] for line in lines)
+    grid, report = (Path(line.split(": ")[1]) for line in lines[-2:])
+    with Image.open(grid) as picture:
+        assert picture.width > 512
+    assert report.read_text().startswith("<!DOCTYPE html>")
+    refused = run("compare", "--with", CAT, "--seeds", "2", "--output", "out")
+    assert isinstance(refused.exception, InputError)
+    assert "--force" in str(refused.exception)
+    good(run("compare", "--with", CAT, "--seeds", "2", "--output", "out", "--force"))
+
+
+def test_compare_says_in_one_line_how_to_get_a_policy(run: Run) -> None:
+    result = run("compare", "--with", CAT, "--seeds", "1", "--output", "out")
+    good(result)
+    notes = [line for line in result.stderr.splitlines() if "--policy" in line]
+    assert len(notes) == 1
+    assert "dfprompt tune" in notes[0]
+    nothing = run("compare", "a cat", "--output", "other")
+    assert isinstance(nothing.exception, InputError)
+    assert "dfprompt tune" in str(nothing.exception)
+    assert not Path("other").exists()
+
+
+def test_compare_json_names_files_that_open(run: Run) -> None:
+    result = run(
+        "compare", "a cat", "--with", CAT, "--with", "a cat, old", "--seeds", "1", "--seed", "7", "--json"
+    )
+    answer = json.loads(good(result))
+    assert answer["dfprompt"] == 1
+    assert answer["seeds"] == [7]
+    assert Path(answer["output"]).parent == Path("dfprompt-out")
+    labels = [rewrite["label"] for rewrite in answer["prompts"][0]["rewrites"]]
+    assert labels == ["plain", "with 1", "with 2"]
+    for rewrite in answer["prompts"][0]["rewrites"]:
+        for image in rewrite["images"]:
+            with Image.open(image["file"]) as picture:
+                assert picture.size == (16, 16)
+            assert image["scores"].keys() == {"clip"}
+
+
+def test_compare_reads_files_of_prompts(run: Run, tmp_path: Path) -> None:
+    lines = tmp_path / "own.txt"
+    lines.write_text("a cat, [snow:late]\n\n" + CAT + "\n", encoding="utf-8")
+    answer = json.loads(good(run("compare", "--with-file", str(lines), "--seeds", "1", "--json")))
+    assert [each["prompt"] for each in answer["prompts"]] == ["a cat"]
+    assert len(answer["prompts"][0]["rewrites"]) == 3
+    rows = tmp_path / "own.jsonl"
+    rows.write_text(json.dumps({"prompt": "a dog", "df_prompt": CAT}) + "\n")
+    answer = json.loads(
+        good(run("compare", "--with-file", str(rows), "--seeds", "1", "--json", "--output", "o"))
+    )
+    assert answer["prompts"][0]["prompt"] == "a dog"
+    rows.write_text('{"df_prompt": "[a"}\nnonsense\n')
+    wrong = run("compare", "--with-file", str(rows))
+    assert isinstance(wrong.exception, InputError)
+    assert "line 1" in str(wrong.exception)
+    assert "line 2" in str(wrong.exception)
+
+
+def test_compare_answers_lines(run: Run) -> None:
+    result = run("compare", "-", "--with", CAT, "--seeds", "1", "--output", "out", stdin="a cat\n\na dog\n")
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 2
+    assert [answer.get("error", {}).get("kind") for answer in answers] == [None, "InputError", None]
+    reports = [Path(answer["report"]) for answer in answers if "report" in answer]
+    assert [path.name for path in reports] == ["001-report.html", "003-report.html"]
+    assert all(path.exists() for path in reports)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        ([], InputError),
+        (["--with", "[a"], ParseError),
+        (["--with", CAT, "--seeds", "0"], InputError),
+        (["--with", CAT, "--steps", "0"], ConfigError),
+        (["--with-file", "missing.txt"], InputError),
+    ],
+)
+def test_compare_refuses_bad_input(run: Run, arguments: list[str], kind: type[Exception]) -> None:
+    given = CliRunner().invoke(app, ["compare", *arguments, "--output", "out"])
+    assert isinstance(given.exception, kind), given.exception
+    assert not Path("out").exists()
+
+
+def _prompts(tmp_path: Path) -> str:
+    path = tmp_path / "prompts.txt"
+    path.write_text("a red house\na dog\n")
+    return str(path)
+
+
+def test_evaluate_prints_tables_and_goes_on(run: Run, tmp_path: Path) -> None:
+    arguments = ["--prompts", _prompts(tmp_path), "--seeds", "2", "--output", "out", "--suffix", "[old:late]"]
+    shown = good(run("evaluate", *arguments, "--methods", "plain,suffix"))
+    assert "## clip (optimised)" in shown
+    assert "| suffix |" in shown
+    rows = Path("out/rows.jsonl").read_bytes()
+    answer = json.loads(
+        good(run("evaluate", *arguments, "--methods", "suffix", "--methods", "random", "--json"))
+    )
+    assert Path("out/rows.jsonl").read_bytes().startswith(rows)
+    assert answer["rows"] == 2 * 2 * 3
+    assert {line["method"] for line in answer["scores"]} == {"plain", "suffix", "random"}
+    other = run("evaluate", *arguments, "--methods", "plain", "--guidance", "3")
+    assert "another evaluation" in str(other.exception)
+
+
+def test_evaluate_names_what_failed_and_exits_with_one(run: Run, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.jsonl"
+    theirs.write_text(json.dumps({"prompt": "a dog", "rewrite": "a dog, 8k"}) + "\n")
+    arguments = [
+        "--prompts",
+        _prompts(tmp_path),
+        "--seeds",
+        "1",
+        "--output",
+        "out",
+        "--methods",
+        f"theirs={theirs}",
+    ]
+    result = run("evaluate", *arguments)
+    assert result.exit_code == 1
+    assert "theirs: method (1 rows)" in result.stderr
+    assert "| theirs |" in result.stdout
+
+
+def test_evaluate_refuses_unknown_methods(run: Run, tmp_path: Path) -> None:
+    result: Any = run("evaluate", "--prompts", _prompts(tmp_path), "--methods", "plane", "--output", "out")
+    assert isinstance(result.exception, ConfigError)
+    assert not Path("out").exists()
