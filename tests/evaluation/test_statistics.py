@@ -102,6 +102,17 @@ def test_interval_of_many_normal_units_is_the_t_interval() -> None:
     assert found.high - found.low == pytest.approx(width, rel=0.05)
 
 
+def test_below_six_units_it_is_the_t_interval() -> None:
+    data = np.random.default_rng(9).normal(size=5)
+    expected = scipy.stats.t.interval(0.95, 4, loc=data.mean(), scale=scipy.stats.sem(data))
+    assert bootstrap_interval(data) == pytest.approx(expected, rel=1e-9)
+    baseline = {(name, 0): 0.0 for name in "abcde"}
+    wins = compare_scores({key: 1.0 if key[0] != "a" else -1.0 for key in baseline}, baseline)
+    assert wins is not None
+    assert wins.win_interval.high == 1.0
+    assert wins.win_interval.low < 0.8
+
+
 def test_intervals_of_several_data_sets_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     data = np.random.default_rng(5).normal(size=(7, 10))
     together = bootstrap_intervals(data)
@@ -187,7 +198,8 @@ def _simulate(prompts: int, effect: float, *, skewed: bool = False, seed: int = 
 
 
 @pytest.mark.parametrize(
-    ("prompts", "skewed"), [(6, False), (12, False), (30, False), (100, False), (12, True), (50, True)]
+    ("prompts", "skewed"),
+    [(3, False), (5, False), (6, False), (12, False), (30, False), (100, False), (12, True), (50, True)],
 )
 def test_intervals_cover_the_truth(prompts: int, skewed: bool) -> None:
     units = _simulate(prompts, 0.7, skewed=skewed).mean(axis=2)

@@ -167,16 +167,18 @@ def test_a_reward_that_fails_stops_the_run_and_says_how_to_go_on(
 
 
 def test_numbers_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
-    settings = ppo_settings(**SHORT)
-    policy = stage_one()
+    """Finite rewards whose squares are not, from the third step on."""
+    seen = [0]
 
-    def poison(row: Mapping[str, Any]) -> None:
-        if row["step"] == 2:
-            with torch.no_grad():
-                policy.model.weight_head.bias.fill_(float("nan"))
+    def huge(attempts: Sequence[Attempt]) -> RewardTerms:
+        seen[0] += 1
+        terms = toy_reward(attempts)
+        return RewardTerms(terms.reward * (1e30 if seen[0] > 4 else 1), {}, {}, {})
 
-    with pytest.raises(TrainingError, match=r"checkpoint of step 2 is safe"):
-        train_ppo(policy, TASKS, TASKS, toy_reward, settings, tmp_path / "run", report=poison)
+    settings = ppo_settings(**SHORT, value={"clip": 0})
+    with pytest.raises(TrainingError, match=r"of step 3 is (inf|nan); the checkpoint of step 2 is safe"):
+        train_ppo(stage_one(), TASKS, TASKS, huge, settings, tmp_path / "run")
+    assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [2]
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path: Path, whole: dict[Go, Path]) -> None:

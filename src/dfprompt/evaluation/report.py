@@ -144,7 +144,7 @@ def _standings(match: Match, standings: Sequence[Standing]) -> list[str]:
         f"<tr>{''.join(f'<th>{_text(head)}</th>' for head in heads)}</tr>",
         *(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows),
         "</table></div>",
-        f'<p class="note">Bootstrap intervals over {over}.</p>' if units else "",
+        f'<p class="note">Intervals over {over}.</p>' if units else "",
     ]
 
 
@@ -199,15 +199,26 @@ def _page(title: str, body: Sequence[str]) -> str:
     )
 
 
+def _caption(match: Match, shot: Shot, plain: Shot) -> str:
+    """A few scores with few digits: what was optimised and what was only watched, then parts."""
+    columns = match.scoreboard.columns()
+    order = sorted(columns, key=lambda name: ("reward", "judge", "part").index(columns[name]))
+    parts = []
+    for name in [name for name in order if name in shot.scored.scores][:_CAPTION_SCORES]:
+        value = shot.scored.scores[name]
+        part = f"{name} {value:.3g}"
+        if shot.contender.label != PLAIN and name in plain.scored.scores:
+            part += f" ({value - plain.scored.scores[name]:+.2g})"
+        parts.append(part)
+    return ", ".join(parts)
+
+
 def make_comparison_grid(match: Match) -> Image.Image:
     """Return one picture: a row per prompt and rewrite, a column per seed, scores under each picture."""
     seeds = match.seeds[:_MAX_COLUMNS]
     shots = [shot for shot in match.shots if shot.seed in seeds]
     plains = {(shot.contest, shot.seed): shot for shot in match.shots if shot.contender.label == PLAIN}
-    captions = [
-        "  ".join(_score_lines(match, shot, plains[shot.contest, shot.seed])[:_CAPTION_SCORES])
-        for shot in shots
-    ]
+    captions = [_caption(match, shot, plains[shot.contest, shot.seed]) for shot in shots]
     rows = list(
         dict.fromkeys((shot.contest, shot.contender.label, str(shot.contender.prompt)) for shot in shots)
     )

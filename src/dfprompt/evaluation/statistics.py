@@ -27,6 +27,7 @@ LEVEL = 0.95
 _DRAWS = 4000
 _FLIPS = 9999
 _EXACT_UNITS = 12  # 2**12 sign patterns are all tried; above, a sample of them
+_FEWEST_RESAMPLED = 6
 _BLOCK = 2**24  # numbers held at once
 
 
@@ -89,12 +90,17 @@ def compare_scores(
         difference=float(means.mean()),
         interval=bootstrap_interval(means, seed=seed),
         win_rate=float(wins.mean()),
-        win_interval=bootstrap_interval(wins, seed=seed),
+        win_interval=_within_shares(bootstrap_interval(wins, seed=seed)),
         p=float(sign_flip_test(means, seed=seed)),
         prompts=len(differences),
         pairs=sum(len(values) for values in differences.values()),
         units=units,
     )
+
+
+def _within_shares(interval: Interval) -> Interval:
+    """A share lies in [0, 1]; the t interval of few units does not know that."""
+    return Interval(float(np.clip(interval.low, 0, 1)), float(np.clip(interval.high, 0, 1)))
 
 
 def _wins(differences: Sequence[float]) -> list[float]:
@@ -119,7 +125,9 @@ def bootstrap_interval(
 
     Percentiles are moved outwards to where a t interval of U units would have them (T. Hesterberg, What
     Teachers Should Know About the Bootstrap, 2015, "expanded percentiles"), because plain ones are too
-    narrow for few units. Fewer than two units give NaN.
+    narrow for few units. A resampled mean never leaves the range of the data, which holds the truth in at
+    most 1 - 2^(1 - U) of cases; below six units that is less than 95 %, and the t interval itself is
+    returned. Fewer than two units give NaN.
 
     >>> interval = bootstrap_interval([1.0, 2.0, 3.0, 4.0])
     >>> interval.low < 2.5 < interval.high
@@ -137,6 +145,9 @@ def bootstrap_intervals(units: Array, level: float = LEVEL, draws: int = _DRAWS,
     sets, count = units.shape
     if count < 2:
         return np.full((sets, 2), np.nan)
+    if count < _FEWEST_RESAMPLED:
+        half = student_quantile(level, count - 1) * units.std(axis=1, ddof=1) / count**0.5
+        return np.stack([units.mean(axis=1) - half, units.mean(axis=1) + half], axis=1)
     tail = 100 * expanded_tail(level, count)
     shares = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws) / count
     block = max(1, _BLOCK // draws)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -90,7 +91,9 @@ class Learner(ABC):
 
     def finish(self, experience: Experience, outcomes: Sequence[Outcome], rate: float) -> dict[str, float]:
         """The figures of a step, means over its updates; the KL coefficients move towards their target."""
-        found = mean_figures([each.figures for each in outcomes if each.applied] or [outcomes[0].figures])
+        broken = [each for each in outcomes if not math.isfinite(each.figures["loss"])]
+        counted = broken or [each for each in outcomes if each.applied] or outcomes[:1]
+        found = mean_figures([each.figures for each in counted])
         found |= {"updates": float(sum(each.applied for each in outcomes)), "learning_rate": rate}
         found |= {"drift": drift(experience), "kl_scale": self.kl_scale}
         target = self.settings.kl.target
