@@ -19,6 +19,8 @@ _EXPORTS = {
     "convert_prompt": "dfprompt.prompt",
     "load_pipeline": "dfprompt.api.pipelines",
     "generate_images": "dfprompt.api.pipelines",
+    "load_policy": "dfprompt.api.policies",
+    "optimize_prompt": "dfprompt.api.policies",
     "load_reward": "dfprompt.api.rewards",
     "score_images": "dfprompt.api.rewards",
     "evaluate": "dfprompt.api.evaluation",
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from dfprompt.api.evaluation import evaluate as evaluate
     from dfprompt.api.pipelines import generate_images as generate_images
     from dfprompt.api.pipelines import load_pipeline as load_pipeline
+    from dfprompt.api.policies import load_policy as load_policy
+    from dfprompt.api.policies import optimize_prompt as optimize_prompt
     from dfprompt.api.rewards import load_reward as load_reward
     from dfprompt.api.rewards import score_images as score_images
     from dfprompt.conditioning.attach import attach as attach

@@ -46,20 +46,21 @@ class Domain:
                 stacklevel=2,
             )
 
+    def strangers(self, texts: Sequence[str]) -> list[str]:
+        """Return the words of texts that are none of this world's, once each; none where any will do."""
+        said = dict.fromkeys(word for text in texts for word in split_words(text))
+        return [word for word in said if word not in self.words] if self.words else []
+
     def _size_reasons(self, height: int, width: int) -> list[str]:
         if self.image_size is None or (height, width) == (self.image_size, self.image_size):
             return []
         return [f"the picture is {width} x {height}, its pictures are {self.image_size} x {self.image_size}"]
 
     def _word_reasons(self, prompts: Sequence[str]) -> list[str]:
-        if not self.words:
-            return []
-        unknown = dict.fromkeys(
-            word for prompt in prompts for word in split_words(prompt) if word not in self.words
-        )
+        unknown = self.strangers(prompts)
         if not unknown:
             return []
-        shown = ", ".join(map(quote, list(unknown)[:_WORDS_SHOWN])) + (
+        shown = ", ".join(map(quote, unknown[:_WORDS_SHOWN])) + (
             ", ..." if len(unknown) > _WORDS_SHOWN else ""
         )
         return [f"unknown words: {shown}"]

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from dfprompt.cli import console
 from dfprompt.cli.main import app
 from dfprompt.errors import ConfigError, InputError, ParseError
+from dfprompt.policy import save_policy_folder
+from tiny_policies import tiny_policy
 
 Run = Callable[..., Result]
 CAT = "a cat, [old film grain:late:1.25]"
@@ -128,6 +130,32 @@ def test_compare_refuses_bad_input(run: Run, arguments: list[str], kind: type[Ex
     given = CliRunner().invoke(app, ["compare", *arguments, "--output", "out"])
     assert isinstance(given.exception, kind), given.exception
     assert not Path("out").exists()
+
+
+@pytest.fixture(scope="module")
+def policy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policies") / "tiny-policy"
+    return save_policy_folder(tiny_policy(favour=("film grain", "oil painting")), folder)
+
+
+def test_compare_with_a_policy_from_a_folder(run: Run, policy_folder: Path) -> None:
+    arguments = ["a red cat", "the blue star", "--policy", str(policy_folder), "--seeds", "2"]
+    answer = json.loads(good(run("compare", *arguments, "--output", "out", "--json")))
+    for prompt in answer["prompts"]:
+        texts = [rewrite["df_prompt"] for rewrite in prompt["rewrites"]]
+        assert [rewrite["label"] for rewrite in prompt["rewrites"]] == ["plain", "policy tiny"]
+        assert all(text.startswith(prompt["prompt"]) for text in texts)
+    assert {each["to_plain"]["units"] for each in answer["overall"] if each["to_plain"]} == {"prompts"}
+
+
+def test_evaluate_with_policies_and_their_arms(run: Run, policy_folder: Path, tmp_path: Path) -> None:
+    methods = f"policy,stripped,mine={policy_folder},shuffled:mine,best-of-2:mine"
+    arguments = ["--prompts", _prompts(tmp_path), "--methods", methods, "--policy", str(policy_folder)]
+    answer = json.loads(good(run("evaluate", *arguments, "--seeds", "1", "--output", "out", "--json")))
+    assert answer["rows"] == 2 * 6
+    diversity = {line["method"]: line["diversity"] for line in answer["methods"]}
+    assert diversity["policy"] == diversity["mine"]
+    assert diversity["stripped"]["distinct"] == diversity["mine"]["distinct"]
 
 
 def _prompts(tmp_path: Path) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any
 from dfprompt.api.gallery import choose_folder, slug
 from dfprompt.api.mini_evaluation import NOTE
 from dfprompt.api.pipelines import MINI, load_pipeline
+from dfprompt.api.policies import load_policy, read_base, tokenizers_of
 from dfprompt.api.rewards import RewardLike
 from dfprompt.api.scoring import choose_scoreboard
-from dfprompt.errors import DFPromptWarning, InputError, ParseError
+from dfprompt.errors import InputError
 from dfprompt.evaluation.contest import (
     Contender,
     Contest,
@@ -36,10 +37,10 @@ from dfprompt.images.tensors import to_pil
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
 from dfprompt.pipeline.settings import RenderSettings
-from dfprompt.policy import Policy, SamplingSettings
+from dfprompt.policy import Policy, SamplingSettings, TokenBudget
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
-from dfprompt.prompt.reading import read_prompt
+from dfprompt.prompt.reading import holds_spans, read_prompt
 
 REPORT, GRID, RESULT = "report.html", "grid.png", "comparison.json"
 WITH = "with"
@@ -151,7 +152,7 @@ def compare_prompts(
     >>> # run = compare_prompts(["a red house in the snow"], "out")
     >>> # run.report
     """
-    bases = [_read_plain(text, df=df) for text in texts]
+    bases = [read_base(text, df=df) for text in texts]
     own = [each if isinstance(each, Written) else Written(_as_prompt(each)) for each in written]
     check_comparison(texts, own, pipeline, policy)
     mini = is_mini(pipeline)
@@ -162,7 +163,9 @@ def compare_prompts(
     if not isinstance(loaded, ImagePipeline):
         loaded = load_pipeline(loaded, device=device, dtype=dtype)
     if chosen_policy is not None and bases:
-        writer = chosen_policy if isinstance(chosen_policy, Policy) else open_policy(chosen_policy, device)
+        writer = (
+            chosen_policy if isinstance(chosen_policy, Policy) else load_policy(chosen_policy, device=device)
+        )
         _add_rewrites(contests, bases, writer, candidates, seeds[0], sampling, loaded, settings)
     listed = [Contest(PlainPrompt(text), relabel(rewrites)) for text, rewrites in contests.items()]
     paths = _Paths(folder, listed, seeds, number)
@@ -197,40 +200,13 @@ def check_comparison(
         raise InputError(f"nothing to compare with plain: {HOW_TO_GET_A_POLICY}")
 
 
-def _read_plain(text: str, *, df: bool) -> DFPrompt:
-    if df:
-        return read_prompt(text)
-    if not text.strip():
-        raise InputError("an empty prompt cannot be compared; give plain words")
-    if find_spans(text):
-        warnings.warn(
-            f"the brackets of {quote(text)} are taken for words; keep them as control with --df, or draw "
-            "the text as it is with --with",
-            DFPromptWarning,
-            stacklevel=3,
-        )
-    return DFPrompt.from_plain(text)
-
-
 def find_spans(text: str) -> bool:
-    """Return whether a text holds spans, were it read as a DF-Prompt."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DFPromptWarning)
-        try:
-            return bool(read_prompt(text).controls)
-        except ParseError:
-            return False
+    """Return whether plain words would hold spans, were they read as a DF-Prompt."""
+    return holds_spans(text)
 
 
 def _as_prompt(written: DFPrompt | str) -> DFPrompt:
     return read_prompt(written) if isinstance(written, str) else written
-
-
-def open_policy(source: str | Path, device: str = "auto") -> Policy:
-    """Load a policy by name: what `load_policy` takes."""
-    from dfprompt.api.policies import load_policy
-
-    return load_policy(source, device=device)
 
 
 def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, list[Contender]]:
@@ -278,12 +254,22 @@ def _add_rewrites(
 ) -> None:
     steps = pipeline.read("x", 0, settings).settings.num_inference_steps
     acting = policy.model.config.tables.acting(steps)
+    sampling = budgeted(sampling, policy, pipeline)
     mark = ModelMark(name=policy.name, hash=policy.digest or None)
     label = "policy" if policy.name in ("", "policy") else f"policy {policy.name}"
     for base, rewrites in zip(
         bases, policy.candidates(bases, candidates, seed, sampling, acting=acting), strict=True
     ):
         contests[base.plain_text] += [Contender(label, rewrite.prompt, mark) for rewrite in rewrites]
+
+
+def budgeted(sampling: SamplingSettings | None, policy: Policy, pipeline: ImagePipeline) -> SamplingSettings:
+    """Return how to draw rewrites whose tokens the pipeline's own tokenizers count."""
+    chosen = sampling or SamplingSettings()
+    if chosen.budget is not None:
+        return chosen
+    counting = tokenizers_of(pipeline) or tuple(policy.budget.tokenizers)
+    return dataclasses.replace(chosen, budget=TokenBudget(policy.budget.limit, counting))
 
 
 class _Paths:

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.comparison import HOW_TO_GET_A_POLICY, is_mini, open_policy
+from dfprompt.api.comparison import HOW_TO_GET_A_POLICY, budgeted, is_mini
 from dfprompt.api.methods import MethodChoices, load_methods
 from dfprompt.api.mini_evaluation import NOTE, make_mini_prompts
 from dfprompt.api.pipelines import MINI, load_pipeline
+from dfprompt.api.policies import load_policy
 from dfprompt.api.rewards import RewardLike
 from dfprompt.api.scoring import FIDELITY, load_scoreboard
 from dfprompt.api.world import mini_folder
@@ -93,7 +94,8 @@ def evaluate(
     >>> # run = evaluate("prompts.jsonl", ["plain", "suffix", "policy"], "evaluation", pipeline="models/sd15")
     """
     mini = is_mini(pipeline)
-    listed = _read_prompts(prompts, count)
+    human = "human" in methods or any(getattr(method, "name", "") == "human" for method in methods)
+    listed = _read_prompts(prompts, count, human=human)
     folder = Path(output)
     if folder.is_file():
         raise InputError(f"{folder} is a file; name a folder")
@@ -107,7 +109,7 @@ def evaluate(
         suffix=suffix,
         lexicon=lexicon,
         constant=constant,
-        sampling=sampling,
+        sampling=lambda writer: budgeted(sampling, writer, loaded),
         num_inference_steps=loaded.read("x", 0, drawn).settings.num_inference_steps,
     )
     board = load_scoreboard(
@@ -138,14 +140,16 @@ def evaluate(
     return EvaluationRun(outcome, summary, tuple(tables), title, note)
 
 
-def _read_prompts(prompts: str | Path | Sequence[str | PlainPrompt], count: int) -> list[PlainPrompt]:
+def _read_prompts(
+    prompts: str | Path | Sequence[str | PlainPrompt], count: int, *, human: bool
+) -> list[PlainPrompt]:
     if not isinstance(prompts, str | Path):
         return as_prompts(prompts)
     if str(prompts) != MINI:
         return read_plain_prompts(prompts)
     if count < 1:
         raise ConfigError(f"the number of prompts must be at least 1, not {count}")
-    return make_mini_prompts(count)
+    return make_mini_prompts(count, human=human)
 
 
 def _load_methods(methods: Sequence[str | Method], choices: MethodChoices) -> list[Method]:
@@ -158,12 +162,12 @@ def _policy_loader(policy: str | Path | Policy | None, *, mini: bool, device: st
 
     def load(source: str) -> Policy:
         if source != "policy":
-            return open_policy(source, device)
+            return load_policy(source, device=device)
         if isinstance(policy, Policy):
             return policy
         if policy is None and not mini:
             raise ConfigError(f"the method policy needs --policy; {HOW_TO_GET_A_POLICY}")
-        return open_policy(MINI if policy is None else policy, device)
+        return load_policy(MINI if policy is None else policy, device=device)
 
     return load
 

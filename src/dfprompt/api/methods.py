@@ -59,7 +59,7 @@ class MethodChoices:
     suffix: str | None = None
     lexicon: Sequence[str] | None = None
     constant: str | None = None
-    sampling: SamplingSettings | None = None
+    sampling: Callable[[Policy], SamplingSettings] | None = None
     num_inference_steps: int | None = None
 
 
@@ -124,9 +124,10 @@ def _from_source(name: str, source: str, choices: MethodChoices) -> Method:
 
 
 def _policy(name: str, source: str, choices: MethodChoices) -> Method:
+    policy = choices.load_policy(source)
     return PolicyMethod(
-        choices.load_policy(source),
-        choices.sampling,
+        policy,
+        choices.sampling(policy) if choices.sampling else None,
         name=name,
         num_inference_steps=choices.num_inference_steps,
     )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from dfprompt.api.world import mini_folder
 from dfprompt.data.sets import set_of
 from dfprompt.data.settings import SetsSettings
-from dfprompt.errors import RewardError
+from dfprompt.errors import DFPromptWarning, RewardError
 from dfprompt.evaluation.prompts import PlainPrompt
 from dfprompt.excerpt import quote
 
@@ -23,6 +26,8 @@ NOTE = (
 )
 _WORD = re.compile(r"[^\W_]+")
 FACTS = ("subject", "colour", "scene")
+_MOST_LOGS = 60_000  # by then every short prompt has come up
+_RENDERS = 8  # per modifier and scene: what a user has seen of it
 _LOG_SEED = 880_001  # users of their own, apart from those of the training logs
 
 
@@ -33,24 +38,60 @@ def mini_modifiers() -> list[str]:
     return list(MODIFIERS)
 
 
-def make_mini_prompts(count: int, *, seed: int = _LOG_SEED) -> list[PlainPrompt]:
-    """Return distinct short prompts no training saw, each with its facts and a synthetic user's own prompt.
+def make_mini_prompts(count: int, *, human: bool = False, seed: int = _LOG_SEED) -> list[PlainPrompt]:
+    """Return distinct short prompts no training saw, each with its facts.
 
-    They belong to the test set that `dfprompt curate` keeps apart with its default shares.
+    They belong to the test set that `dfprompt curate` keeps apart with its default shares; where the world
+    has fewer than `count` of them, a DFPromptWarning says how many. With `human`, each also has a prompt
+    as a synthetic user who knows its scene would write it (what users know is rendered first: a minute
+    of CPU).
     """
-    from dfprompt.mini.logs import experience, iter_logs
+    from dfprompt.mini.logs import iter_logs
+    from dfprompt.mini.modifiers import MODIFIERS
+    from dfprompt.mini.world import SCENES
 
     shares = SetsSettings()
     found: dict[str, PlainPrompt] = {}
-    logs = iter_logs(100_000, seed=seed, learnt=experience())
-    while len(found) < count:
-        logged = next(logs, None)
-        if logged is None:
-            break  # the world has no more short prompts
+    nothing = {scene: np.zeros(len(MODIFIERS)) for scene in SCENES}  # modifiers are not read here
+    for logged in iter_logs(_MOST_LOGS, seed=seed, learnt=nothing):
+        if len(found) == count:
+            break
         if set_of(logged.short, validation=shares.validation, test=shares.test) == "test":
-            record = {"human": logged.prompt, **{fact: getattr(logged, fact) for fact in FACTS}}
+            record = {fact: getattr(logged, fact) for fact in FACTS}
             found.setdefault(logged.short, PlainPrompt(logged.short, record=record))
-    return list(found.values())
+    if len(found) < count:
+        warnings.warn(
+            f"the mini world has {len(found)} test prompts, not {count}; all of them are used",
+            DFPromptWarning,
+            stacklevel=2,
+        )
+    return _with_users(list(found.values()), seed + 1) if human else list(found.values())
+
+
+def _with_users(prompts: Sequence[PlainPrompt], seed: int) -> list[PlainPrompt]:
+    """Give each prompt the modifiers a user chose for its scene; users choose by the scene alone."""
+    from dfprompt.mini.logs import iter_logs
+
+    waiting: dict[str, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        waiting.setdefault(prompt.record["scene"], []).append(index)
+    written = list(prompts)
+    for logged in iter_logs(_MOST_LOGS, seed=seed, learnt=_experience()):
+        if not any(waiting.values()):
+            break
+        if indices := waiting.get(logged.scene):
+            index = indices.pop(0)
+            plain = prompts[index]
+            text = ", ".join([plain.text, *logged.modifiers])
+            written[index] = PlainPrompt(plain.text, plain.id, {**plain.record, "human": text})
+    return written
+
+
+@cache
+def _experience() -> dict[str, npt.NDArray[np.float64]]:
+    from dfprompt.mini.logs import experience
+
+    return experience(_RENDERS)
 
 
 @cache

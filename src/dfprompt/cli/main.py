@@ -21,8 +21,10 @@ from dfprompt.cli import (
     inspect,
     language,
     mini,
+    optimize,
     score,
     train,
+    tune,
 )
 from dfprompt.errors import DFPromptError, DFPromptWarning
 
@@ -37,12 +39,14 @@ app = typer.Typer(
 language.register(app)
 convert.register(app)
 capabilities.register(app)
+optimize.register(app)
 generate.register(app)
 compare.register(app)
 evaluate.register(app)
 inspect.register(app)
 score.register(app)
 train.register(app)
+tune.register(app)
 mini.register(app)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dfprompt.domain import Domain
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.excerpt import quote
 from dfprompt.policy.budget import TokenBudget
@@ -28,7 +29,8 @@ class Policy:
     """A model with its tokenizer: draws modifiers for prompts.
 
     `budget` counts tokens with the tokenizers of the pipeline the policy writes for (the policy's own
-    where none is given); `name` and `digest` say in recipes which policy it was.
+    where none is given); `name` and `digest` say in recipes which policy it was; `domain` is the world it
+    knows, if it is a small one.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class Policy:
         budget: TokenBudget | None = None,
         name: str = "policy",
         digest: str = "",
+        domain: Domain | None = None,
     ) -> None:
         self.model, self.tokenizer, self.name, self.digest = model, tokenizer, name, digest
+        self.domain = domain
         self.budget = budget or TokenBudget(tokenizers=(tokenizer,))
         self.vocabulary = make_vocabulary(model, tokenizer)
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from dfprompt.domain import find_domain
 from dfprompt.errors import LoadError
 from dfprompt.policy.budget import CLIP_TOKENS, TokenBudget
 from dfprompt.policy.bundle import Policy
@@ -52,6 +53,7 @@ def load_policy_folder(
         budget=TokenBudget(card.get("prompt_tokens", CLIP_TOKENS), (counted,)),
         name=card.get("name", folder.resolve().name),
         digest=weights_digest(folder),
+        domain=find_domain(folder),
     )
 
 

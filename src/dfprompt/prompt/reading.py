@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from dfprompt.errors import ConversionError, DFPromptWarning, InputError
+from dfprompt.errors import ConversionError, DFPromptWarning, InputError, ParseError
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.dialects import import_prompt
 from dfprompt.prompt.parser import parse_prompt
@@ -41,3 +41,17 @@ def read_prompt(
         for remark in remarks:
             warnings.warn(f"from {dialect}, {kind}: {remark}", DFPromptWarning, stacklevel=2)
     return imported.prompt
+
+
+def holds_spans(text: str) -> bool:
+    """Return whether a text would hold spans, were it read as a DF-Prompt.
+
+    >>> holds_spans("a cat, [snow:late]"), holds_spans("a [sic] sign"), holds_spans("a cat")
+    (True, False, False)
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DFPromptWarning)
+        try:
+            return bool(parse_prompt(text).controls)
+        except ParseError:
+            return False

@@ -38,7 +38,7 @@ class Budget:
     def __post_init__(self) -> None:
         if isinstance(self.images, bool) or not isinstance(self.images, int) or self.images < FEWEST_IMAGES:
             raise ConfigError(
-                f"a search needs at least {FEWEST_IMAGES} images, half of them to make sure, not {self.images}"
+                f"a search needs at least {FEWEST_IMAGES} images, half to make sure; got {self.images}"
             )
         if self.minutes is not None and not self.minutes > 0:
             raise ConfigError(f"minutes must be above 0, not {self.minutes}")
@@ -128,13 +128,15 @@ class _Search:
             batch = proposed[: max(1, min(_BATCH, int(self.room * 0.6)))]
             if not batch and self._seen(ranked[0][0]) >= _CLEAR_SEEDS:
                 return arms
-            arms = [*arms, *batch]
+            arms, before = [*arms, *batch], self.ledger.spent
             self._try(batch, f"combinations, round {number}")
             self._add_seed(arms, number)
+            if self.ledger.spent == before:
+                return arms
         raise AssertionError("unreachable")
 
     def _try(self, batch: list[Arm], stage: str) -> None:
-        """Measure new arms on the seeds plain is known for: all on the last one, the better half on the others."""
+        """Measure new arms on the seeds of plain: all on the last one, the better half on the one before."""
         alive = batch
         for seed in sorted(self._known_seeds(), reverse=True):
             alive = alive[: max(0, self.room)]

@@ -1,0 +1,148 @@
+"""Policies by name, and plain words rewritten with them: "mini", a folder, a language model, a hub id."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from dfprompt.api.world import mini_folder
+from dfprompt.domain import Domain
+from dfprompt.errors import DFPromptWarning, InputError, LoadError
+from dfprompt.excerpt import quote
+from dfprompt.policy import Bans, Policy, Rewrite, SamplingSettings, TokenBudget, load_policy_folder
+from dfprompt.policy.bundle import check_count
+from dfprompt.prompt import DFPrompt
+from dfprompt.prompt.reading import holds_spans, read_prompt
+from dfprompt.rewards.devices import pick_device
+from dfprompt.rewards.weights import find_source
+from dfprompt.search.starter import NAME as STARTER
+from dfprompt.search.starter import StarterPolicy
+
+MINI = "mini"
+_TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
+
+
+def load_policy(source: str | Path = MINI, *, device: str = "auto") -> Policy:
+    """Load a policy by name: "mini", a folder that `dfprompt train` wrote, or a language model.
+
+    "starter" is rules over a list of modifiers, not learned.
+    A plain causal language model (a folder or hub id) writes words with the default control, so that
+    other expansion models can be compared. Raises LoadError naming what is missing or damaged.
+
+    >>> # policy = load_policy("runs/sft/policy")
+    """
+    if source == STARTER:
+        return StarterPolicy()
+    return load_policy_folder(_find(source), device=pick_device(device))
+
+
+@overload
+def optimize_prompt(
+    text: str | DFPrompt, policy: str | Path | Policy = ..., **options: Any
+) -> list[Rewrite]: ...
+@overload
+def optimize_prompt(
+    text: Sequence[str | DFPrompt], policy: str | Path | Policy = ..., **options: Any
+) -> list[list[Rewrite]]: ...
+def optimize_prompt(
+    text: str | DFPrompt | Sequence[str | DFPrompt],
+    policy: str | Path | Policy = MINI,
+    *,
+    candidates: int = 1,
+    seed: int = 0,
+    sampling: SamplingSettings | None = None,
+    pipeline: Any | None = None,
+    df: bool = False,
+    device: str = "auto",
+) -> list[Rewrite] | list[list[Rewrite]]:
+    """Rewrite plain words: up to `candidates` different DF-Prompts each, the likeliest first.
+
+    The user's characters come first, as they are; `df` reads spans already written, a DFPrompt keeps its
+    own. `pipeline` is the (stock) pipeline the text is for: its tokenizers count the token budget. Warns
+    of words outside the policy's world and of banned words in the user's own text, which stay. Raises
+    InputError for an empty text, ConfigError for counts and seeds, LoadError for a policy that cannot be
+    loaded.
+
+    >>> # best, *others = optimize_prompt("a red cat on a hill", candidates=3, seed=7)
+    >>> # print(best.prompt)
+    """
+    single = isinstance(text, str | DFPrompt)
+    texts: Sequence[str | DFPrompt] = [text] if isinstance(text, str | DFPrompt) else text
+    bases = [read_base(each, df=df) for each in texts]
+    check_count(candidates, "candidates")
+    settings = sampling or SamplingSettings()
+    name_banned([base.plain_text for base in bases], settings.bans)
+    writer = policy if isinstance(policy, Policy) else load_policy(policy, device=device)
+    if writer.domain is not None:
+        _name_strangers(writer.domain, bases)
+    if pipeline is not None and settings.budget is None:
+        counting = tokenizers_of(pipeline) or tuple(writer.budget.tokenizers)
+        settings = dataclasses.replace(settings, budget=TokenBudget(writer.budget.limit, counting))
+    found = writer.candidates(bases, candidates, seed, settings)
+    return found[0] if single else found
+
+
+def read_base(text: str | DFPrompt, *, df: bool) -> DFPrompt:
+    """The prompt to add modifiers to: words as they are, or (df) with the spans written in them.
+
+    >>> str(read_base("a [sic] sign", df=False))
+    'a \\\\[sic\\\\] sign'
+    """
+    if isinstance(text, DFPrompt):
+        return text
+    if not df and holds_spans(text):
+        warnings.warn(
+            f"the brackets of {quote(text)} are taken for words; keep them as control with --df",
+            DFPromptWarning,
+            stacklevel=3,
+        )
+    base = read_prompt(text, plain=not df)
+    if not base.plain_text.strip():
+        raise InputError("an empty prompt cannot be optimized; give plain words")
+    return base
+
+
+def name_banned(texts: Sequence[str], bans: Bans) -> None:
+    """Warn of bans the user's own words break: they stay, for they are the user's."""
+    found = bans.find_all(texts)
+    if found:
+        shown = ", ".join(map(quote, found))
+        warnings.warn(
+            f"banned, but in the prompt itself, so left there: {shown}; bans hold for appended words",
+            DFPromptWarning,
+            stacklevel=3,
+        )
+
+
+def tokenizers_of(pipeline: Any) -> tuple[Any, ...]:
+    """The tokenizers of a stock diffusers pipeline, or of an ImagePipeline around one."""
+    pipe = getattr(pipeline, "pipe", pipeline)
+    found = (getattr(pipe, name, None) for name in _TOKENIZERS)
+    return tuple(tokenizer for tokenizer in found if tokenizer is not None)
+
+
+def _find(source: str | Path) -> Path:
+    if source != MINI:
+        return find_source(str(source), Path())
+    try:
+        return mini_folder("policy")
+    except LoadError as error:
+        raise LoadError(
+            "the mini policy is not in this installation; train one with "
+            '"dfprompt train sft --recipe recipes/mini-sft.toml --output runs/mini" and pass '
+            "--policy runs/mini/policy"
+        ) from error
+
+
+def _name_strangers(domain: Domain, bases: Sequence[DFPrompt]) -> None:
+    strangers = domain.strangers([base.plain_text for base in bases])
+    if strangers:
+        shown = ", ".join(map(quote, strangers))
+        warnings.warn(
+            f"this policy knows the {domain.name} world only, not {shown}: what it adds means little here",
+            DFPromptWarning,
+            stacklevel=3,
+        )

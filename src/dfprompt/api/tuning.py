@@ -1,0 +1,314 @@
+"""`dfprompt tune`: the best words, ranges and weights for one prompt on one pipeline, by reward."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from dfprompt.api.comparison import is_mini
+from dfprompt.api.gallery import choose_folder
+from dfprompt.api.mini_evaluation import mini_modifiers
+from dfprompt.api.pipelines import MINI, load_pipeline
+from dfprompt.api.rewards import RewardLike
+from dfprompt.api.scoring import choose_scoreboard
+from dfprompt.errors import ConfigError, InputError
+from dfprompt.evaluation.files import write_text
+from dfprompt.evaluation.prompts import PlainPrompt
+from dfprompt.evaluation.scoreboard import Plain, Scoreboard
+from dfprompt.images.grid import make_grid
+from dfprompt.images.saving import Entry, save_pictures
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.prompt import DFPrompt, Span
+from dfprompt.prompt.reading import holds_spans, read_prompt
+from dfprompt.search.candidates import ModifierSpace, Space, SpanSpace
+from dfprompt.search.drawing import PictureMeasure
+from dfprompt.search.engine import Budget, Outcome, search
+from dfprompt.search.findings import (
+    BestOf,
+    ScoreLine,
+    Share,
+    attribute,
+    best_of_plain,
+    compare_on_fresh,
+)
+from dfprompt.search.journal import Journal, Scores
+from dfprompt.search.ledger import Pair, Report
+from dfprompt.search.lexicon import Lexicon, built_in_lexicon, make_lexicon, read_lexicon
+
+JOURNAL, GRID, RESULT = "search.jsonl", "grid.png", "tune.json"
+NOTHING = "nothing beat plain"
+_GRID_COLUMNS, _GRID_PICTURES = 8, 96
+
+
+@dataclass(frozen=True, eq=False)
+class TuneRun:
+    """What came out of a search, and the files written."""
+
+    plain: DFPrompt
+    outcome: Outcome
+    scores: tuple[ScoreLine, ...]
+    best_of: BestOf | None
+    shares: tuple[Share, ...]
+    reward: str
+    lexicon: str
+    journal: Journal
+    drawn: int
+    folder: Path
+    grid: Path
+
+    @property
+    def df_prompt(self) -> DFPrompt | None:
+        """The DF-Prompt that beats plain; None where nothing did."""
+        return None if self.outcome.winner is None else self.outcome.winner.prompt
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer, its numbers and where everything lies; see docs/tune.md for the keys."""
+        outcome, winner = self.outcome, self.df_prompt
+        return {
+            "output": str(self.folder),
+            "prompt": str(self.plain),
+            "df_prompt": None if winner is None else str(winner),
+            "spans": None if winner is None else winner.to_json()["spans"],
+            "answer": NOTHING if winner is None else "beats plain",
+            "reason": outcome.reason,
+            "finalist": None if outcome.finalist is None else str(outcome.finalist.prompt),
+            "reward": self.reward,
+            "evidence": None if outcome.evidence is None else outcome.evidence.to_json(),
+            "scores": [line.to_json() for line in self.scores],
+            "best_of_n": None if self.best_of is None else self.best_of.to_json(),
+            "attribution": [share.to_json() for share in self.shares],
+            "images": {
+                "budget": outcome.ledger.budget,
+                "measured": outcome.ledger.spent,
+                "drawn_now": self.drawn,
+                "fresh_pairs": len(outcome.fresh_seeds),
+            },
+            "evaluations": _sharing(self.journal),
+            "modifiers": self.lexicon,
+            "seconds": round(self.journal.costs.seconds, 2),
+            "grid": str(self.grid),
+            "journal": str(self.journal.path),
+        }
+
+
+def tune_prompt(
+    text: str,
+    output: str | Path | None = None,
+    *,
+    pipeline: str | Path | ImagePipeline = MINI,
+    modifiers: str | Path | None = None,
+    images: int = 48,
+    minutes: float | None = None,
+    rewards: Sequence[RewardLike] = (),
+    judges: Sequence[RewardLike] = (),
+    seed: int = 0,
+    df: bool = False,
+    only: str | None = None,
+    proposals: Sequence[Sequence[Span]] = (),
+    settings: RenderSettings | None = None,
+    negative_prompt: str | None = None,
+    resume: bool = False,
+    metadata: bool = True,
+    device: str = "auto",
+    dtype: str = "auto",
+    allow_code: bool = False,
+    assignments: Iterable[str] = (),
+    progress: Report | None = None,
+) -> TuneRun:
+    """Search modifiers, ranges and weights for one prompt by reward, and make sure on fresh seeds.
+
+    `text` are plain words (`df`: with spans to keep; `only` then tunes the span with these words alone).
+    `images` counts every picture, about half of them for making sure; `minutes` of drawing and scoring may
+    end it sooner. `proposals` are modifiers somebody suggests, such as a policy's. The first reward is
+    searched by, the other scores are only shown. `resume` goes on with what the folder holds. Raises
+    InputError, ConfigError or LoadError for what cannot be, RewardError and GenerationError with every
+    picture kept.
+
+    >>> # run = tune_prompt("a red house in the snow", "out", pipeline="models/sd15")
+    >>> # print(run.df_prompt or "nothing beat plain")
+    """
+    budget = Budget(images, minutes)
+    mini = is_mini(pipeline)
+    base = _read(text, df=df, only=only)
+    lexicon = choose_lexicon(modifiers, mini=mini)
+    space: Space = ModifierSpace(base, lexicon, seed, proposals) if only is None else SpanSpace(base, only)
+    folder = choose_folder(None if output is None else Path(output), base.plain_text)
+    loaded = pipeline
+    if not isinstance(loaded, ImagePipeline):
+        loaded = load_pipeline(loaded, device=device, dtype=dtype)
+    board = choose_scoreboard(
+        mini, rewards, judges, device=device, dtype=dtype, allow_code=allow_code, assignments=assignments
+    )
+    reward = _reward_of(board)
+    asked = {"images": images, "minutes": minutes, "seed": seed, "only": only, "negative": negative_prompt}
+    told = _fingerprint(loaded, space, lexicon, board, settings, asked)
+    journal = Journal(folder / JOURNAL, told, resume=resume)
+    measure = PictureMeasure(
+        loaded, _scorer(board, space.plain, journal), reward, journal, settings, negative_prompt, metadata
+    )
+    outcome = search(
+        space, measure, budget, seed=seed, elapsed=measure.elapsed, report=_staged(measure, progress)
+    )
+    return _write(outcome, space, board, measure, lexicon if only is None else None, folder)
+
+
+def check_tuning(
+    text: str,
+    pipeline: str | Path | ImagePipeline,
+    *,
+    modifiers: str | Path | None = None,
+    images: int = 48,
+    minutes: float | None = None,
+    df: bool = False,
+    only: str | None = None,
+) -> None:
+    """Raise InputError or ConfigError for what cannot be searched, before anything heavy is loaded."""
+    Budget(images, minutes)
+    choose_lexicon(modifiers, mini=is_mini(pipeline))
+    base = _read(text, df=df, only=only)
+    if only is not None:
+        SpanSpace(base, only)
+
+
+def choose_lexicon(modifiers: str | Path | None, *, mini: bool) -> Lexicon:
+    """Return a user's list, the mini world's words for the mini pipeline, or the built-in list."""
+    if modifiers is not None:
+        return read_lexicon(Path(modifiers))
+    return make_lexicon(mini_modifiers(), MINI) if mini else built_in_lexicon()
+
+
+def _read(text: str, *, df: bool, only: str | None) -> DFPrompt:
+    if not text.strip():
+        raise InputError("an empty prompt cannot be tuned; give plain words")
+    if df:
+        return read_prompt(text)
+    if only is not None:
+        raise InputError("--only tunes a span already written: add --df")
+    if holds_spans(text):
+        raise InputError("the prompt holds spans: keep them with --df, or escape the brackets as \\[ and \\]")
+    return DFPrompt.from_plain(text)
+
+
+def _reward_of(board: Scoreboard) -> str:
+    try:
+        return board.chooser
+    except ConfigError as error:
+        raise InputError(
+            "a search needs a reward to search by: name one with --reward, such as clip or a folder"
+        ) from error
+
+
+def _fingerprint(
+    pipeline: ImagePipeline,
+    space: Space,
+    lexicon: Lexicon,
+    board: Scoreboard,
+    settings: RenderSettings | None,
+    asked: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what must be the same for a search to go on; batch size and device change no picture."""
+    chosen = pipeline.read(space.plain, 0, settings).settings.model_dump(mode="json", exclude={"batch_size"})
+    words = "\n".join(f"{entry.category} {entry.span}" for entry in lexicon.entries)
+    return {
+        "prompt": str(space.plain),
+        "first": str(space.first(1)[0].prompt),
+        **asked,
+        "model": pipeline.mark.name,
+        "model hash": pipeline.mark.hash,
+        "settings": chosen,
+        "modifiers": hashlib.sha256(words.encode("utf-8")).hexdigest()[:12],
+        "scores": dict(board.kinds),
+    }
+
+
+def _scorer(
+    board: Scoreboard, plain: DFPrompt, journal: Journal
+) -> Callable[[Tensor, Sequence[Pair]], list[Scores]]:
+    """Return what scores pictures on the plain words; a score relative to plain finds it by its seed."""
+    asked = PlainPrompt(plain.plain_text)
+
+    def score(images: Tensor, pairs: Sequence[Pair]) -> list[Scores]:
+        rows = {seed: row for row, (prompt, seed) in enumerate(pairs) if prompt == plain}
+
+        def where(seed: int) -> Plain:
+            if seed in rows:
+                return rows[seed]
+            known = journal.scored.get((str(plain), seed))
+            return None if known is None else known.scores
+
+        found = board.measure(images, [asked] * len(pairs), [where(seed) for _, seed in pairs])
+        return [Scores(each.scores, each.failed) for each in found]
+
+    return score
+
+
+def _staged(measure: PictureMeasure, progress: Report | None) -> Report:
+    def report(stage: str, done: int, total: int) -> None:
+        measure.stage = stage
+        if progress is not None:
+            progress(stage, done, total)
+
+    return report
+
+
+def _sharing(journal: Journal) -> dict[str, Any]:
+    """Return denoiser evaluations done and spared, in all and in the first round."""
+    first = journal.batches[0]
+    share = [each.saved / max(1, each.saved + each.evaluations) for each in (journal.costs, first)]
+    return {
+        "done": journal.costs.evaluations,
+        "saved": journal.costs.saved,
+        "saved_share": round(share[0], 4),
+        "saved_share_first_round": round(share[1], 4),
+    }
+
+
+def _write(
+    outcome: Outcome,
+    space: Space,
+    board: Scoreboard,
+    measure: PictureMeasure,
+    lexicon: Lexicon | None,
+    folder: Path,
+) -> TuneRun:
+    journal, grid = measure.journal, folder / GRID
+    save_pictures([Entry(grid, _draw_grid(outcome, measure))], force=True)
+    run = TuneRun(
+        plain=space.plain,
+        outcome=outcome,
+        scores=tuple(compare_on_fresh(outcome, journal.scored, board.columns())),
+        best_of=best_of_plain(outcome),
+        shares=tuple(attribute(outcome, space)),
+        reward=measure.reward,
+        lexicon="one span" if lexicon is None else f"{lexicon.name}, {len(lexicon.entries)} modifiers",
+        journal=journal,
+        drawn=measure.drawn,
+        folder=folder,
+        grid=grid,
+    )
+    write_text(folder / RESULT, json.dumps({"dfprompt": 1, **run.to_json()}, indent=1) + "\n")
+    return run
+
+
+def _draw_grid(outcome: Outcome, measure: PictureMeasure) -> Image.Image:
+    """All pictures in the order they were measured, by stage; plain and spans below, with the reward."""
+    pictures: list[Image.Image] = []
+    captions: list[str] = []
+    for each in outcome.rounds:
+        for pair in each.pairs[: _GRID_PICTURES - len(pictures)]:
+            with Image.open(measure.path_of(pair)) as picture:
+                pictures.append(picture.convert("RGB"))
+            score = outcome.ledger.scores[pair]
+            said = "plain" if pair[0] == outcome.ledger.plain else ", ".join(map(str, pair[0].controls))
+            shown = "failed" if score is None else f"{score:.4g}"
+            captions.append(f"{each.stage}: {said or pair[0]} · seed {pair[1]} · {shown}")
+    columns = min(_GRID_COLUMNS, len(pictures))
+    return make_grid(pictures, captions, columns=columns, title=str(outcome.ledger.plain), cell=128)

@@ -1,0 +1,139 @@
+"""The record of a search: a line per picture, on the disk before the next one is drawn.
+
+A search that was killed is run again from the start, and what stands here is answered from here: the
+engine asks the same questions, so no picture is drawn twice. Lines are
+
+- {"dfprompt": 1, "search": {...}}: what is searched; a record of another search is refused;
+- {"drawn": ..., "seed": ..., "file": ..., "stage": ...}: a picture lies in its file;
+- {"scored": ..., "seed": ..., "scores": {...}, "failed": {...}}: its scores, and those that failed;
+- {"seconds": ..., "evaluations": ..., "saved": ...}: what a batch cost, and what sharing spared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dfprompt.errors import GenerationError, InputError
+
+VERSION = 1
+Key = tuple[str, int]
+"""DF-Prompt as text, and seed."""
+
+
+@dataclass
+class Scores:
+    """A picture's scores by name, and why others failed."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Costs:
+    """Seconds of drawing and scoring; denoiser evaluations done, and spared by sharing."""
+
+    seconds: float = 0.0
+    evaluations: int = 0
+    saved: int = 0
+
+
+class Journal:
+    """The record in a file: `files` and `scored` by picture, and the `costs` of all of them.
+
+    Raises InputError where the file exists and `resume` is false, or where it records another search.
+    """
+
+    def __init__(self, path: Path, search: Mapping[str, Any], *, resume: bool = False) -> None:
+        self.path = path
+        self.files: dict[Key, str] = {}
+        self.stages: dict[Key, str] = {}
+        self.scored: dict[Key, Scores] = {}
+        self.costs, self.batches = Costs(), list[Costs]()
+        head = {"dfprompt": VERSION, "search": dict(search)}
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._append([head])
+            return
+        if not resume:
+            raise InputError(f"{path} holds a search; add --resume to go on with it, or take another folder")
+        self._read(head)
+
+    def add_drawn(self, rows: Iterable[tuple[Key, str]], stage: str) -> None:
+        """Record pictures that lie in their files."""
+        listed = list(rows)
+        self._append({"drawn": k[0], "seed": k[1], "file": file, "stage": stage} for k, file in listed)
+        self.files |= dict(listed)
+        self.stages |= {key: stage for key, _ in listed}
+
+    def add_scores(self, rows: Iterable[tuple[Key, Scores]]) -> None:
+        """Record the scores of pictures."""
+        listed = list(rows)
+        self._append(
+            {"scored": key[0], "seed": key[1], "scores": each.scores, "failed": each.failed}
+            for key, each in listed
+        )
+        self.scored |= dict(listed)
+
+    def add_costs(self, costs: Costs) -> None:
+        """Record what a batch cost."""
+        self._append([vars(costs)])
+        self._count(costs)
+
+    def _count(self, costs: Costs) -> None:
+        self.batches.append(costs)
+        for name, value in vars(costs).items():
+            setattr(self.costs, name, getattr(self.costs, name) + value)
+
+    def _append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise GenerationError(f"cannot write {self.path}: {error.strerror}; then add --resume") from error
+
+    def _read(self, head: Mapping[str, Any]) -> None:
+        try:
+            raw = self.path.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror}") from error
+        whole = raw[: raw.rfind(b"\n") + 1]  # a line that a kill cut short is no line
+        if len(whole) < len(raw):
+            os.truncate(self.path, len(whole))
+        lines = whole.decode("utf-8").splitlines()
+        if not lines:
+            self._append([head])
+            return
+        for number, line in enumerate(lines, 1):
+            try:
+                self._take(json.loads(line), head)
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{self.path}, line {number}: not a line of a search") from error
+
+    def _take(self, row: Mapping[str, Any], head: Mapping[str, Any]) -> None:
+        if "search" in row:
+            self._check(row, head)
+        elif "drawn" in row:
+            key = (str(row["drawn"]), int(row["seed"]))
+            self.files[key], self.stages[key] = row["file"], row["stage"]
+        elif "scored" in row:
+            self.scored[row["scored"], row["seed"]] = Scores(dict(row["scores"]), dict(row["failed"]))
+        else:
+            self._count(Costs(float(row["seconds"]), int(row["evaluations"]), int(row["saved"])))
+
+    def _check(self, row: Mapping[str, Any], head: Mapping[str, Any]) -> None:
+        wanted = json.loads(json.dumps(head["search"]))
+        found = row["search"]
+        changed = [key for key in {**wanted, **found} if wanted.get(key) != found.get(key)]
+        if row.get("dfprompt") != VERSION or changed:
+            raise InputError(
+                f"{self.path} holds another search: {', '.join(sorted(changed)) or 'the version'} differs; "
+                "repeat the command as it was, or take another folder"
+            )

@@ -1,0 +1,256 @@
+"""`tune_prompt` on a tiny pipeline: files, numbers, resuming after a kill, rewards that fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import tiny_pipelines
+from dfprompt.api.tuning import TuneRun, tune_prompt
+from dfprompt.errors import GenerationError, InputError, RewardError
+from dfprompt.images.reading import read_image
+from dfprompt.images.recipe import find_recipe
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.search.engine import FRESH
+from runs import SIZE
+from tiny_evaluation import brightness, redness
+
+SETTINGS = RenderSettings(num_inference_steps=4, height=SIZE, width=SIZE)
+WORDS = "anime style\n[old film:late:1.5]\nblue\n[snow:early]\n"
+
+
+@pytest.fixture(scope="module")
+def sd(tiny_folder: Callable[[str], Path]) -> ImagePipeline:
+    return ImagePipeline(tiny_pipelines.load(tiny_folder("sd1")))
+
+
+@pytest.fixture
+def tune(sd: ImagePipeline, tmp_path: Path) -> Callable[..., TuneRun]:
+    (tmp_path / "words.txt").write_text(WORDS)
+
+    def run(text: str = "a red house", **options: Any) -> TuneRun:
+        asked = {"pipeline": sd, "modifiers": tmp_path / "words.txt", "images": 20, "settings": SETTINGS}
+        asked |= {"rewards": [brightness], "judges": [redness]}
+        return tune_prompt(text, tmp_path / "out", **{**asked, **options})
+
+    return run
+
+
+def _rows(run: TuneRun, key: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in run.journal.path.read_text().splitlines()]
+    return [line for line in lines if key in line]
+
+
+def test_everything_named_is_written_and_every_image_has_its_lines(tune: Callable[..., TuneRun]) -> None:
+    run = tune()
+    answer = run.to_json()
+    assert json.loads((run.folder / "tune.json").read_text()) == {"dfprompt": 1, **answer}
+    drawn, scored = _rows(run, "drawn"), _rows(run, "scored")
+    pictures = sorted((run.folder / "images").iterdir())
+    assert len(drawn) == len(scored) == len(pictures) == answer["images"]["measured"] <= 20
+    for row in drawn:
+        picture = read_image(run.folder / row["file"])
+        recipe = find_recipe(picture.text)
+        assert (recipe.df_prompt, recipe.seed) == (row["drawn"], row["seed"])
+        (scores,) = [s for s in scored if (s["scored"], s["seed"]) == (row["drawn"], row["seed"])]
+        assert scores["scores"]["brightness"] == pytest.approx(picture.pixels.mean().item(), abs=1e-6)
+    with Image.open(answer["grid"]) as grid:
+        assert grid.width > 500
+    assert {row["stage"] for row in drawn} >= {"candidates, round 1", "fresh seeds"}
+
+
+def test_the_numbers_are_those_of_the_fresh_seeds(tune: Callable[..., TuneRun]) -> None:
+    run = tune()
+    answer = run.to_json()
+    assert answer["finalist"] is not None
+    fresh = {
+        prompt: [
+            row["scores"] for row in _rows(run, "scored") if row["seed"] >= FRESH and row["scored"] == prompt
+        ]
+        for prompt in ("a red house", answer["finalist"])
+    }
+    for line in answer["scores"]:
+        plain, own = ([each[line["score"]] for each in rows] for rows in fresh.values())
+        assert line["plain"] == pytest.approx(fmean(plain))
+        assert line["difference"] == pytest.approx(fmean(own) - fmean(plain))
+        assert line["pairs"] == len(plain) == answer["images"]["fresh_pairs"]
+    assert [(line["score"], line["role"]) for line in answer["scores"]] == [
+        ("brightness", "reward"),
+        ("redness", "judge"),
+    ]
+    best = answer["best_of_n"]
+    assert best["best_plain"] == max(each["brightness"] for each in fresh["a red house"])
+    assert best["n"] == len(fresh["a red house"])
+
+
+def test_shared_steps_are_counted(tune: Callable[..., TuneRun]) -> None:
+    """Four arms and plain on one seed: late ones share half of plain's steps."""
+    run = tune()
+    spent = run.to_json()["evaluations"]
+    assert spent["done"] + spent["saved"] == run.outcome.ledger.spent * 4
+    arms = run.outcome.rounds[0].pairs
+    late = sum("late" in str(prompt) for prompt, _ in arms)
+    assert late >= 2
+    # a late arm joins plain for its two early evaluations of four
+    assert run.journal.batches[0].saved >= 2 * late
+
+
+def test_a_span_already_written(tune: Callable[..., TuneRun]) -> None:
+    run = tune("a cat, [old film:late:1.25]", df=True, only="old film")
+    assert str(run.plain) == "a cat"
+    assert all("old film" in str(arm) for arm, _ in run.outcome.ledger.scores if str(arm) != "a cat")
+
+
+class Dies:
+    """Brightness, until the n-th call."""
+
+    __name__ = "brightness"
+
+    def __init__(self, calls: int, error: Exception | None = None) -> None:
+        self.calls, self.error = calls, error
+
+    def __call__(self, images: Tensor, prompts: Sequence[str], records: Any = None) -> Tensor:
+        self.calls -= 1
+        if self.calls < 0 and self.error is not None:
+            raise self.error
+        return brightness(images, prompts)
+
+
+def test_a_failing_reward_stops_with_everything_kept(tune: Callable[..., TuneRun]) -> None:
+    whole = tune().to_json()
+    folder = Path(whole["output"])
+    folder.rename(folder.with_name("whole"))
+    with pytest.raises(RewardError, match=r"brightness failed for all.*--resume"):
+        tune(rewards=[Dies(1, RuntimeError("no weights"))])
+    kept = len(list((folder / "images").iterdir()))
+    assert kept >= 5
+    with pytest.raises(InputError, match="holds a search; add --resume"):
+        tune()
+    with pytest.raises(InputError, match="another search: seed differs"):
+        tune(resume=True, seed=3)
+    again = tune(resume=True).to_json()
+    assert again["images"]["drawn_now"] == whole["images"]["measured"] - kept
+    for key in ("df_prompt", "finalist", "scores", "best_of_n", "attribution"):
+        assert again[key] == whole[key]
+    assert tune(resume=True).to_json()["images"]["drawn_now"] == 0
+
+
+def test_a_reward_that_fails_for_some_pictures_goes_on(tune: Callable[..., TuneRun]) -> None:
+    def fussy(images: Tensor, prompts: Sequence[str], records: Any = None) -> Tensor:
+        if len(images) == 1 and int(images.sum() * 1000) % 4 == 0:
+            raise RuntimeError("this one I cannot score")
+        if len(images) > 1:
+            raise RuntimeError("one at a time")
+        return images.mean((1, 2, 3))
+
+    run = tune(rewards=[fussy])
+    failed = [row for row in _rows(run, "scored") if row["failed"]]
+    assert 0 < len(failed) < run.outcome.ledger.spent
+
+
+def test_out_of_memory_stops_with_everything_kept(
+    tune: Callable[..., TuneRun], sd: ImagePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, calls = sd.pipe.unet.forward, []
+
+    def full(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 6:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(*arguments, **named)
+
+    monkeypatch.setattr(sd.pipe.unet, "forward", full)
+    with pytest.raises(GenerationError):
+        tune()
+    monkeypatch.undo()
+    run = tune(resume=True)
+    assert 0 < run.drawn < run.outcome.ledger.spent
+
+
+_KILLED = """
+import os, signal, sys
+import tiny_pipelines
+from dfprompt.api.tuning import tune_prompt
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.settings import RenderSettings
+
+folder, words, output, log, calls = sys.argv[1:6]
+left = int(calls)
+
+def brightness(images, prompts, records=None):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return images.mean((1, 2, 3))
+
+class Noted(ImagePipeline):
+    def draw_request(self, request, **options):
+        drawn = super().draw_request(request, **options)
+        with open(log, "a") as file:
+            for prompt, seed in zip(request.prompts, request.seeds):
+                file.write(f"{prompt} {seed}\\n")
+        return drawn
+
+tune_prompt("a red house", output, pipeline=Noted(tiny_pipelines.load(folder)), modifiers=words, images=20,
+            settings=RenderSettings(num_inference_steps=4, height=16, width=16), rewards=[brightness],
+            resume=True)
+"""
+
+
+def test_killed_and_resumed_draws_no_image_twice(
+    tiny_folder: Callable[[str], Path], tmp_path: Path, tune: Callable[..., TuneRun]
+) -> None:
+    log, output = tmp_path / "drawn.log", tmp_path / "killed"
+    tests = str(Path(__file__).resolve().parents[1])
+
+    def run(calls: int) -> int:
+        arguments = [str(tiny_folder("sd1")), str(tmp_path / "words.txt"), str(output), str(log), str(calls)]
+        return subprocess.run(
+            [sys.executable, "-c", _KILLED, *arguments],
+            env={**os.environ, "PYTHONPATH": tests},
+            capture_output=True,
+            check=False,
+        ).returncode
+
+    assert run(2) == -signal.SIGKILL  # drawn and not scored
+    journal = output / "search.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-9])  # and the last line half on the disk
+    assert run(0) == 0
+    drawn = log.read_text().splitlines()
+    answer = json.loads((output / "tune.json").read_text())
+    assert len(drawn) == len(set(drawn)) == answer["images"]["measured"] > answer["images"]["drawn_now"]
+    whole = tune(judges=[]).to_json()
+    assert [answer[key] for key in ("finalist", "df_prompt", "scores")] == [
+        whole[key] for key in ("finalist", "df_prompt", "scores")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        (" ", {}, "empty prompt"),
+        ("a [cat:late]", {}, "holds spans"),
+        ("a cat", {"only": "cat"}, "add --df"),
+        ("a cat", {"rewards": ["none"]}, "needs a reward"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(
+    tune: Callable[..., TuneRun], tmp_path: Path, text: str, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        tune(text, **options)
+    assert not (tmp_path / "out").exists()
