@@ -95,6 +95,27 @@ def tiny_policy(
     return Policy(model, tiny_tokenizer(), budget=TokenBudget(budget, (tiny_tokenizer(),)), name="tiny")
 
 
+def storable_policy(*, favour: tuple[str, ...] = (), seed: int = 0) -> Policy:
+    """The same in weights that a file can hold: one channel behind the last norm is 1 and carries biases."""
+    torch.manual_seed(seed)
+    model = PolicyModel.from_trunk(tiny_trunk(tied=False), control="phrase").eval()
+    vocabulary = make_vocabulary(model, tiny_tokenizer())
+    with torch.no_grad():
+        for control in (model.range_head, model.weight_head):
+            control.weight.normal_(std=0.7)
+        norm, head = model.trunk.transformer.ln_f, model.trunk.get_output_embeddings()
+        head.weight.mul_(8)
+        norm.weight[-1], norm.bias[-1] = 0.0, 1.0
+        head.weight[:, -1] = 0.0
+        head.weight[vocabulary.separator_id, -1] = 4.5
+        head.weight[vocabulary.end_id, -1] = 3.0
+        for text in favour:
+            ids = vocabulary.encode_modifier(text)
+            assert ids is not None
+            head.weight[ids, -1] = 4.5
+    return Policy(model, tiny_tokenizer(), budget=TokenBudget(75, (tiny_tokenizer(),)), name="tiny")
+
+
 def naive_masks(vocabulary: Vocabulary) -> list[list[bool]]:
     """What may follow in each state, token by token: the grammar written down a second time."""
     tokenizer, rows = vocabulary.tokenizer, []

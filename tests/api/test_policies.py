@@ -1,4 +1,4 @@
-"""Policies by name, and rewriting through the public function: the user's words, bans, budget, seeds, worlds."""
+"""Policies by name, and rewriting through the public function: user's words, bans, budget, seeds, worlds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dfprompt.errors import ConfigError, DFPromptWarning, InputError, LoadError
 from dfprompt.policy import Bans, SamplingSettings, TokenBudget, save_policy_folder
 from dfprompt.prompt import parse_prompt
 from dfprompt.prompt.plan import make_plan
-from tiny_policies import tiny_policy, tiny_tokenizer, tiny_trunk
+from tiny_policies import storable_policy, tiny_policy, tiny_tokenizer, tiny_trunk
 
 HOSTILE = st.text(
     st.one_of(st.sampled_from("[]():\\,.;|<>{}'\"-> \n"), st.characters(exclude_categories=["Cs"])),
@@ -35,7 +35,7 @@ HOSTILE = st.text(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_policy_folder(tiny_policy(favour=("gore", " gore")), tmp_path_factory.mktemp("p") / "tiny")
+    return save_policy_folder(storable_policy(favour=("gore",)), tmp_path_factory.mktemp("p") / "tiny")
 
 
 def test_public_names() -> None:
@@ -58,12 +58,12 @@ def test_one_text_gives_a_list_several_give_a_list_each(folder: Path) -> None:
 def test_the_users_words_come_first_in_every_text_that_is_encoded(text: str, seed: int) -> None:
     rewrite = optimize_prompt(text, tiny_policy(), seed=seed)[0]
     assert parse_prompt(str(rewrite.prompt)) == rewrite.prompt
-    assert all(step.text.startswith(text) for step in make_plan(rewrite.prompt, 10).steps)
+    assert all(step.text.startswith(text.rstrip()) for step in make_plan(rewrite.prompt, 10).steps)
 
 
 def test_what_reaches_the_encoder_begins_with_the_users_words(tiny_pipe: Any, folder: Path) -> None:
     pipe, seen = tiny_pipe("sd1"), []
-    text = "a [red] house, (old:1.2)"
+    text = "a [red] house, (old:1.2) sign"
     rewrite = optimize_prompt(text, folder, seed=5, pipeline=pipe)[0]
     assert rewrite.changed
     tokenize = pipe.tokenizer
@@ -143,7 +143,7 @@ def test_a_plain_language_model_writes_words_with_the_default_control(tmp_path: 
 def test_words_outside_the_policys_world_are_named(folder: Path) -> None:
     policy = tiny_policy()
     policy.domain = Domain("tiny", frozenset({"a", "red", "cat"}))
-    with pytest.warns(DFPromptWarning, match=r"tiny world only, not 'astronaut', 'moon'"):
+    with pytest.warns(DFPromptWarning, match=r'tiny world only, not "astronaut", "moon"'):
         optimize_prompt(["a red astronaut", "a moon"], policy)
     optimize_prompt("a red cat", policy)
     (folder / "domain.json").write_text(json.dumps({"name": "tiny", "words": ["red"], "image_size": None}))

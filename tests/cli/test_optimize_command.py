@@ -12,14 +12,14 @@ import pytest
 from dfprompt.errors import InputError
 from dfprompt.policy import save_policy_folder
 from dfprompt.prompt import parse_prompt
-from tiny_policies import tiny_policy
+from tiny_policies import storable_policy
 
 Cli = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_policy_folder(tiny_policy(favour=(" gore",)), tmp_path_factory.mktemp("p") / "tiny"))
+    return str(save_policy_folder(storable_policy(favour=("gore",)), tmp_path_factory.mktemp("p") / "tiny"))
 
 
 def test_prints_one_df_prompt_per_line_and_nothing_else(cli: Cli, folder: str) -> None:

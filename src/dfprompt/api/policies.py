@@ -6,13 +6,13 @@ import dataclasses
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from dfprompt.api.world import mini_folder
 from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning, InputError, LoadError
 from dfprompt.excerpt import quote
-from dfprompt.policy import Bans, Policy, Rewrite, SamplingSettings, TokenBudget, load_policy_folder
+from dfprompt.policy import Bans, Policy, SamplingSettings, TokenBudget, load_policy_folder
 from dfprompt.policy.bundle import check_count
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.reading import holds_spans, read_prompt
@@ -39,14 +39,6 @@ def load_policy(source: str | Path = MINI, *, device: str = "auto") -> Policy:
     return load_policy_folder(_find(source), device=pick_device(device))
 
 
-@overload
-def optimize_prompt(
-    text: str | DFPrompt, policy: str | Path | Policy = ..., **options: Any
-) -> list[Rewrite]: ...
-@overload
-def optimize_prompt(
-    text: Sequence[str | DFPrompt], policy: str | Path | Policy = ..., **options: Any
-) -> list[list[Rewrite]]: ...
 def optimize_prompt(
     text: str | DFPrompt | Sequence[str | DFPrompt],
     policy: str | Path | Policy = MINI,
@@ -57,8 +49,10 @@ def optimize_prompt(
     pipeline: Any | None = None,
     df: bool = False,
     device: str = "auto",
-) -> list[Rewrite] | list[list[Rewrite]]:
+) -> Any:
     """Rewrite plain words: up to `candidates` different DF-Prompts each, the likeliest first.
+
+    Returns a list of Rewrite for one text, and a list of such lists for several.
 
     The user's characters come first, as they are; `df` reads spans already written, a DFPrompt keeps its
     own. `pipeline` is the (stock) pipeline the text is for: its tokenizers count the token budget. Warns
