@@ -183,6 +183,7 @@ def test_out_of_memory_stops_with_everything_kept(
 
 _KILLED = """
 import os, signal, sys
+from pathlib import Path
 import tiny_pipelines
 from dfprompt.api.tuning import tune_prompt
 from dfprompt.pipeline.image_pipeline import ImagePipeline
@@ -206,7 +207,7 @@ class Noted(ImagePipeline):
                 file.write(f"{prompt} {seed}\\n")
         return drawn
 
-tune_prompt("a red house", output, pipeline=Noted(tiny_pipelines.load(folder)), modifiers=words, images=20,
+tune_prompt("a red house", output, pipeline=Noted(tiny_pipelines.load(Path(folder))), modifiers=words, images=20,
             settings=RenderSettings(num_inference_steps=4, height=16, width=16), rewards=[brightness],
             resume=True)
 """
@@ -236,8 +237,8 @@ def test_killed_and_resumed_draws_no_image_twice(
     answer = json.loads((output / "tune.json").read_text())
     assert len(drawn) == len(set(drawn)) == answer["images"]["measured"] > answer["images"]["drawn_now"]
     whole = tune(judges=[]).to_json()
-    assert [answer[key] for key in ("finalist", "df_prompt", "scores")] == [
-        whole[key] for key in ("finalist", "df_prompt", "scores")
+    assert [answer[key] for key in ("finalist", "df_prompt", "answer")] == [
+        whole[key] for key in ("finalist", "df_prompt", "answer")
     ]
 
 

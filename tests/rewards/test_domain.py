@@ -90,8 +90,6 @@ def test_words_are_split_as_people_count_them() -> None:
 
 
 def test_a_pipeline_names_the_words_it_cannot_draw() -> None:
-    with pytest.warns(
-        DFPromptWarning, match=r"astronaut.*: a, close, house, red, up\. .*--pipeline"
-    ):
+    with pytest.warns(DFPromptWarning, match=r"astronaut.*: a, close, house, red, up\. .*--pipeline"):
         WORLD.check_words(["a red astronaut", "a red house"])
     WORLD.check_words(["a red house, close-up"])
