@@ -207,7 +207,8 @@ class Noted(ImagePipeline):
                 file.write(f"{prompt} {seed}\\n")
         return drawn
 
-tune_prompt("a red house", output, pipeline=Noted(tiny_pipelines.load(Path(folder))), modifiers=words, images=20,
+pipeline = Noted(tiny_pipelines.load(Path(folder)))
+tune_prompt("a red house", output, pipeline=pipeline, modifiers=words, images=20,
             settings=RenderSettings(num_inference_steps=4, height=16, width=16), rewards=[brightness],
             resume=True)
 """
