@@ -89,3 +89,9 @@ def test_the_interval_holds_the_mean() -> None:
     found = bootstrap(values, np.random.default_rng(2))
     assert found.low < values.mean() < found.high
     assert found.high - found.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
+
+
+def test_each_half_holds_every_scene() -> None:
+    places = [place for place in SCENES for _ in range(2)]
+    values = np.random.default_rng(5).standard_normal((3, len(places), 16))
+    measure_headroom(values, np.ones(values.shape, bool), MODIFIERS[:3], places)

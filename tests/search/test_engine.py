@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from dfprompt.errors import ConfigError, InputError
-from dfprompt.prompt import DFPrompt, Span, parse_prompt
+from dfprompt.prompt import DFPrompt, parse_prompt
 from dfprompt.search.candidates import ModifierSpace, SpanSpace
 from dfprompt.search.engine import FRESH, Budget, Outcome, search
 from dfprompt.search.ledger import Pair
@@ -17,16 +17,14 @@ from dfprompt.search.lexicon import built_in_lexicon, make_lexicon
 BASE = DFPrompt.from_plain("a cat")
 
 
-def simulate(
-    effect: Callable[[Sequence[Span]], float], spread: float, run: int
-) -> tuple[list[Pair], Callable]:
+def simulate(effect: Callable[[DFPrompt], float], spread: float, run: int) -> tuple[list[Pair], Callable]:
     """A reward: the prompt's effect, noise every prompt shares on a seed, and noise of its own."""
     seen: list[Pair] = []
 
     def measure(pairs: Sequence[Pair]) -> list[float]:
         seen.extend(pairs)
         return [
-            effect(prompt.controls)
+            effect(prompt)
             + random.Random(f"{run} {seed}").gauss(0, 1)
             + spread * random.Random(f"{run} {seed} {prompt}").gauss(0, 1)
             for prompt, seed in pairs
@@ -45,9 +43,12 @@ TOY = {
 }
 
 
-def toy(spans: Sequence[Span]) -> float:
+def toy(prompt: DFPrompt) -> float:
     """Film grain late and mist early are best together; the other words harm."""
-    return sum(TOY.get((span.text, str(span.effect_range)), -0.4) for span in spans)
+    words = [(span.text, str(span.effect_range)) for span in prompt.controls]
+    plain = "".join(piece for piece in prompt.spans if isinstance(piece, str))
+    words += [(word, "full") for word in ("film grain", "mist", "bokeh", "sepia") if word in plain]
+    return sum(TOY.get(word, -0.4) for word in words)
 
 
 def found(outcome: Outcome) -> set[tuple[str, str]]:
@@ -87,7 +88,7 @@ def test_chance_is_what_the_search_itself_would_have_believed() -> None:
     """Without fresh seeds the finalist of pure noise looks far above plain: the bias that is removed."""
     above = []
     for run in range(60):
-        _, measure = simulate(lambda spans: 0.0, 1.0, run)
+        _, measure = simulate(lambda prompt: 0.0, 1.0, run)
         outcome = search(ModifierSpace(BASE, built_in_lexicon(), run), measure, Budget(48), seed=run)
         if outcome.finalist is None:
             continue
@@ -99,11 +100,11 @@ def test_chance_is_what_the_search_itself_would_have_believed() -> None:
 
 
 def test_a_large_effect_stops_early_and_a_harmful_list_at_once() -> None:
-    seen, measure = simulate(lambda spans: 3.0 * bool(spans), 0.2, 1)
+    seen, measure = simulate(lambda prompt: 3.0 * (prompt != BASE), 0.2, 1)
     outcome = search(ModifierSpace(BASE, make_lexicon(["mist"], "one"), 1), measure, Budget(64))
     assert outcome.winner is not None
     assert len(seen) < 50
-    seen, measure = simulate(lambda spans: -3.0 * bool(spans), 0.2, 1)
+    seen, measure = simulate(lambda prompt: -3.0 * (prompt != BASE), 0.2, 1)
     always = make_lexicon(["film grain", "mist", "haze", "bokeh", "vignette"], "harmful")
     outcome = search(ModifierSpace(BASE, always, 1), measure, Budget(24))
     assert outcome.finalist is None
@@ -126,7 +127,7 @@ def test_no_image_beyond_the_budget_and_none_twice(images: int) -> None:
 
 
 def test_about_half_is_kept_for_fresh_seeds() -> None:
-    seen, measure = simulate(lambda spans: 0.3 * bool(spans), 1.0, 2)
+    seen, measure = simulate(lambda prompt: 0.3 * (prompt != BASE), 1.0, 2)
     search(ModifierSpace(BASE, built_in_lexicon(), 3), measure, Budget(48), seed=5)
     searched = [pair for pair in seen if pair[1] < 5 + FRESH]
     assert 20 <= len(searched) <= 24
@@ -164,10 +165,10 @@ def test_minutes_end_a_search_and_still_make_sure() -> None:
 
 
 def test_one_span_gets_its_range_and_weight() -> None:
-    def effect(spans: Sequence[Span]) -> float:
-        if len(spans) < 2:
+    def effect(prompt: DFPrompt) -> float:
+        if len(prompt.controls) < 2:
             return 0.0
-        span = spans[1]
+        span = prompt.controls[1]
         place = {"late": 1.0, "full": 0.1, "early": -0.8}.get(str(span.effect_range), 0.0)
         return place - 3 * float(span.weight.first - 1) * (float(span.weight.first) - 1.5)
 

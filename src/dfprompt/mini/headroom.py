@@ -185,7 +185,7 @@ def measure_headroom(
     gain = values[:, :, 1:] - values[:, :, :1]
     kept = 100.0 * (subject_kept[:, :, 1:].astype(float) - subject_kept[:, :, :1])
     rng = np.random.default_rng(43)
-    halves = rng.permutation(gain.shape[1]) % 2
+    halves = _split(scenes, rng)
     chosen = [_choose(gain[:, halves == side], _of(scenes, halves == side), margin) for side in (0, 1)]
     arms: dict[str, list[npt.NDArray[np.float64]]] = {}
     fidelity: dict[str, list[npt.NDArray[np.float64]]] = {}
@@ -205,6 +205,16 @@ def measure_headroom(
         {modifiers[m]: pair_name(int(whole.modifier[m])) for m in whole.pleasing},
         pair_name(whole.single),
     )
+
+
+def _split(scenes: Sequence[str], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Which half (0 or 1) each prompt is in: every scene's prompts are dealt out evenly."""
+    halves = np.zeros(len(scenes), np.int64)
+    names = np.array(scenes)
+    for name in sorted(set(scenes)):
+        rows = rng.permutation(np.flatnonzero(names == name))
+        halves[rows] = np.arange(len(rows)) % 2
+    return halves
 
 
 @dataclass(frozen=True)

@@ -82,10 +82,10 @@ def search(
     """
     run = _Search(space, Ledger(space.plain, measure, budget.images, report), budget, seed, elapsed)
     arms = run.look_around()
-    ranked = [(arm, estimate) for arm, estimate in run.ledger.rank(arms) if estimate > 0]
-    if not ranked:
+    finalist = run.choose(arms)
+    if finalist is None:
         return run.answer(None, "no candidate stood above plain on the seeds of the search")
-    return run.make_sure(ranked[0][0])
+    return run.make_sure(finalist)
 
 
 class _Search:
@@ -157,6 +157,11 @@ class _Search:
 
     def _seen(self, arm: Arm) -> int:
         return len(self.ledger.differences(arm.prompt, self.space.plain))
+
+    def choose(self, arms: list[Arm]) -> Arm | None:
+        """Return the best arm above plain; one seen on a single seed only where none was seen on more."""
+        good = [arm for arm, estimate in self.ledger.rank(arms) if estimate > 0]
+        return next((arm for arm in good if self._seen(arm) > 1), good[0] if good else None)
 
     def make_sure(self, arm: Arm) -> Outcome:
         """Draw plain and one arm on fresh seeds; stops after half of them if that is clear."""
