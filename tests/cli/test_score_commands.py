@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -176,6 +177,27 @@ def test_calibrate_refuses_before_it_loads_anything(inside, folder: Path, tmp_pa
     ran = inside("calibrate", "--prompts", str(tmp_path / "plain.txt"), "--output", output, "--force")
     assert ran.returncode == 2
     assert "plain.txt: no prompts" in ran.stderr
+
+
+def test_calibrate_draws_with_a_real_pipeline_and_score_reads_what_it_wrote(
+    inside, folder: Path, reward_set: Path, tiny_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "plain.txt").write_text("a red house\nthe blue cat, [in brackets]\n")
+    output = tmp_path / "reward.toml"
+    drawn = ["--pipeline", str(tiny_folder("sd1")), "--reward", str(reward_set), "--seeds", "4"]
+    where = ["--prompts", str(tmp_path / "plain.txt"), "--output", str(output)]
+    ran = inside("calibrate", *drawn, *where, "--json")
+    assert ran.returncode == 0, ran.stderr
+    answer = json.loads(ran.stdout)
+    assert answer["images"] == 8
+    assert {"zeta", "kappa"} <= set(answer["gates"])
+    for gate in answer["gates"].values():
+        assert gate["threshold"] != gate["threshold_before"]
+        assert 0.3 <= gate["binds"] <= 0.7  # about half of the pictures, as the quantile asks
+    ran = inside("score", str(folder / "0.png"), "--prompt", "a red house", "--reward", str(output), "--json")
+    assert ran.returncode == 0, ran.stderr
+    scored = json.loads(ran.stdout)["images"][0]["scores"]
+    assert {"clip", "aesthetic", "preference"} <= set(scored)
 
 
 def test_help_has_examples_and_loads_nothing_heavy(cli) -> None:

@@ -101,7 +101,7 @@ def test_what_cannot_be_calibrated_is_named(reward_set: Path, tmp_path: Path) ->
     (tmp_path / "r.toml").write_text("[composite]\nc = 0\nd = 0\n")
     with pytest.raises(ConfigError, match="both gates have weight 0"):
         calibrate_reward(prompts(8), tmp_path / "o.toml", pipeline=Painter(), reward=str(tmp_path / "r.toml"))
-    with pytest.raises(ConfigError, match="at least 8 plain pictures, got 4"):
+    with pytest.raises(ConfigError, match="at least 8 plain pictures, 4 were asked for"):
         calibrate_reward(
             prompts(4),
             tmp_path / "o.toml",

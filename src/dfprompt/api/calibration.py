@@ -16,6 +16,7 @@ from dfprompt.config import collect_provenance, write_recipe
 from dfprompt.config.recipes import PROVENANCE
 from dfprompt.errors import ConfigError
 from dfprompt.rewards import KINDS, Calibration, CompositeReward, RewardSettings, calibrate, make_reward
+from dfprompt.rewards.calibration import FEWEST_IMAGES
 
 _DRAWN_AT_ONCE = 32  # only scores are kept, so thousands of large pictures never stand in memory
 
@@ -66,13 +67,18 @@ def calibrate_reward(
     and in all. Raises ConfigError for a reward without gates, or an existing file without `force`.
     """
     output = Path(output)
+    rows = [(prompt, seed) for prompt in prompts for seed in seeds]
+    if 0 < len(rows) < FEWEST_IMAGES:
+        raise ConfigError(
+            f"calibration needs at least {FEWEST_IMAGES} plain pictures, {len(rows)} were asked for; "
+            "give more prompts or seeds"
+        )
     shelf = reward_shelf(device, dtype, None)
     settings, base = read_reward_settings(reward, shelf)
     if not settings.composite.c and not settings.composite.d:
         raise ConfigError(f"{reward}: both gates have weight 0 (c and d); there is nothing to calibrate")
     loaded = make_reward(settings, shelf, base=base, allow_code=allow_code)
     draws = _load_pipeline(pipeline, device) if isinstance(pipeline, str) else pipeline
-    rows = [(prompt, seed) for prompt in prompts for seed in seeds]
     scores = _plain_scores(loaded, draws, rows, progress)
     done = calibrate(scores, settings.composite, quantile=quantile)
     name = pipeline if isinstance(pipeline, str) else type(pipeline).__name__

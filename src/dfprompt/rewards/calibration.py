@@ -12,7 +12,7 @@ from dfprompt.errors import ConfigError
 from dfprompt.rewards.composite import CLIP, PREFERENCE, compute_terms
 from dfprompt.rewards.settings import CompositeSettings
 
-_FEWEST_IMAGES = 8
+FEWEST_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def calibrate(
     if not 0 <= quantile <= 1:
         raise ConfigError(f"quantile must lie in 0..1, got {quantile:g}")
     count = min((len(values) for values in scores.values()), default=0)
-    if count < _FEWEST_IMAGES:
-        raise ConfigError(f"calibration needs at least {_FEWEST_IMAGES} plain pictures, got {count}")
+    if count < FEWEST_IMAGES:
+        raise ConfigError(f"calibration needs at least {FEWEST_IMAGES} plain pictures, got {count}")
     fields = {CLIP: "zeta", PREFERENCE: "kappa"}
     changed: dict[str, float | bool] = {}
     for name, field in fields.items():
