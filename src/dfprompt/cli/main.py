@@ -16,6 +16,7 @@ from dfprompt.cli import (
     compare,
     console,
     convert,
+    curate,
     evaluate,
     generate,
     inspect,
@@ -45,6 +46,7 @@ compare.register(app)
 evaluate.register(app)
 inspect.register(app)
 score.register(app)
+curate.register(app)
 train.register(app)
 tune.register(app)
 mini.register(app)
