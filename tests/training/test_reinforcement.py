@@ -43,7 +43,7 @@ SHORT: dict[str, Any] = {
     "validation": {"interval": 3, "rows": 4, "samples": 2},
     "checkpoints": {"interval": 2},
 }
-TIMES = ("rollout_seconds", "update_seconds")
+TIMES = ("rollout_seconds", "update_seconds", "pictures_per_second")
 Go = Callable[..., RlResult]
 
 

@@ -35,21 +35,27 @@ def load_scoreboard(
     """
     changes = tuple(assignments)
 
-    def load(source: RewardLike, *, judge: bool) -> Score:
-        if judge and source == FIDELITY:
-            return as_score(MiniFidelity())
-        return load_reward(
-            source, device=device, dtype=dtype, allow_code=allow_code, assignments=() if judge else changes
-        )
-
-    board = [(source, load(source, judge=False), "reward") for source in rewards]
-    board += [(source, load(source, judge=True), "judge") for source in judges]
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "allow_code": allow_code}
+    board = [(source, load_reward(source, assignments=changes, **options), "reward") for source in rewards]
+    board += [(source, _load_judge(source, options), "judge") for source in judges]
     labelled = _label([(source, score) for source, score, _ in board])
     kinds = [kind for *_, kind in board]
     chosen: dict[str, dict[str, Reward]] = {"reward": {}, "judge": {}}
     for (label, score), kind in zip(labelled, kinds, strict=True):
         chosen[kind][label] = score
     return Scoreboard(chosen["reward"], chosen["judge"])
+
+
+def load_judges(
+    judges: Sequence[RewardLike], *, device: str = "auto", dtype: str = "auto", allow_code: bool = False
+) -> dict[str, Score]:
+    """Load judges alone, by label; the judge "mini" is the mini world's own."""
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "allow_code": allow_code}
+    return dict(_label([(source, _load_judge(source, options)) for source in judges]))
+
+
+def _load_judge(source: RewardLike, options: dict[str, Any]) -> Score:
+    return as_score(MiniFidelity()) if source == FIDELITY else load_reward(source, **options)
 
 
 def _label(scores: Sequence[tuple[RewardLike, Score]]) -> list[tuple[str, Score]]:

@@ -23,6 +23,7 @@ from dfprompt.training.sft import Report, SftResult, train_sft
 from dfprompt.training.sft_settings import SftSettings
 
 MINI = "mini"
+_PACKAGED = {MINI: "lm", "mini-sft": "sft"}
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
 
 
@@ -60,7 +61,9 @@ def run_sft(
     )
 
 
-def choose_run_folder(output: Path | None, recipe: str | Path | None, *, resume: bool) -> Path:
+def choose_run_folder(
+    output: Path | None, recipe: str | Path | None, *, resume: bool, default: str = "sft"
+) -> Path:
     """The folder asked for, or a new one named by the date and the recipe.
 
     Raises ConfigError where a run must name its folder: to go on, and in several processes at once.
@@ -69,7 +72,7 @@ def choose_run_folder(output: Path | None, recipe: str | Path | None, *, resume:
         raise ConfigError("--resume needs --output, the folder of the run to go on with")
     if output is None and torch.distributed.is_torchelastic_launched():
         raise ConfigError("several processes must write into one folder: name it with --output")
-    return choose_folder(output, Path(recipe).stem if recipe else "sft")
+    return choose_folder(output, Path(recipe).stem if recipe else default)
 
 
 def read_rows_of(folder: str) -> tuple[list[Example], list[Example]]:
@@ -83,8 +86,11 @@ def read_rows_of(folder: str) -> tuple[list[Example], list[Example]]:
 
 
 def find_policy_source(name: str) -> Path:
-    """The folder of a policy or language model: "mini", a folder, a hub id (which may be fetched)."""
-    return mini_folder("lm") if name == MINI else find_source(name, Path())
+    """The folder of a policy or language model by name, as a folder, or by hub id (which may be fetched).
+
+    "mini" is the mini world's language model before any training on pictures, "mini-sft" its stage 1.
+    """
+    return mini_folder(_PACKAGED[name]) if name in _PACKAGED else find_source(name, Path())
 
 
 def open_trainable(base: Path, model: ModelSettings, card: PolicySettings, *, seed: int) -> Policy:
@@ -106,7 +112,7 @@ def open_trainable(base: Path, model: ModelSettings, card: PolicySettings, *, se
 
 def files_beside(base: Path, model: ModelSettings) -> dict[str, Path]:
     """What a policy of this base carries along: the words its world knows."""
-    places = [base, mini_folder()] if model.base == MINI else [base]
+    places = [base, mini_folder()] if model.base in _PACKAGED else [base]
     found = next((place / DOMAIN for place in places if (place / DOMAIN).is_file()), None)
     return {} if found is None else {DOMAIN: found}
 

@@ -1,8 +1,9 @@
-"""`dfprompt train`: stage 1 on filtered prompts."""
+"""`dfprompt train`: stage 1 on filtered prompts, stage 2 on rewards."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import typer
 
@@ -29,6 +30,15 @@ _RESUME = typer.Option(False, "--resume", help="Go on with the run in --output a
 _FORCE = typer.Option(False, "--force", help="Begin anew where --output holds a run.")
 _JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
+_ALLOW_CODE = typer.Option(False, "--allow-code", help="Let a reward recipe import Python code.")
+
+_RL_FIGURES = {
+    "reward": "reward",
+    "validation_reward": "validation",
+    "kl/text": "kl",
+    "entropy/range": "range entropy",
+    "pictures_per_second": "pictures/s",
+}
 _FIGURES = {"loss": "loss", "validation_loss": "validation", "rows_per_second": "rows/s"}
 
 
@@ -75,3 +85,84 @@ def sft(
         )
     else:
         console.write(str(policy))
+
+
+@app.command("ppo")
+def ppo(
+    recipe: Path | None = _RECIPE,
+    changes: list[str] = _SET,
+    output: Path | None = _OUTPUT,
+    resume: bool = _RESUME,
+    force: bool = _FORCE,
+    allow_code: bool = _ALLOW_CODE,
+    as_json: bool = _JSON,
+) -> None:
+    """Stage 2 by PPO: learn words, ranges and weights from the pictures' rewards; prints the policy's folder.
+
+    \b
+    Examples:
+      dfprompt train ppo --recipe recipes/mini-ppo.toml --set data.folder=data --output run
+      dfprompt train ppo --recipe recipes/mini-ppo.toml --set train=words --output words-only
+      dfprompt train ppo --resume --output run
+    """
+    _reinforce("ppo", recipe, changes, output, resume, force, allow_code, as_json)
+
+
+@app.command("grpo")
+def grpo(
+    recipe: Path | None = _RECIPE,
+    changes: list[str] = _SET,
+    output: Path | None = _OUTPUT,
+    resume: bool = _RESUME,
+    force: bool = _FORCE,
+    allow_code: bool = _ALLOW_CODE,
+    as_json: bool = _JSON,
+) -> None:
+    """Stage 2 by GRPO: compare rewrites of one prompt on one noise; prints the policy's folder.
+
+    \b
+    Examples:
+      dfprompt train grpo --recipe recipes/mini-grpo.toml --set data.folder=data --output run
+      dfprompt train grpo --recipe recipes/mini-grpo.toml --set group.keep_plain=true
+      dfprompt train grpo --resume --output run
+    """
+    _reinforce("grpo", recipe, changes, output, resume, force, allow_code, as_json)
+
+
+def _reinforce(
+    algorithm: Literal["ppo", "grpo"],
+    recipe: Path | None,
+    changes: list[str],
+    output: Path | None,
+    resume: bool,
+    force: bool,
+    allow_code: bool,
+    as_json: bool,
+) -> None:
+    from dfprompt.api.reinforcement import run_reinforcement
+
+    with TrainingBar(algorithm, _RL_FIGURES) as bar:
+        result, drawn = run_reinforcement(
+            algorithm,
+            recipe,
+            changes,
+            output=output,
+            resume=resume,
+            force=force,
+            allow_code=allow_code,
+            report=bar.show,
+        )
+    policy = result.folder / "policy"
+    if as_json:
+        console.write_json(
+            {
+                "policy": str(policy),
+                "steps": result.steps,
+                "best_step": result.best_step,
+                "validation_reward": result.validation_reward,
+                **drawn,
+            }
+        )
+    else:
+        console.write(str(policy))
+        console.note(f"{drawn['pictures']} pictures; sharing spared {drawn['evaluations_saved']} evaluations")

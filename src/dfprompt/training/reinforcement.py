@@ -81,6 +81,8 @@ def train_on_rewards(
     checkpoint intact.
     """
     _check(policy, train, settings)
+    if settings.train == "words":
+        policy.model.config.control = "none"  # every control is the default, in training and ever after
     accelerator = make_accelerator(device=settings.device, mixed_precision=settings.optimizer.mixed_precision)
     main = accelerator.is_main_process
     if main:
@@ -108,6 +110,7 @@ def train_on_rewards(
         figures = learner.learn(rollout, step)
         stage.check(done, figures)
         row: dict[str, Any] = {"step": done, **describe_rollout(rollout, policy), **figures}
+        row["pictures_per_second"] = len(rollout.attempts) / max(drawn - started, 1e-9)
         row["rollout_seconds"], row["update_seconds"] = drawn - started, time.perf_counter() - drawn
         samples: list[dict[str, Any]] = []
         if checked.tasks and (done % settings.validation.interval == 0 or last):
@@ -204,7 +207,7 @@ class _Logs:
 def _check(policy: Policy, train: Sequence[Task], settings: RlSettings) -> None:
     if not train:
         raise ConfigError("there is no prompt to train on; name a folder with rows in data.folder")
-    if policy.model.config.control == "none":
+    if policy.model.config.control == "none" and settings.train != "words":
         raise ConfigError(
             "this policy has no heads for ranges and weights; train stage 1 with control phrase or token"
         )

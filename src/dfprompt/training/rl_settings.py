@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dfprompt.config import Config
+from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.training.settings import (
     CheckpointSettings,
     LoggingSettings,
@@ -34,6 +35,28 @@ class RolloutSettings(Config):
     """Most modifiers a rewrite may append; 0 leaves that to the tokens."""
     batch_size: int = Field(default=32, ge=1)
     """Rewrites handed to the reward at a time, such as pictures per batch."""
+
+
+class PictureSettings(RenderSettings):
+    """What draws the rewrites, and how; with `ignore_controls` the run is a placebo."""
+
+    source: str = "mini"
+    """The pipeline: "mini", a folder, a .safetensors file, a hub id."""
+    share: bool = True
+    """Compute once what rewrites of one prompt on one noise have in common."""
+    plain: bool = False
+    """Also draw each plain prompt on the same noise, to watch what its picture says of it."""
+
+
+class RewardChoice(Config):
+    """What the pictures earn."""
+
+    source: str = "mini"
+    """A reward as `dfprompt score --reward` names it: "mini", a kind of score, FILE.toml, a folder."""
+    changes: tuple[str, ...] = ()
+    """Settings of it to change, as composite.c=0."""
+    judges: tuple[str, ...] = ()
+    """Scores that are logged beside it and never rewarded; "mini" is the mini world's judge."""
 
 
 class RlOptimizerSettings(OptimizerSettings):
@@ -105,12 +128,16 @@ class RlSettings(Config):
     """auto takes the GPU if there is one; several processes come from torchrun or accelerate launch."""
     export: Literal["best", "last"] = "best"
     """Which weights become the policy: those of the highest validation reward, or the last ones."""
-    train: Literal["all", "heads"] = "all"
-    """Train everything, or both heads on the words of stage 1."""
+    train: Literal["all", "heads", "words"] = "all"
+    """Train everything; both heads on the words of stage 1; or words alone, every control the default."""
     model: ModelSettings = ModelSettings()
     """Where training starts: the policy of stage 1."""
     data: RlDataSettings = RlDataSettings()
     """What is rewritten."""
+    pictures: PictureSettings = PictureSettings()
+    """What draws them."""
+    reward: RewardChoice = RewardChoice()
+    """What they earn."""
     rollout: RolloutSettings = RolloutSettings()
     """What is drawn per step."""
     optimizer: RlOptimizerSettings = RlOptimizerSettings()

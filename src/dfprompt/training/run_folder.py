@@ -3,7 +3,8 @@
 recipe.toml      the resolved recipe with versions, seed and commit
 metrics.jsonl    one row per logged step       samples.jsonl   rewrites of the same prompts over time
 checkpoints/     what is needed to go on       best/           the policy of the lowest validation loss
-policy/          the result                    tensorboard/    if asked for
+policy/          the result                    pages/          pictures of the samples, stage 2
+tensorboard/     if asked for
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dfprompt.config import Config, load_config, save_resolved
 from dfprompt.errors import ConfigError
 
 RECIPE = "recipe.toml"
-_PARTS = (RECIPE, "metrics.jsonl", "samples.jsonl", "checkpoints", "best", "policy", "tensorboard")
+_PARTS = (RECIPE, "metrics.jsonl", "samples.jsonl", "checkpoints", "best", "policy", "pages", "tensorboard")
 
 
 def open_run(folder: Path, settings: Config, *, seed: int, resume: bool = False, force: bool = False) -> None:

@@ -1,0 +1,136 @@
+"""The reward of stage 2 on real pictures: a rewrite is drawn with its seed and scored on its plain prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.prompt import DFPrompt
+from dfprompt.rewards import CompositeReward, Score
+from dfprompt.rewards.batching import ImageBatch
+from dfprompt.rewards.composite import CLIP, RewardTerms
+from dfprompt.training.rollout import Attempt
+
+PLAIN_CLIP = "plain_clip"
+_PLAIN_KEPT = 4096  # plain pictures whose scores are remembered; a validation set is far smaller
+
+
+@dataclass
+class Spent:
+    """What a run has drawn: pictures, denoiser evaluations, and those that sharing saved."""
+
+    pictures: int = 0
+    evaluations: int = 0
+    saved: int = 0
+
+
+class PictureReward:
+    """Draws attempts in the lockstep loop and scores them: a `Rewarder`.
+
+    `judges` are scored beside the reward, as scores "judge/NAME", and never enter it. Plain pictures are
+    drawn where the reward compares with them, or where `plain` asks for their CLIP score ("plain_clip",
+    the measure of lost meaning); each is drawn and scored once per prompt and noise.
+    """
+
+    def __init__(
+        self,
+        pipeline: ImagePipeline,
+        reward: Score,
+        settings: RenderSettings | None = None,
+        *,
+        judges: Mapping[str, Score] | None = None,
+        plain: bool = False,
+        share: bool = True,
+    ) -> None:
+        self.pipeline, self.reward, self.settings = pipeline, reward, settings or RenderSettings()
+        self.judges, self.share = dict(judges or {}), share
+        self.composite = reward if isinstance(reward, CompositeReward) else None
+        self.compares = self.composite is not None and self.composite.needs_plain
+        watches = plain and self.composite is not None and CLIP in self.composite.parts
+        self.draws_plain = self.compares or watches
+        self.spent = Spent()
+        self._plain: dict[tuple[str, int], dict[str, float]] = {}
+
+    def __call__(self, attempts: Sequence[Attempt]) -> RewardTerms:
+        """The reward of each attempt; raises GenerationError or RewardError."""
+        texts = [each.rewrite.plain for each in attempts]
+        seeds = [each.image_seed for each in attempts]
+        records = [dict(each.record or {}) for each in attempts]
+        if self.draws_plain:
+            self._look_at_plain(texts, seeds, records)
+        images = self._draw([each.rewrite.prompt for each in attempts], seeds)
+        return self._score(images, texts, seeds, records)
+
+    def _look_at_plain(
+        self, texts: Sequence[str], seeds: Sequence[int], records: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Draw and score the plain pictures that were not yet.
+
+        Apart from the rewrites, though some steps could be shared: rounding depends on the batch, and a
+        resumed run, which has forgotten its plain pictures, must come to the same bits.
+        """
+        assert self.composite is not None
+        missing = self._missing(texts, seeds)
+        if not missing:
+            return
+        plain = [text for text, _ in missing]
+        images = self._draw([DFPrompt.from_plain(text) for text in plain], [seed for _, seed in missing])
+        scores = self.composite.plain_scores(images, plain, [records[row] for row in missing.values()])
+        if len(self._plain) + len(missing) > _PLAIN_KEPT:
+            self._plain.clear()
+        for at, key in enumerate(missing):
+            self._plain[key] = {name: float(each[at]) for name, each in scores.items()}
+
+    def _missing(self, texts: Sequence[str], seeds: Sequence[int]) -> dict[tuple[str, int], int]:
+        """The plain pictures not scored yet, with the first row of each."""
+        found: dict[tuple[str, int], int] = {}
+        for row, key in enumerate(zip(texts, seeds, strict=True)):
+            if key not in self._plain:
+                found.setdefault(key, row)
+        return found
+
+    def _draw(self, prompts: Sequence[DFPrompt], seeds: Sequence[int]) -> Tensor:
+        drawn = self.pipeline.draw(list(prompts), list(seeds), self.settings, share=self.share)
+        self.spent.pictures += len(prompts)
+        self.spent.evaluations += drawn.evaluations
+        self.spent.saved += drawn.saved
+        return drawn.images
+
+    def _score(
+        self,
+        images: Tensor,
+        texts: Sequence[str],
+        seeds: Sequence[int],
+        records: Sequence[Mapping[str, Any]],
+    ) -> RewardTerms:
+        batch = ImageBatch(images)
+        terms = self._terms(batch, texts, seeds, records)
+        scores = dict(terms.scores)
+        for name, judge in self.judges.items():
+            scores[f"judge/{name}"] = judge.score_batch(batch, texts, records).cpu()
+        if self.draws_plain and self.composite is not None and CLIP in self.composite.parts:
+            scores[PLAIN_CLIP] = self._plain_columns(texts, seeds)[CLIP]
+        return replace(terms, scores=scores)
+
+    def _terms(
+        self,
+        batch: ImageBatch,
+        texts: Sequence[str],
+        seeds: Sequence[int],
+        records: Sequence[Mapping[str, Any]],
+    ) -> RewardTerms:
+        if self.composite is None:
+            values = self.reward.score_batch(batch, texts, records).cpu()
+            return RewardTerms(values, {self.reward.name: values}, {}, {})
+        plain = self._plain_columns(texts, seeds) if self.compares else None
+        return self.composite.score_terms(batch, texts, records, plain=plain)
+
+    def _plain_columns(self, texts: Sequence[str], seeds: Sequence[int]) -> dict[str, Tensor]:
+        rows = [self._plain[key] for key in zip(texts, seeds, strict=True)]
+        return {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
