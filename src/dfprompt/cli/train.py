@@ -7,7 +7,7 @@ from typing import Literal
 
 import typer
 
-from dfprompt.cli import console
+from dfprompt.cli import console, train_arms
 from dfprompt.cli.training_bar import TrainingBar
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ _FIGURES = {"loss": "loss", "validation_loss": "validation", "rows_per_second": 
 
 def register(parent: typer.Typer) -> None:
     """Put the command group on the app."""
+    train_arms.register(app)
     parent.add_typer(app, name="train")
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dfprompt.mini.headroom import PAIRS, Grid, Interval, bootstrap
+from dfprompt.mini.controls import PAIRS
+from dfprompt.mini.headroom import Grid, Interval, bootstrap
 from dfprompt.mini.judge import CLASSES
 from dfprompt.mini.measures import MEASURES
 from dfprompt.mini.modifiers import MODIFIERS

@@ -254,7 +254,7 @@ class Build:
         if not path.exists():
             pictures = draw(
                 open_pipeline(self.weights / "pipeline", self.device),
-                [row.prompt for row in prompts],
+                logs.with_controls(prompts, seed=self.recipe.seed),
                 seeds=list(range(len(prompts))),
                 steps=self.recipe.sampling_steps,
                 guidance_scale=self.recipe.guidance_scale,

@@ -18,18 +18,14 @@ import torch
 from torch import Tensor
 
 from dfprompt.mini.captions import canonical
+from dfprompt.mini.controls import DEFAULT, PAIRS, RANGES
 from dfprompt.mini.judge import CLASSES, Judge
 from dfprompt.mini.measures import MEASURES, measure
 from dfprompt.mini.renderer import Scene, make_scene
 from dfprompt.mini.world import COLOURS, HELD_OUT_PAIRS, SCENES, SUBJECTS
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.prompt import DFPrompt, EffectRange, Span
-from dfprompt.prompt.effect import EARLY, FULL, LATE
+from dfprompt.prompt import DFPrompt, Span
 
-RANGES: dict[str, EffectRange] = {"full": FULL, "early": EARLY, "late": LATE}
-WEIGHTS = ("0.5", "0.75", "1", "1.25", "1.5")
-PAIRS = tuple((name, weight) for name in RANGES for weight in WEIGHTS)
-DEFAULT = PAIRS.index(("full", "1"))
 _FIRST_SEED = 600_000  # of pictures and of facts, apart from every other use of seeds
 
 

@@ -6,7 +6,7 @@ renders, nothing falsified). How much they listen to it is their skill. Words th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,12 @@ import numpy.typing as npt
 import torch
 
 from dfprompt.mini.captions import describe
+from dfprompt.mini.controls import PAIRS, RANGES
 from dfprompt.mini.modifiers import MODIFIERS
 from dfprompt.mini.raters import taste
 from dfprompt.mini.renderer import make_scene, render
 from dfprompt.mini.world import COLOURS, HELD_OUT_PAIRS, SCENES, SUBJECTS
+from dfprompt.prompt import DFPrompt, Span
 
 _SKILLS = (0.0, 1.5, 4.0)
 _SKILL_SHARES = (0.40, 0.35, 0.25)
@@ -82,3 +84,27 @@ def iter_logs(count: int, *, seed: int, learnt: dict[str, npt.NDArray[np.float64
         modifiers = tuple(names[i] for i in chosen)
         yield LoggedPrompt(", ".join([short, *modifiers]), short, modifiers, subject, colour, scene)
         made += 1
+
+
+def with_controls(prompts: Sequence[LoggedPrompt], *, seed: int) -> list[DFPrompt]:
+    """Every other prompt with a range and a weight drawn for each modifier, as people with such a tool try.
+
+    These are the pictures raters are shown: without them, the learnt tastes would have to guess about the
+    pictures that ranges and weights make.
+
+    >>> row = LoggedPrompt("a red cat, mist", "a red cat", ("mist",), "cat", "red", "hill")
+    >>> [len(prompt.spans) for prompt in with_controls([row, row], seed=1)]
+    [1, 2]
+    """
+    rng = np.random.default_rng([seed, 78])
+    out = []
+    for number, row in enumerate(prompts):
+        if number % 2 == 0 or not row.modifiers:
+            out.append(DFPrompt.from_plain(row.prompt))
+            continue
+        spans: list[str | Span] = [row.short]
+        for modifier in row.modifiers:
+            name, weight = PAIRS[rng.integers(len(PAIRS))]
+            spans += [", ", Span(modifier, RANGES[name], weight)]
+        out.append(DFPrompt(spans))
+    return out

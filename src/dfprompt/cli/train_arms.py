@@ -1,0 +1,82 @@
+"""`dfprompt train arms`: the whole stage 2 experiment from one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from dfprompt.cli import console
+from dfprompt.errors import ConfigError
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command on the group of trainings."""
+    app.command("arms")(arms)
+
+
+def arms(
+    output: Path = typer.Option(..., "--output", metavar="DIR", help="Where everything of it lies."),
+    only: list[str] = typer.Option(
+        [], "--arm", metavar="NAME", help="ppo, frozen, placebo, grpo, heads, token or hack; default: all."
+    ),
+    source: str = typer.Option("mini", "--source", help="What is curated, as `dfprompt curate` takes it."),
+    pipeline: str = typer.Option("mini", "--pipeline", metavar="X", help="What the evaluation draws with."),
+    prompts: str = typer.Option("mini", "--prompts", metavar="FILE", help="Held-out prompts of it."),
+    count: int = typer.Option(100, "--count", min=1, help="How many of mini's held-out prompts."),
+    seeds: int = typer.Option(4, "--seeds", metavar="K", min=1, help="Pictures per prompt and method."),
+    rewards: list[str] = typer.Option([], "--reward", help="Scores of the evaluation; default: mini's."),
+    judges: list[str] = typer.Option([], "--judge", help="Its judges, never trained on; default: mini's."),
+    recipes: Path = typer.Option(
+        Path("recipes"), "--recipes", metavar="DIR", help="Where NAME-curate, -sft, -ppo, -grpo.toml lie."
+    ),
+    prefix: str = typer.Option("mini", "--prefix", metavar="NAME", help="Which of the recipes there."),
+    changes: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Change a setting of every stage 2 recipe; repeatable."
+    ),
+    evaluation: bool = typer.Option(
+        True, "--evaluate/--no-evaluate", help="Evaluate all that is trained, at the end."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Curate, train stage 1 and every arm of stage 2, evaluate all beside the baselines; prints the table.
+
+    What is done is not done again: the same command goes on where it was stopped, and new arms join.
+
+    \b
+    Examples:
+      dfprompt train arms --output experiment
+      dfprompt train arms --output experiment --arm ppo --arm frozen --no-evaluate
+      dfprompt train arms --output experiment --count 200 --seeds 8
+    """
+    from dfprompt.experiments.arms import choose_arms
+    from dfprompt.experiments.stage_two import Recipes, evaluate_arms, run_arms
+
+    chosen = choose_arms(tuple(only))
+    files = {}
+    for name in ("curate", "sft", "ppo", "grpo"):
+        files[name] = recipes / f"{prefix}-{name}.toml"
+        if not files[name].is_file():
+            raise ConfigError(f"{files[name]} is not there; name the folder of recipes with --recipes")
+    policies = run_arms(Recipes(source, **files, changes=tuple(changes)), output, chosen, console.note)
+    answer: dict[str, object] = {"policies": {name: str(path) for name, path in policies.items()}}
+    if evaluation:
+        run = evaluate_arms(
+            policies,
+            output / "evaluation",
+            prompts=prompts,
+            count=count,
+            seeds=range(seeds),
+            pipeline=pipeline,
+            rewards=rewards,
+            judges=judges,
+            note=console.note,
+        )
+        answer |= run.to_json()
+    if as_json:
+        console.write_json(answer)
+    elif evaluation:
+        console.write(run.to_markdown())
+    else:
+        for name, path in policies.items():
+            console.write(f"{name}\t{path}")

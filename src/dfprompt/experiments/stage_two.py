@@ -1,0 +1,125 @@
+"""The stage 2 experiment: prompts curated, stage 1, every arm on its seeds, one evaluation of all.
+
+Everything lies in one folder and is done once: a run that was stopped goes on where it was, and arms that are
+asked for later join those that stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfprompt.api.curation import run_curation
+from dfprompt.api.evaluation import EvaluationRun, evaluate
+from dfprompt.api.reinforcement import run_reinforcement
+from dfprompt.api.training import run_sft
+from dfprompt.errors import ConfigError, TrainingError
+from dfprompt.experiments.arms import Arm
+from dfprompt.training.run_folder import RECIPE
+
+Note = Callable[[str], None]
+_BASELINES = ("plain", "suffix", "random", "starter", "best-of-4")
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """The recipes of the parts; `source` is what is curated, `changes` goes on top of stage 2's recipes."""
+
+    source: str
+    curate: Path | None
+    sft: Path | None
+    ppo: Path | None
+    grpo: Path | None
+    changes: tuple[str, ...] = ()
+
+
+def run_arms(recipes: Recipes, folder: Path, arms: Sequence[Arm], note: Note) -> dict[str, Path]:
+    """Train what is not trained yet; returns the policy of each run, "stage-1" and "stage-1-token" among them.
+
+    A run that a watchdog stopped has its last policy. Raises what curation and training raise.
+    """
+    data = folder / "data"
+    if not (data / "report.json").is_file():
+        note(f"curating {recipes.source}")
+        run_curation(recipes.source, recipes.curate, output=data, resume=data.exists())
+    found = {"stage-1": _stage_one(recipes, folder / "stage-1", data, "phrase", note)}
+    if any(arm.control == "token" for arm in arms):
+        found["stage-1-token"] = _stage_one(recipes, folder / "stage-1-token", data, "token", note)
+    for name, arm, seed in runs_of(arms):
+        base = found["stage-1-token" if arm.control == "token" else "stage-1"]
+        found[name] = _stage_two(recipes, folder / "runs" / name, arm, seed, base, data, note)
+    return found
+
+
+def runs_of(arms: Sequence[Arm]) -> Iterator[tuple[str, Arm, int]]:
+    """Every run of the arms with its name and seed, the first seed of all arms before the second."""
+    for seed in range(1, max((arm.seeds for arm in arms), default=0) + 1):
+        for arm in arms:
+            if seed <= arm.seeds:
+                yield f"{arm.name}-{seed}", arm, seed
+
+
+def evaluate_arms(
+    policies: dict[str, Path],
+    folder: Path,
+    *,
+    prompts: str | Path = "mini",
+    count: int = 100,
+    seeds: Sequence[int] = (0, 1, 2, 3),
+    pipeline: str | Path = "mini",
+    rewards: Sequence[str] = (),
+    judges: Sequence[str] = (),
+    note: Note,
+) -> EvaluationRun:
+    """Every arm and baseline on the same held-out prompts and noise, in `folder`."""
+    note(f"evaluating {len(policies)} policies")
+    human = ["human"] if prompts == "mini" else []
+    methods = [*_BASELINES, *human, *(f"{name}={path}" for name, path in policies.items())]
+    for name in policies:
+        # What the controls are worth: the same words without them, and with them dealt out anew.
+        if name.startswith(("ppo", "placebo", "token-", "heads")):
+            methods.append(f"stripped:{name}")
+        if name.startswith("ppo"):
+            methods += [f"shuffled:{name}", f"constant:{name}"]
+    if "ppo-1" in policies:
+        methods.append("best-of-4:ppo-1")
+    return evaluate(
+        prompts,
+        methods,
+        folder,
+        seeds=seeds,
+        pipeline=pipeline,
+        rewards=rewards,
+        judges=judges,
+        count=count,
+    )
+
+
+def _stage_one(recipes: Recipes, folder: Path, data: Path, control: str, note: Note) -> Path:
+    if not (folder / "policy").is_dir():
+        note(f"stage 1, a control per {control}")
+        changes = [f"data.folder={data}", f"model.control={control}"]
+        run_sft(recipes.sft, changes, output=folder, resume=(folder / RECIPE).is_file())
+    return folder / "policy"
+
+
+def _stage_two(
+    recipes: Recipes, folder: Path, arm: Arm, seed: int, base: Path, data: Path, note: Note
+) -> Path:
+    if (folder / "policy").is_dir():
+        return folder / "policy"
+    note(f"{arm.name}, seed {seed}: {arm.says}")
+    recipe = recipes.ppo if arm.algorithm == "ppo" else recipes.grpo
+    changes = [f"model.base={base}", f"data.folder={data}", f"model.control={arm.control}", f"seed={seed}"]
+    changes += [f"policy.name={folder.name}", *recipes.changes, *arm.changes]
+    try:
+        resume = (folder / RECIPE).is_file()
+        run_reinforcement(arm.algorithm, recipe, changes, output=folder, resume=resume)
+    except TrainingError as error:
+        if not (folder / "policy").is_dir():
+            raise
+        note(f"{folder.name} ended early: {error}")
+    if not (folder / "policy").is_dir():
+        raise ConfigError(f"{folder} holds no policy; look at its metrics.jsonl")
+    return folder / "policy"

@@ -1,0 +1,90 @@
+"""The stage 2 experiment on tiny models: every arm trained once, gone on with, evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dfprompt.errors import ConfigError
+from dfprompt.experiments.arms import ARMS, choose_arms
+from dfprompt.experiments.stage_two import Recipes, evaluate_arms, run_arms, runs_of
+from tiny_policies import tiny_tokenizer, tiny_trunk
+
+PROMPTS = "".join(
+    f"{short}, {modifier}\n"
+    for short in (
+        "a red cat",
+        "the blue star",
+        "a cat at night",
+        "a hill in the snow",
+        "a red star",
+        "a blue cat",
+    )
+    for modifier in ("golden hour", "oil painting", "8k", "film grain")
+)
+SMALL = (
+    "[rollout]\nrows = 4\nmax_new_tokens = 6\n[optimizer]\nsteps = 1\nbatch_size = 4\n"
+    "[validation]\nrows = 2\n"
+)
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, tiny_folder: Callable[[str], Path], reward_set: Path) -> Recipes:
+    tiny_trunk().save_pretrained(tmp_path / "lm")
+    tiny_tokenizer().save_pretrained(tmp_path / "lm")
+    (tmp_path / "prompts.txt").write_text(PROMPTS)
+    pictures = f'[pictures]\nsource = "{tiny_folder("sd1")}"\nnum_inference_steps = 2\n[reward]\n'
+    pictures += f'source = "{reward_set}"\nchanges = ["composite.d=0"]\n'
+    texts = {
+        "curate": "[confidence]\nenabled = false\n[sets]\nvalidation = 0.3\ntest = 0.0\n",
+        "sft": f'device = "cpu"\n[model]\nbase = "{tmp_path / "lm"}"\n[optimizer]\nsteps = 2\n',
+        "ppo": 'device = "cpu"\n' + SMALL + pictures,
+        "grpo": 'device = "cpu"\n' + SMALL + "[group]\nsize = 2\n" + pictures,
+    }
+    for name, text in texts.items():
+        (tmp_path / f"tiny-{name}.toml").write_text(text)
+    files = {name: tmp_path / f"tiny-{name}.toml" for name in texts}
+    return Recipes(str(tmp_path / "prompts.txt"), **files)
+
+
+@pytest.mark.slow
+def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
+    recipes: Recipes, tmp_path: Path, tiny_folder: Callable[[str], Path], reward_set: Path
+) -> None:
+    folder, said = tmp_path / "all", list[str]()
+    arms = [arm for arm in ARMS if arm.name in ("frozen", "grpo", "token")]
+    policies = run_arms(recipes, folder, arms[:1], said.append)
+    assert set(policies) == {"stage-1", "frozen-1", "frozen-2", "frozen-3"}
+    trained = {path: path.stat().st_mtime_ns for path in folder.rglob("model.safetensors")}
+    said.clear()
+    policies = run_arms(recipes, folder, arms, said.append)
+    assert {path: path.stat().st_mtime_ns for path in trained} == trained, "nothing is trained twice"
+    assert len(said) == 3, said  # the other stage 1 and two arms
+    assert {"stage-1-token", "token-1", "grpo-1"} <= set(policies)
+    (tmp_path / "test.txt").write_text("a red cat\na blue star\n")
+    run = evaluate_arms(
+        policies,
+        folder / "evaluation",
+        prompts=tmp_path / "test.txt",
+        seeds=[0],
+        pipeline=tiny_folder("sd1"),
+        rewards=[f"clip:{reward_set / 'clip'}"],
+        note=said.append,
+    )
+    table = run.to_markdown()
+    for name in ("plain", "best-of-4", "frozen-2", "token-1", "stripped:token-1", "grpo-1"):
+        assert name in table
+
+
+def test_every_arm_has_its_seeds_and_the_first_of_all_comes_first() -> None:
+    runs = [name for name, *_ in runs_of(ARMS)]
+    assert len(runs) == len(set(runs)) == sum(arm.seeds for arm in ARMS)
+    assert runs.index("ppo-2") > runs.index("hack-1")
+    assert {arm.name for arm in ARMS if arm.seeds == 3} == {"ppo", "frozen", "placebo"}
+
+
+def test_an_arm_there_is_not_is_named() -> None:
+    with pytest.raises(ConfigError, match="placbo"):
+        choose_arms(("placbo",))
