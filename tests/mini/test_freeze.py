@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dfprompt.api.world import mini_folder
 from dfprompt.errors import LoadError
 from dfprompt.mini import freeze
 from dfprompt.mini.freeze import PARTS, changed_since_freeze, compute_digests, essence
@@ -45,3 +46,8 @@ def test_an_unfrozen_world_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(freeze, "files", lambda name: tmp_path)
     with pytest.raises(LoadError, match="not frozen"):
         freeze.read_frozen()
+
+
+def test_the_shipped_world_is_the_frozen_one() -> None:
+    """Whoever changes renderer, couplings, raters or judges freezes anew and redoes the experiments."""
+    assert changed_since_freeze(mini_folder()) == []

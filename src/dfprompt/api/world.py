@@ -14,6 +14,7 @@ from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, LoadError
 
 PIECES = ("pipeline", "clip", "aesthetic", "preference", "judge", "lm")
+TRAINED = ("sft", "policy")  # what stages 1 and 2 make of the language model, where they were run
 Report = Callable[[str, int, int, dict[str, float]], None]
 
 
@@ -78,7 +79,7 @@ def install_mini(weights: Path) -> Path:
     root = Path(str(files("dfprompt.mini"))) / "weights"
     partial = root.with_name("weights.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    for piece in PIECES:
+    for piece in (*PIECES, *(name for name in TRAINED if (weights / name).is_dir())):
         shutil.copytree(weights / piece, partial / piece)
     for extra in sorted(path for path in weights.iterdir() if path.is_file()):
         shutil.copy(extra, partial / extra.name)  # domain.json, reward.toml, the card and its samples

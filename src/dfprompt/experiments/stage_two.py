@@ -35,7 +35,7 @@ class Recipes:
 
 
 def run_arms(recipes: Recipes, folder: Path, arms: Sequence[Arm], note: Note) -> dict[str, Path]:
-    """Train what is not trained yet; returns the policy of each run, "stage-1" and "stage-1-token" among them.
+    """Train what is not trained yet; returns the policy of each run, "stage-1" (and "stage-1-token") first.
 
     A run that a watchdog stopped has its last policy. Raises what curation and training raise.
     """

@@ -200,6 +200,7 @@ class Build:
             taste.aesthetic_loss(features, rated.taste, self.recipe.head.batch),
         )
         save_aesthetic_head(head.cpu(), self.weights / "aesthetic", tower="../clip")
+        _write_text(self.weights / "reward.toml", taste.REWARD)
         loss = taste.preference_loss(rated, tokenizer, self.recipe.preference.batch)
         self._save_clip(self._train("preference", clip, self.recipe.preference, loss), "preference")
 

@@ -55,9 +55,9 @@ class Judge(nn.Module):
         return {name: head(pooled) for name, head in self.heads.items()}
 
     def save(self, folder: Path) -> None:
-        """Write judge.safetensors and the class names beside it."""
+        """Write judge.safetensors, in half precision, and the class names beside it."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: value.contiguous() for name, value in self.state_dict().items()}
+        state = {name: value.half().contiguous() for name, value in self.state_dict().items()}
         save_file(state, folder / "judge.safetensors")
         (folder / "classes.json").write_text(json.dumps(CLASSES, indent=1) + "\n")
 
