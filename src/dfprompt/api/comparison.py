@@ -252,7 +252,7 @@ def _add_rewrites(
     pipeline: ImagePipeline,
     settings: RenderSettings | None,
 ) -> None:
-    steps = pipeline.read("x", 0, settings).settings.num_inference_steps
+    steps = pipeline.resolve(settings).num_inference_steps
     acting = policy.model.config.tables.acting(steps)
     sampling = budgeted(sampling, policy, pipeline)
     mark = ModelMark(name=policy.name, hash=policy.digest or None)

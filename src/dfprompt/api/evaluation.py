@@ -110,7 +110,7 @@ def evaluate(
         lexicon=lexicon,
         constant=constant,
         sampling=lambda writer: budgeted(sampling, writer, loaded),
-        num_inference_steps=loaded.read("x", 0, drawn).settings.num_inference_steps,
+        num_inference_steps=loaded.resolve(drawn).num_inference_steps,
     )
     board = load_scoreboard(
         rewards or ([MINI] if mini else _USUAL_REWARDS),

@@ -23,7 +23,6 @@ from dfprompt.errors import ConfigError, GenerationError, TrainingError
 from dfprompt.images.grid import make_grid
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil
-from dfprompt.pipeline.defaults import resolve_settings
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt, parse_prompt
@@ -70,7 +69,7 @@ def run_reinforcement(
     pipeline = load_pipeline(settings.pictures.source, device=settings.device)
     drawing = render_settings(settings.pictures)
     reward = make_picture_reward(pipeline, settings, allow_code=allow_code)
-    steps = resolve_settings(pipeline.pipe, pipeline.defaults, drawing).num_inference_steps
+    steps = pipeline.resolve(drawing).num_inference_steps
     pages = Pages(pipeline, drawing, folder / PAGES, report)
     result = _TRAINERS[algorithm](
         policy,
@@ -156,7 +155,7 @@ class Pages:
         seeds = [each["image_seed"] for each in samples] * 2
         pictures = to_pil(self.pipeline.draw(prompts, seeds, self.settings).images)
         captions = [each["plain"] for each in samples]
-        captions += [f"{each['text']} · {each['reward']:.3g}" for each in samples]
+        captions += [f"{each['text']} ({each['reward']:.3g})" for each in samples]
         page = make_grid(
             pictures,
             captions,

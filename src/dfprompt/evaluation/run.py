@@ -123,7 +123,7 @@ def run_evaluation(
 
 
 def _describe(pipeline: ImagePipeline, plan: Plan) -> dict[str, Any]:
-    settings = pipeline.read("x", 0, plan.settings).settings
+    settings = pipeline.resolve(plan.settings)
     return {
         "model": pipeline.mark.model_dump(mode="json", exclude_none=True),
         "settings": settings.model_dump(mode="json", exclude={"batch_size"}, exclude_none=True),

@@ -20,7 +20,7 @@ from dfprompt.mini.text import tokenize
 HEAD_WIDTHS = (128, 256, 64, 1)
 # The constants of equation 4 for this world. `dfprompt calibrate` would set zeta to what plain pictures
 # score; but the mini CLIP learnt from captions that name their style, so a picture with any style lies far
-# below every plain one (0.84). 0.4 lies between styled pictures that show what was asked and those that do not.
+# below every plain one (0.84). 0.4 parts styled pictures that show what was asked from those that lost it.
 REWARD = """[composite]
 a = 1.0
 b = 0.0

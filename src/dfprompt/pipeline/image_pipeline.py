@@ -214,11 +214,15 @@ class ImagePipeline:
         dialect: Dialect | None = None,
     ) -> Request:
         """Read and check what is to be drawn, with every default filled in; nothing runs yet."""
-        chosen = resolve_settings(self.pipe, self.defaults, settings or RenderSettings())
+        chosen = self.resolve(settings)
         request = read_request(prompts, seeds, negative_prompt, chosen, dialect or Dialect())
         if self.origin.domain is not None:
             self.origin.domain.check_words([prompt.plain_text for prompt in request.prompts])
         return request
+
+    def resolve(self, settings: RenderSettings | None = None) -> RenderSettings:
+        """Fill what is not set with the pipeline's own defaults; raises ConfigError for what cannot be."""
+        return resolve_settings(self.pipe, self.defaults, settings or RenderSettings())
 
     def draw_request(
         self, request: Request, *, share: bool = False, progress: bool | Report = False
