@@ -153,14 +153,33 @@ def test_the_placebo_draws_the_same_and_earns_otherwise(arguments: list[str], tm
     assert rows["with"]["reward"] != rows["placebo"]["reward"]
 
 
-def test_plain_pictures_are_scored_once_for_each_prompt_and_noise(
-    arguments: list[str], tmp_path: Path
+def test_meaning_is_measured_at_validations_on_plain_pictures_drawn_once(
+    arguments: list[str], tmp_path: Path, reward_set: Path
 ) -> None:
-    settings = [*arguments, "pictures.plain=true", "group.size=2"]
-    result, drawn = run_reinforcement("grpo", None, settings, output=tmp_path / "run", allow_code=True)
-    # 2 rollouts of 4 rewrites in groups of 2, so 2 plain ones each; validation's 2 plain ones are kept.
-    assert drawn["pictures"] == 2 * (4 + 2) + 2 * 2 + 2
-    assert all("scores/plain_clip" in row for row in read_rows(result.folder / "metrics.jsonl"))
+    settings = [*arguments, f"reward.meaning=clip:{reward_set / 'clip'}", "watchdogs.meaning=off"]
+    result, drawn = run_reinforcement("ppo", None, settings, output=tmp_path / "run", allow_code=True)
+    # 2 rollouts of 4; the 2 rows of validation before the first step and after both; their 2 plain pictures.
+    assert drawn["pictures"] == 2 * 4 + 3 * 2 + 2
+    rows = read_rows(result.folder / "metrics.jsonl")
+    assert all(abs(row["validation_meaning"]) < 2 for row in rows)
+    assert not any("scores/meaning" in row for row in rows), "rollouts draw no plain pictures for it"
+
+
+def test_lost_meaning_stops_the_run_with_its_policy(
+    arguments: list[str], tmp_path: Path, reward_set: Path
+) -> None:
+    settings = [*arguments, f"reward.meaning=clip:{reward_set / 'clip'}", "watchdogs.meaning_fall=1e-9"]
+    settings += ["optimizer.steps=40", "optimizer.learning_rate=0.01", "surrogate.stop_kl=10"]
+    output = tmp_path / "run"
+    with pytest.raises(TrainingError, match="lost meaning"):
+        run_reinforcement("ppo", None, settings, output=output, allow_code=True)
+    rows = read_rows(output / "metrics.jsonl")
+    assert len(rows) < 40
+    assert rows[-1]["alerts"][0].startswith("lost meaning")
+    assert load_policy_folder(output / "policy")
+    with pytest.raises(TrainingError) as caught:
+        run_reinforcement("ppo", None, [*settings, "seed=1"], output=tmp_path / "b", allow_code=True)
+    assert "--resume" in str(caught.value)
 
 
 def test_judges_are_logged_and_never_rewarded(arguments: list[str], tmp_path: Path, reward_set: Path) -> None:
@@ -172,8 +191,8 @@ def test_judges_are_logged_and_never_rewarded(arguments: list[str], tmp_path: Pa
     assert row["reward"] == pytest.approx(row["terms/aesthetic_term"] + row["terms/clip_gate"], abs=1e-4)
 
 
-def test_a_run_goes_on_to_the_same_numbers(arguments: list[str], tmp_path: Path) -> None:
-    settings = [*arguments, "optimizer.steps=3", "pictures.plain=true"]
+def test_a_run_goes_on_to_the_same_numbers(arguments: list[str], tmp_path: Path, reward_set: Path) -> None:
+    settings = [*arguments, "optimizer.steps=3", f"reward.meaning=clip:{reward_set / 'clip'}"]
     whole, _ = run_reinforcement("ppo", None, settings, output=tmp_path / "whole", allow_code=True)
     stopped = [*settings]
 

@@ -18,6 +18,7 @@ from dfprompt.api.training import (
     find_policy_source,
     open_trainable,
 )
+from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config
 from dfprompt.errors import ConfigError, GenerationError, TrainingError
 from dfprompt.images.grid import make_grid
@@ -37,6 +38,7 @@ from dfprompt.training.run_folder import RECIPE
 
 Algorithm = Literal["ppo", "grpo"]
 PAGES = "pages"
+MINI_CLIP = "clip:mini"
 _RECIPES: dict[str, type[RlSettings]] = {"ppo": PpoSettings, "grpo": GrpoSettings}
 _TRAINERS: dict[str, Callable[..., RlResult]] = {"ppo": train_ppo, "grpo": train_grpo}
 
@@ -98,9 +100,18 @@ def make_picture_reward(
         choice.source, device=settings.device, allow_code=allow_code, assignments=choice.changes
     )
     judges = load_judges(choice.judges, device=settings.device, allow_code=allow_code)
+    meaning = None
+    if choice.meaning:
+        named = f"clip:{mini_folder('clip')}" if choice.meaning == MINI_CLIP else choice.meaning
+        meaning = load_reward(named, device=settings.device, allow_code=allow_code)
     pictures = settings.pictures
     return PictureReward(
-        pipeline, reward, render_settings(pictures), judges=judges, plain=pictures.plain, share=pictures.share
+        pipeline,
+        reward,
+        render_settings(pictures),
+        judges=judges,
+        meaning=meaning,
+        share=pictures.share,
     )
 
 

@@ -51,6 +51,8 @@ class TrainingBar:
         self._last |= {key: row[key] for key in self.figures if isinstance(row.get(key), int | float)}
         text = "  ".join(f"{self.figures[key]} {value:.4g}" for key, value in self._last.items())
         progress.update(self.task, completed=row["step"], figures=text)
+        for alert in row.get("alerts") or ():
+            console.note(f"warning: step {row['step']}: {alert}")
         self._show_samples(row["step"], row.get("samples") or ())
 
     def _show_samples(self, step: int, samples: Sequence[Mapping[str, Any]]) -> None:

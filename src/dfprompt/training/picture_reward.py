@@ -14,10 +14,9 @@ from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt
 from dfprompt.rewards import CompositeReward, Score
 from dfprompt.rewards.batching import ImageBatch
-from dfprompt.rewards.composite import CLIP, RewardTerms
-from dfprompt.training.rollout import Attempt
+from dfprompt.rewards.composite import RewardTerms
+from dfprompt.training.rollout import PLAIN_MEANING, SHOWN, Attempt
 
-PLAIN_CLIP = "plain_clip"
 _PLAIN_KEPT = 4096  # plain pictures whose scores are remembered; a validation set is far smaller
 
 
@@ -33,9 +32,9 @@ class Spent:
 class PictureReward:
     """Draws attempts in the lockstep loop and scores them: a `Rewarder`.
 
-    `judges` are scored beside the reward, as scores "judge/NAME", and never enter it. Plain pictures are
-    drawn where the reward compares with them, or where `plain` asks for their CLIP score ("plain_clip",
-    the measure of lost meaning); each is drawn and scored once per prompt and noise.
+    `judges` are scored beside the reward, as scores "judge/NAME", and never enter it; `meaning` likewise,
+    for watched attempts alone, as "meaning" and the plain picture's "plain_meaning". Plain pictures are drawn
+    for that and where the reward compares with them, each once per prompt and noise.
     """
 
     def __init__(
@@ -45,15 +44,14 @@ class PictureReward:
         settings: RenderSettings | None = None,
         *,
         judges: Mapping[str, Score] | None = None,
-        plain: bool = False,
+        meaning: Score | None = None,
         share: bool = True,
     ) -> None:
         self.pipeline, self.reward, self.settings = pipeline, reward, settings or RenderSettings()
         self.judges, self.share = dict(judges or {}), share
         self.composite = reward if isinstance(reward, CompositeReward) else None
         self.compares = self.composite is not None and self.composite.needs_plain
-        watches = plain and self.composite is not None and CLIP in self.composite.parts
-        self.draws_plain = self.compares or watches
+        self.meaning = meaning
         self.spent = Spent()
         self._plain: dict[tuple[str, int], dict[str, float]] = {}
 
@@ -62,10 +60,11 @@ class PictureReward:
         texts = [each.rewrite.plain for each in attempts]
         seeds = [each.image_seed for each in attempts]
         records = [dict(each.record or {}) for each in attempts]
-        if self.draws_plain:
+        watched = self.meaning is not None and any(each.watched for each in attempts)
+        if self.compares or watched:
             self._look_at_plain(texts, seeds, records)
         images = self._draw([each.rewrite.prompt for each in attempts], seeds)
-        return self._score(images, texts, seeds, records)
+        return self._score(images, texts, seeds, records, watched)
 
     def _look_at_plain(
         self, texts: Sequence[str], seeds: Sequence[int], records: Sequence[Mapping[str, Any]]
@@ -75,13 +74,15 @@ class PictureReward:
         Apart from the rewrites, though some steps could be shared: rounding depends on the batch, and a
         resumed run, which has forgotten its plain pictures, must come to the same bits.
         """
-        assert self.composite is not None
         missing = self._missing(texts, seeds)
         if not missing:
             return
         plain = [text for text, _ in missing]
         images = self._draw([DFPrompt.from_plain(text) for text in plain], [seed for _, seed in missing])
-        scores = self.composite.plain_scores(images, plain, [records[row] for row in missing.values()])
+        facts = [records[row] for row in missing.values()]
+        scores = self.composite.plain_scores(images, plain, facts) if self.composite else {}
+        if self.meaning is not None:
+            scores[PLAIN_MEANING] = self.meaning.score_batch(ImageBatch(images), plain, facts)
         if len(self._plain) + len(missing) > _PLAIN_KEPT:
             self._plain.clear()
         for at, key in enumerate(missing):
@@ -108,14 +109,16 @@ class PictureReward:
         texts: Sequence[str],
         seeds: Sequence[int],
         records: Sequence[Mapping[str, Any]],
+        watched: bool,
     ) -> RewardTerms:
         batch = ImageBatch(images)
         terms = self._terms(batch, texts, seeds, records)
         scores = dict(terms.scores)
         for name, judge in self.judges.items():
             scores[f"judge/{name}"] = judge.score_batch(batch, texts, records).cpu()
-        if self.draws_plain and self.composite is not None and CLIP in self.composite.parts:
-            scores[PLAIN_CLIP] = self._plain_columns(texts, seeds)[CLIP]
+        if watched and self.meaning is not None:
+            scores[SHOWN] = self.meaning.score_batch(batch, texts, records).cpu()
+            scores[PLAIN_MEANING] = self._plain_columns(texts, seeds)[PLAIN_MEANING]
         return replace(terms, scores=scores)
 
     def _terms(

@@ -26,6 +26,8 @@ from dfprompt.training.learner import Learner
 from dfprompt.training.metrics import MetricsLog
 from dfprompt.training.rl_settings import RlSettings
 from dfprompt.training.rollout import (
+    PLAIN_MEANING,
+    SHOWN,
     Draws,
     Rewarder,
     Rollout,
@@ -39,6 +41,7 @@ from dfprompt.training.rollout import (
     validation_draws,
 )
 from dfprompt.training.run_folder import open_run
+from dfprompt.training.watchdogs import MEANING, Alert, Watchdogs
 
 Report = Callable[[Mapping[str, Any]], None]
 SettingsT = TypeVar("SettingsT", bound=RlSettings)
@@ -91,16 +94,23 @@ def train_on_rewards(
     learner = algorithm(accelerator, policy, settings)
     plan = RolloutPlan(train, rows=settings.rollout.rows, group=group, seed=settings.seed)
     checkpoints = Checkpoints(folder / "checkpoints", keep=settings.checkpoints.keep)
-    first, best = 0, {"step": 0, "reward": -math.inf}
+    first, best, seen = 0, {"step": 0, "reward": -math.inf}, None
     if checkpoints.steps():
         first, state = checkpoints.load(learner.trained)
         best = state["best"]
         learner.restore(state["learner"])
         restore_scaler(accelerator, state["scaler"])
+        seen = state["watchdogs"]
+    watchdogs = Watchdogs(settings.watchdogs, heads=settings.train != "words")
     stage = _Stage(accelerator, policy, reward, executor or LocalExecutor(), settings, acting, checkpoints)
     checked = validation_draws(validation[: settings.validation.rows], settings.seed)
     logs = _Logs(folder, settings, first) if main else None
+    if seen is not None:
+        watchdogs.restore(seen)
+    elif checked.tasks and settings.reward.meaning:
+        watchdogs.set_meaning(meaning_of(stage.draw(checked, watched=True)))
 
+    stop: list[Alert] = []
     for step in range(first, settings.optimizer.steps):
         started = time.perf_counter()
         done, last = step + 1, step + 1 == settings.optimizer.steps
@@ -114,26 +124,42 @@ def train_on_rewards(
         row["rollout_seconds"], row["update_seconds"] = drawn - started, time.perf_counter() - drawn
         samples: list[dict[str, Any]] = []
         if checked.tasks and (done % settings.validation.interval == 0 or last):
-            measured = stage.draw(checked)
+            measured = stage.draw(checked, watched=True)
             row["validation_reward"] = float(measured.terms.reward.mean())
+            if settings.reward.meaning:
+                row[MEANING] = meaning_of(measured)
             samples = [attempt_json(measured, at) for at in range(len(measured.attempts))]
             samples = [{"step": done, **each} for each in samples[: settings.validation.samples]]
             if row["validation_reward"] > best["reward"]:
                 best = {"step": done, "reward": row["validation_reward"]}
                 save_policy(accelerator, policy, folder / "best", extra)
+        figures, alerts = watchdogs.look(words_of(rollout), row)
+        row |= figures
+        stop = [each for each in alerts if each.stop]
+        if alerts:
+            row["alerts"] = [f"{each.name}: {each.message}" for each in alerts]
         if logs is not None:
             logs.write(row, samples)
+        last = last or bool(stop)
         if done % settings.checkpoints.interval == 0 or last:
             if main:
                 state = {"best": best, "learner": learner.state(), "scaler": scaler_state(accelerator)}
+                state["watchdogs"] = watchdogs.state()
                 checkpoints.save(done, learner.trained, state)
             accelerator.wait_for_everyone()
         if report is not None and main:
             report({**row, "steps": settings.optimizer.steps, "samples": samples})
+        if stop:
+            break
 
     if logs is not None:
         logs.close()
     export_policy(accelerator, policy, folder, settings.export, extra)
+    if stop:
+        raise TrainingError(
+            f"a watchdog stopped the run at step {done}: {stop[0].name}: {stop[0].message}; its policy is "
+            f"{folder / 'policy'}. Look at metrics.jsonl; --resume goes on all the same"
+        )
     return RlResult(folder, settings.optimizer.steps, int(best["step"]), float(best["reward"]))
 
 
@@ -153,14 +179,14 @@ class _Stage:
         self.accelerator, self.policy, self.reward, self.executor = accelerator, policy, reward, executor
         self.settings, self.acting, self.checkpoints = settings, acting, checkpoints
 
-    def draw(self, draws: Draws, *, keep_plain: bool = False) -> Rollout:
+    def draw(self, draws: Draws, *, keep_plain: bool = False, watched: bool = False) -> Rollout:
         """Roll out; a reward or a picture that fails stops the run and says how to go on."""
         processes = self.accelerator.num_processes
         mine = share_draws(draws, self.accelerator.process_index, processes)
-        parts = [self._part(mine, keep_plain)] if mine.tasks else []
+        parts = [self._part(mine, keep_plain, watched)] if mine.tasks else []
         return join_rollouts(gather_object(parts) if processes > 1 else parts, self.policy.vocabulary.end_id)
 
-    def _part(self, draws: Draws, keep_plain: bool) -> Rollout:
+    def _part(self, draws: Draws, keep_plain: bool, watched: bool) -> Rollout:
         try:
             return roll_out(
                 self.policy,
@@ -170,6 +196,7 @@ class _Stage:
                 self.settings.rollout,
                 acting=self.acting,
                 keep_plain=keep_plain,
+                watched=watched,
             )
         except (RewardError, GenerationError) as error:
             raise TrainingError(f"{error}; {self.checkpoints.describe_last()}") from error
@@ -202,6 +229,23 @@ class _Logs:
     def close(self) -> None:
         self.metrics.close()
         self.samples.close()
+
+
+def words_of(rollout: Rollout) -> list[tuple[str, list[str]]]:
+    """Prompt and modifiers of each rewrite."""
+    rewrites = [each.rewrite for each in rollout.attempts]
+    return [(each.plain, [span.text for span in each.modifiers]) for each in rewrites]
+
+
+def meaning_of(rollout: Rollout) -> float:
+    """How much more the pictures show of their plain prompts than the plain pictures do; below 0: less."""
+    scores = rollout.terms.scores
+    if not {SHOWN, PLAIN_MEANING} <= scores.keys():
+        raise TrainingError(
+            "reward.meaning is set, and the reward gives no such scores; leave it empty for a reward that "
+            "draws no pictures"
+        )
+    return float((scores[SHOWN] - scores[PLAIN_MEANING]).mean())
 
 
 def _check(policy: Policy, train: Sequence[Task], settings: RlSettings) -> None:

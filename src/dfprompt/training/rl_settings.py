@@ -15,6 +15,7 @@ from dfprompt.training.settings import (
     OptimizerSettings,
     PolicySettings,
 )
+from dfprompt.training.watchdogs import WatchdogSettings
 
 
 class RlDataSettings(Config):
@@ -44,8 +45,6 @@ class PictureSettings(RenderSettings):
     """The pipeline: "mini", a folder, a .safetensors file, a hub id."""
     share: bool = True
     """Compute once what rewrites of one prompt on one noise have in common."""
-    plain: bool = False
-    """Also draw each plain prompt on the same noise, to watch what its picture says of it."""
 
 
 class RewardChoice(Config):
@@ -57,6 +56,9 @@ class RewardChoice(Config):
     """Settings of it to change, as composite.c=0."""
     judges: tuple[str, ...] = ()
     """Scores that are logged beside it and never rewarded; "mini" is the mini world's judge."""
+    meaning: str = ""
+    """A score, a CLIP usually, that is held against the plain picture's at every validation, to see whether
+    pictures still show what their plain prompts say; "clip:mini" is the mini world's."""
 
 
 class RlOptimizerSettings(OptimizerSettings):
@@ -148,6 +150,8 @@ class RlSettings(Config):
     """What keeps it near stage 1."""
     validation: RlValidationSettings = RlValidationSettings()
     """What is measured meanwhile."""
+    watchdogs: WatchdogSettings = WatchdogSettings()
+    """What ends it, or is told, when it goes wrong."""
     checkpoints: CheckpointSettings = CheckpointSettings()
     """When it is saved."""
     logging: LoggingSettings = LoggingSettings(interval=1)

@@ -23,6 +23,8 @@ from dfprompt.rewards.composite import RewardTerms
 from dfprompt.training.examples import RowOrder
 from dfprompt.training.rl_settings import RolloutSettings
 
+# What watched pictures, and the plain ones on the same noise, show of their plain prompts.
+SHOWN, PLAIN_MEANING = "meaning", "plain_meaning"
 # Streams of random numbers that must not meet: what is drawn, and how minibatches are cut.
 _DRAWING, MINIBATCHES, _VALIDATION = 11, 12, 13
 
@@ -40,11 +42,13 @@ class Attempt:
     """One rewrite to be rewarded; `image_seed` is that of its picture's noise.
 
     The reward is for what the rewrite makes of `rewrite.plain`, and must be scored on that plain prompt.
+    `watched`: an attempt of a validation, whose picture may also be held against the plain one.
     """
 
     rewrite: Rewrite
     image_seed: int
     record: Mapping[str, Any] | None = None
+    watched: bool = False
 
 
 # Scores attempts, in order: RewardTerms with tensors (B,). Raises RewardError or GenerationError.
@@ -109,6 +113,7 @@ def roll_out(
     *,
     acting: Sequence[bool] | None = None,
     keep_plain: bool = False,
+    watched: bool = False,
 ) -> Rollout:
     """Draw the rewrites and have them rewarded, in batches of whole groups where groups fit a batch.
 
@@ -125,7 +130,7 @@ def roll_out(
     for number, (task, image_seed) in enumerate(zip(draws.tasks, draws.image_seeds, strict=True)):
         own = rewrites[number * group : (number + 1) * group]
         own = [*own, plain_rewrite(task.prompt)] if keep_plain else own
-        to_score += [Attempt(rewrite, image_seed, task.record) for rewrite in own]
+        to_score += [Attempt(rewrite, image_seed, task.record, watched) for rewrite in own]
     width = group + keep_plain
     terms = score_attempts(to_score, reward, executor, max(width, settings.batch_size // width * width))
     drawn = torch.tensor([at % width < group for at in range(len(to_score))])
