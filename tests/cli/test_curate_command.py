@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from dfprompt.api.curation import read_logs
+from dfprompt.config import load_config
+from dfprompt.data.settings import CurateSettings
 from dfprompt.mini.world import HELD_OUT_PAIRS
 
 Cli = Callable[..., Any]
@@ -120,3 +122,9 @@ def test_the_mini_logs_are_records_with_their_facts() -> None:
         assert record.short is not None
         assert record.prompt == ", ".join([record.short, *(record.modifiers or ())])
         assert (record.extra["subject"], record.extra["scene"]) not in HELD_OUT_PAIRS
+
+
+def test_the_mini_recipe_can_be_read() -> None:
+    settings = load_config(CurateSettings, Path(__file__).resolve().parents[2] / "recipes/mini-curate.toml")
+    assert settings.confidence.pipeline == "mini"
+    assert settings.confidence.sigma == 0.5

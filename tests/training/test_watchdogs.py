@@ -87,7 +87,7 @@ def test_fewer_and_fewer_words() -> None:
 
 
 def test_a_reward_that_falls_counts_in_standard_errors() -> None:
-    # Spread 0.5 over 4 steps of 3 rows: standard error 0.5 / sqrt(12) = 0.144; 5 of them: 0.72.
+    # Spread 0.5 over 4 steps of 3 rows: standard error 0.5 / sqrt(12) = 0.144; five of them are 0.72.
     for fall, fires in ((0.60, False), (0.85, True)):
         watchdogs = Watchdogs(WatchdogSettings(**SHORT, variance=1e9))
         steps(watchdogs, 8, reward=1.0)

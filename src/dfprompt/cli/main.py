@@ -12,6 +12,7 @@ import warnings
 import typer
 
 from dfprompt.cli import (
+    ablate,
     capabilities,
     compare,
     console,
@@ -44,6 +45,7 @@ optimize.register(app)
 generate.register(app)
 compare.register(app)
 evaluate.register(app)
+ablate.register(app)
 inspect.register(app)
 score.register(app)
 curate.register(app)

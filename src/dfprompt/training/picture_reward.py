@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,7 +98,10 @@ class PictureReward:
         return found
 
     def _draw(self, prompts: Sequence[DFPrompt], seeds: Sequence[int]) -> Tensor:
-        drawn = self.pipeline.draw(list(prompts), list(seeds), self.settings, share=self.share)
+        with warnings.catch_warnings():
+            # What a policy tries on the way need not be words of the pipeline's world; its users' words are.
+            warnings.filterwarnings("ignore", message="outside the")
+            drawn = self.pipeline.draw(list(prompts), list(seeds), self.settings, share=self.share)
         self.spent.pictures += len(prompts)
         self.spent.evaluations += drawn.evaluations
         self.spent.saved += drawn.saved

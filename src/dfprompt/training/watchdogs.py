@@ -44,7 +44,7 @@ class WatchdogSettings(Config):
     variance: float = Field(default=6.0, gt=1)
     """Highest variance of the steps' mean rewards in a window, in that of the first one (or its luck's)."""
     fall: float = Field(default=5.0, gt=0)
-    """How far the reward's mean may fall below its best, in standard errors of a window's mean."""
+    """How far a window's mean reward may fall below the best one, in its standard errors."""
     spike: float = Field(default=6.0, gt=1)
     """Highest divergence of the words from stage 1, in medians of the window before."""
     spike_above: float = Field(default=0.5, ge=0)
@@ -161,7 +161,7 @@ class Watchdogs:
         first = self._first.setdefault("variance", max(variance, luck, 1e-12))
         mean = self._mean("reward")
         self._best = mean if self._best is None else max(self._best, mean)
-        error = self._mean("reward_spread") / math.sqrt(sum(step["rows"] for step in self._steps))
+        error = math.sqrt(max(luck, variance) / len(self._steps))
         fall = (self._best - mean) / error if error else 0.0
         before = median(step["kl/text"] for step in self._steps[:-1])
         now = self._steps[-1]["kl/text"]
