@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dfprompt
+from dfprompt.api.mini_evaluation import mini_modifiers
 from dfprompt.api.policies import load_policy, optimize_prompt, read_base, tokenizers_of
 from dfprompt.conditioning.compile import compile_prompts
 from dfprompt.conditioning.families import adapter_for
@@ -192,3 +194,21 @@ def test_settings_are_not_changed_for_the_caller(folder: Path, tiny_pipe: Any) -
     before = dataclasses.asdict(asked)
     optimize_prompt("a cat", folder, sampling=asked, pipeline=tiny_pipe("sd1"))
     assert dataclasses.asdict(asked) == before
+
+
+def test_the_starter_writes_mini_words_in_the_mini_world() -> None:
+    policy = load_policy("starter", mini=True)
+    rewrites = policy.rewrite(["a red cat on a hill"] * 20, range(20))
+    words = {span.text for each in rewrites for span in each.modifiers}
+    assert words
+    assert words <= set(mini_modifiers())
+
+
+def test_the_packaged_policies_load_by_name() -> None:
+    """Stage 1, and what stage 2 made of it: the package's own weights, with the words their world knows."""
+    for name in ("mini-sft", "mini"):
+        policy = load_policy(name)
+        (rewrite,) = policy.rewrite(["a red cat on a hill"], [3])
+        assert str(rewrite.prompt).startswith("a red cat on a hill")
+        assert policy.domain is not None
+        assert policy.model.range_head.weight.dtype == torch.float32

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import tiny_rewards
+from dfprompt.api.rewards import load_reward
 from dfprompt.config import make_config
 from dfprompt.errors import ConfigError, RewardError
 from dfprompt.rewards import (
@@ -22,6 +23,8 @@ from dfprompt.rewards import (
 from tiny_rewards import pictures, prompts
 
 Build = Callable[[int | None], Score]
+# The pictures here are noise and not of the mini world; it says so, and the contract holds all the same.
+pytestmark = pytest.mark.filterwarnings("ignore:outside the mini")
 # Random float32 towers on a CPU: other batch sizes take other kernels, which move the last bits.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -47,7 +50,17 @@ def hps_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(
-    params=["clip", "pickscore", "hps", "aesthetic", "composite", "composite+extra", "callable", "judge"]
+    params=[
+        "clip",
+        "pickscore",
+        "hps",
+        "aesthetic",
+        "composite",
+        "composite+extra",
+        "callable",
+        "judge",
+        "mini",
+    ]
 )
 def build(
     request: pytest.FixtureRequest,
@@ -70,6 +83,8 @@ def build(
                 return shelf.load_score("hps", str(hps_folder))
             case "aesthetic":
                 return shelf.load_score("aesthetic", str(head_file), tower=str(clip_folder))
+            case "mini":
+                return load_reward("mini", device="cpu", batch_size=batch_size)
             case "callable":
                 return as_score(_brightness)
             case "judge":

@@ -179,3 +179,16 @@ def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="no such folder"):
         load_policy_folder(tmp_path / "nothing")
+
+
+def test_a_saved_policy_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    tiny_trunk().save_pretrained(tmp_path / "lm")
+    tiny_tokenizer().save_pretrained(tmp_path / "lm")
+    policy = load_policy_folder(tmp_path / "lm")
+    policy.model.config.trunk._name_or_path = str(tmp_path / "lm")
+    saved = save_policy_folder(policy, tmp_path / "saved")
+    assert str(tmp_path) not in (saved / "config.json").read_text()
+    assert load_policy_folder(saved).model.config.control == "none"
+    policy.model.config.trunk._name_or_path = "openai-community/gpt2-medium"
+    saved = save_policy_folder(policy, tmp_path / "saved")
+    assert "openai-community/gpt2-medium" in (saved / "config.json").read_text()

@@ -163,9 +163,9 @@ def compare_prompts(
     if not isinstance(loaded, ImagePipeline):
         loaded = load_pipeline(loaded, device=device, dtype=dtype)
     if chosen_policy is not None and bases:
-        writer = (
-            chosen_policy if isinstance(chosen_policy, Policy) else load_policy(chosen_policy, device=device)
-        )
+        writer = chosen_policy
+        if not isinstance(writer, Policy):
+            writer = load_policy(writer, device=device, mini=mini)
         _add_rewrites(contests, bases, writer, candidates, seeds[0], sampling, loaded, settings)
     listed = [Contest(PlainPrompt(text), relabel(rewrites)) for text, rewrites in contests.items()]
     paths = _Paths(folder, listed, seeds, number)

@@ -11,7 +11,7 @@ from dfprompt.api.comparison import HOW_TO_GET_A_POLICY, budgeted, is_mini
 from dfprompt.api.methods import MethodChoices, load_methods
 from dfprompt.api.mini_evaluation import NOTE, make_mini_prompts
 from dfprompt.api.pipelines import MINI, load_pipeline
-from dfprompt.api.policies import load_policy
+from dfprompt.api.policies import MINI_SFT, load_policy
 from dfprompt.api.rewards import RewardLike
 from dfprompt.api.scoring import FIDELITY, load_scoreboard
 from dfprompt.api.world import mini_folder
@@ -161,8 +161,12 @@ def _policy_loader(policy: str | Path | Policy | None, *, mini: bool, device: st
     """Return what gives the policy of a name; "policy" is the one asked for, or mini's with mini."""
 
     def load(source: str) -> Policy:
+        if source == "sft" and mini:
+            return load_policy(MINI_SFT, device=device)
+        if source == "sft":
+            raise ConfigError("the method sft is the mini world's; name a policy of your own: NAME=FOLDER")
         if source != "policy":
-            return load_policy(source, device=device)
+            return load_policy(source, device=device, mini=mini)
         if isinstance(policy, Policy):
             return policy
         if policy is None and not mini:

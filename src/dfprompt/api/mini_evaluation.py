@@ -156,6 +156,29 @@ class MiniFidelity:
         return dict(self._judge(images.float().cpu() * 2 - 1))
 
 
+class MiniTaste:
+    """The raters' formula as a score: what the mini world's population would rate, 1..10, without its noise.
+
+    The rewards were learnt from its noisy ratings, so it is the gold standard they stand for and no
+    independent taste. Scenes come from the records, else from the prompt's words.
+    """
+
+    __name__ = "taste"
+
+    def __call__(
+        self, images: Tensor, prompts: Sequence[str], records: Sequence[Mapping[str, Any]] | None = None
+    ) -> Tensor:
+        """Rate pictures (B,3,64,64); raises RewardError for a prompt that names no scene."""
+        from dfprompt.mini.raters import taste
+
+        asked = zip(prompts, records or [{}] * len(prompts), strict=True)
+        scenes = [facts_of(prompt, record).get("scene") for prompt, record in asked]
+        for prompt, scene in zip(prompts, scenes, strict=True):
+            if scene is None:
+                raise RewardError(f"{quote(prompt)} names no scene of the mini world")
+        return taste(images.float().cpu(), [str(scene) for scene in scenes])
+
+
 def _share_right(logits: Mapping[str, Tensor], row: int, facts: Mapping[str, str]) -> float:
     from dfprompt.mini.judge import CLASSES
 

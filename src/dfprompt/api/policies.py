@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dfprompt.api.mini_evaluation import mini_modifiers
 from dfprompt.api.world import mini_folder
 from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning, InputError, LoadError
@@ -18,24 +19,28 @@ from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.reading import holds_spans, read_prompt
 from dfprompt.rewards.devices import pick_device
 from dfprompt.rewards.weights import find_source
+from dfprompt.search.lexicon import make_lexicon
 from dfprompt.search.starter import NAME as STARTER
 from dfprompt.search.starter import StarterPolicy
 
-MINI = "mini"
+MINI, MINI_SFT = "mini", "mini-sft"
 _TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 
 
-def load_policy(source: str | Path = MINI, *, device: str = "auto") -> Policy:
-    """Load a policy by name: "mini", a folder that `dfprompt train` wrote, or a language model.
+def load_policy(source: str | Path = MINI, *, device: str = "auto", mini: bool = False) -> Policy:
+    """Load a policy by name: "mini", "mini-sft", a folder that `dfprompt train` wrote, or a language model.
 
-    "starter" is rules over a list of modifiers, not learned.
+    "mini-sft" is what stage 1 made of the mini world's language model, before any reward. "starter" is rules
+    over a list of modifiers, not learned; with `mini` over the words of the mini world.
     A plain causal language model (a folder or hub id) writes words with the default control, so that
     other expansion models can be compared. Raises LoadError naming what is missing or damaged.
 
     >>> # policy = load_policy("runs/sft/policy")
     """
     if source == STARTER:
-        return StarterPolicy()
+        return StarterPolicy(make_lexicon(mini_modifiers(), MINI) if mini else None)
+    if source == MINI_SFT:
+        return load_policy_folder(mini_folder("sft"), device=pick_device(device))
     return load_policy_folder(_find(source), device=pick_device(device))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.mini_evaluation import MiniFidelity
+from dfprompt.api.mini_evaluation import MiniFidelity, MiniTaste
 from dfprompt.api.pipelines import MINI
 from dfprompt.api.rewards import RewardLike, load_reward
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
@@ -15,6 +15,7 @@ from dfprompt.evaluation.scoreboard import Scoreboard
 from dfprompt.rewards import Reward, Score, as_score
 
 FIDELITY = "mini"  # as a judge; as a reward, "mini" is the built-in composite
+TASTE = "mini-taste"  # as a judge, the raters' formula
 NO_SCORES = "none"
 _USUAL = ("clip", "aesthetic")
 
@@ -49,13 +50,15 @@ def load_scoreboard(
 def load_judges(
     judges: Sequence[RewardLike], *, device: str = "auto", dtype: str = "auto", allow_code: bool = False
 ) -> dict[str, Score]:
-    """Load judges alone, by label; the judge "mini" is the mini world's own."""
+    """Load judges alone, by label; "mini" is the mini world's own, "mini-taste" its raters' formula."""
     options: dict[str, Any] = {"device": device, "dtype": dtype, "allow_code": allow_code}
     return dict(_label([(source, _load_judge(source, options)) for source in judges]))
 
 
 def _load_judge(source: RewardLike, options: dict[str, Any]) -> Score:
-    return as_score(MiniFidelity()) if source == FIDELITY else load_reward(source, **options)
+    if source == FIDELITY:
+        return as_score(MiniFidelity())
+    return as_score(MiniTaste()) if source == TASTE else load_reward(source, **options)
 
 
 def _label(scores: Sequence[tuple[RewardLike, Score]]) -> list[tuple[str, Score]]:

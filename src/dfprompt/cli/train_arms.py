@@ -49,7 +49,9 @@ def arms(
       dfprompt train arms --output experiment --arm ppo --arm frozen --no-evaluate
       dfprompt train arms --output experiment --count 200 --seeds 8
     """
+    from dfprompt.evaluation.files import write_text
     from dfprompt.experiments.arms import choose_arms
+    from dfprompt.experiments.contrasts import find_contrasts, format_contrasts
     from dfprompt.experiments.stage_two import Recipes, evaluate_arms, run_arms
 
     chosen = choose_arms(tuple(only))
@@ -72,11 +74,15 @@ def arms(
             judges=judges,
             note=console.note,
         )
-        answer |= run.to_json()
+        scores = list(dict.fromkeys(line.score for line in run.summary.scores))
+        table = format_contrasts(find_contrasts(run.outcome.rows, scores))
+        write_text(output / "contrasts.md", table)
+        answer |= {**run.to_json(), "contrasts": str(output / "contrasts.md")}
     if as_json:
         console.write_json(answer)
     elif evaluation:
         console.write(run.to_markdown())
+        console.write(table)
     else:
         for name, path in policies.items():
             console.write(f"{name}\t{path}")

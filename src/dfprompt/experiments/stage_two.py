@@ -13,7 +13,9 @@ from pathlib import Path
 from dfprompt.api.curation import run_curation
 from dfprompt.api.evaluation import EvaluationRun, evaluate
 from dfprompt.api.reinforcement import run_reinforcement
+from dfprompt.api.scoring import FIDELITY, TASTE
 from dfprompt.api.training import run_sft
+from dfprompt.api.world import mini_folder
 from dfprompt.errors import ConfigError, TrainingError
 from dfprompt.experiments.arms import Arm
 from dfprompt.training.run_folder import RECIPE
@@ -74,7 +76,10 @@ def evaluate_arms(
 ) -> EvaluationRun:
     """Every arm and baseline on the same held-out prompts and noise, in `folder`."""
     note(f"evaluating {len(policies)} policies")
-    human = ["human"] if prompts == "mini" else []
+    if prompts == "mini" and not judges:
+        judges = (FIDELITY, TASTE)
+    # What the mini world's users wrote, and its language model before any stage.
+    human = ["human", f"language-model={mini_folder('lm')}"] if prompts == "mini" else []
     methods = [*_BASELINES, *human, *(f"{name}={path}" for name, path in policies.items())]
     for name in policies:
         # What the controls are worth: the same words without them, and with them dealt out anew.

@@ -109,6 +109,7 @@ def save_policy_folder(policy: Policy, folder: Path, *, extra: Mapping[str, Path
         counting = policy.budget.tokenizers[0] if policy.budget.tokenizers else policy.tokenizer
         if counting is not policy.tokenizer:
             counting.save_pretrained(partial / COUNTING)
+    _forget_folders(partial / "config.json")
     card = {"dfprompt": _VERSION, "name": policy.name, "prompt_tokens": policy.budget.limit}
     (partial / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     for name, source in (extra or {}).items():
@@ -120,6 +121,16 @@ def save_policy_folder(policy: Policy, folder: Path, *, extra: Mapping[str, Path
     os.replace(partial, folder)
     shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def _forget_folders(config: Path) -> None:
+    """Drop folders of this machine from a saved config; hub ids stay, they say what the trunk was."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    for part in (values, values.get("trunk") or {}):
+        name = part.get("_name_or_path")
+        if name and (Path(name).is_absolute() or Path(name).exists()):
+            del part["_name_or_path"]
+    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def weights_digest(folder: Path) -> str:
