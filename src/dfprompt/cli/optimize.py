@@ -29,7 +29,7 @@ def optimize(
     candidates: int = typer.Option(1, "--candidates", metavar="C", help="Different rewrites of each prompt."),
     seed: int = typer.Option(0, "--seed", metavar="S", help="The same seed gives the same rewrites."),
     temperature: float = typer.Option(
-        0.9, "--temperature", metavar="T", help="0 takes the likeliest words; higher is freer."
+        0.7, "--temperature", metavar="T", help="0 takes the likeliest words; higher is freer."
     ),
     ban: list[str] = typer.Option(
         [], "--ban", metavar="WORD", help="Never append this word or phrase; may be repeated."

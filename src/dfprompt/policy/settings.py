@@ -17,6 +17,9 @@ REDRAWS = 4
 class SamplingSettings:
     """How rows are drawn; the defaults are those for use, `for_rollouts` those for training.
 
+    The published code draws with temperature 0.9 and no top_p; of what a small policy writes that way, more
+    is no word of its world (the mini policy: 7.5 % of the modifiers against 3.2 %).
+
     `temperature` 0 takes the most likely, `top_k` 0 and `top_p` 1 truncate nothing. `max_new_tokens`
     counts the policy's tokens per row, `budget` the reader's tokens of the whole text,
     `max_modifiers` appended modifiers. A finished modifier that breaks a ban, repeats another one or
@@ -26,9 +29,9 @@ class SamplingSettings:
     1.0
     """
 
-    temperature: float = 0.9
+    temperature: float = 0.7
     top_k: int = 200
-    top_p: float = 1.0
+    top_p: float = 0.9
     max_new_tokens: int = 60
     max_modifiers: int | None = None
     budget: TokenBudget | None = None
@@ -57,6 +60,7 @@ class SamplingSettings:
         return SamplingSettings(
             temperature=1.0,
             top_k=0,
+            top_p=1.0,
             max_new_tokens=self.max_new_tokens,
             max_modifiers=self.max_modifiers,
             budget=self.budget,
