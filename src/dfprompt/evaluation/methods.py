@@ -53,7 +53,7 @@ class Plain:
 
 
 class FixedSuffix:
-    """The same modifiers behind every prompt; `suffix` is a DF-Prompt.
+    """The same modifiers behind every prompt; `suffix` is a DF-Prompt, `how` says how it was found.
 
     >>> method = FixedSuffix("8k, [film grain:late]")
     >>> print(method.rewrite([PlainPrompt("a cat")], 0)[0])
@@ -62,8 +62,8 @@ class FixedSuffix:
 
     pictures = 1
 
-    def __init__(self, suffix: str, name: str = "suffix") -> None:
-        self.name, self.definition = name, f"the suffix {suffix}"
+    def __init__(self, suffix: str, name: str = "suffix", how: str = "") -> None:
+        self.name, self.definition = name, f"the suffix {suffix}" + (f", {how}" if how else "")
         self._pieces = parse_prompt(suffix).spans
         if not self._pieces:
             raise ConfigError("a fixed suffix needs words")
@@ -137,7 +137,8 @@ class PolicyMethod:
         self.policy, self.name, self._settings = policy, name, settings or SamplingSettings()
         self._acting = policy.model.config.tables.acting(num_inference_steps)
         self._made: dict[tuple[str, int], DFPrompt] = {}  # other arms ask for the same words again
-        chosen = f"temperature {self._settings.temperature:g}, top-k {self._settings.top_k}"
+        drawn = self._settings
+        chosen = f"temperature {drawn.temperature:g}, top-k {drawn.top_k}, top-p {drawn.top_p:g}"
         digest = f" {policy.digest}" if policy.digest else ""
         self.definition = f"the policy {policy.name}{digest}, {chosen}, seeded per prompt"
 

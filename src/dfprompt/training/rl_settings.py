@@ -57,8 +57,7 @@ class RewardChoice(Config):
     judges: tuple[str, ...] = ()
     """Scores that are logged beside it and never rewarded; "mini" is the mini world's judge."""
     meaning: str = ""
-    """A score, a CLIP usually, that is held against the plain picture's at every validation, to see whether
-    pictures still show what their plain prompts say; "clip:mini" is the mini world's."""
+    """A score held against the plain picture's at validations, a CLIP usually; "clip:mini" is mini's."""
 
 
 class RlOptimizerSettings(OptimizerSettings):
