@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
-    print(header())
+    print(header("tuning on the mini world"))
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         answers = measure(asked.prompts, asked.images, asked.output or Path(scratch))
