@@ -34,7 +34,16 @@ def make_policy(width: int, layers: int, heads: int) -> Policy:
     torch.manual_seed(0)
     config = GPT2Config(n_embd=width, n_layer=layers, n_head=heads, n_positions=256, vocab_size=50257)
     model = PolicyModel.from_trunk(AutoModelForCausalLM.from_config(config), control="phrase").eval()
-    return Policy(model, tiny_tokenizer(), budget=TokenBudget(10_000, (tiny_tokenizer(),)))
+    policy = Policy(model, tiny_tokenizer(), budget=TokenBudget(10_000, (tiny_tokenizer(),)))
+    shut = [token for token in range(len(policy.tokenizer)) if policy.vocabulary.closes(token)]
+
+    def never(_: torch.nn.Module, __: Any, logits: torch.Tensor) -> torch.Tensor:
+        logits[..., shut] = -1e4
+        logits[..., policy.vocabulary.end_id] = -2e4  # a row begins with a separator or ends: it begins
+        return logits
+
+    model.trunk.get_output_embeddings().register_forward_hook(never)
+    return policy
 
 
 class Clock:
@@ -58,7 +67,7 @@ class Clock:
 
 def run_batched(policy: Policy, prompts: Sequence[str]) -> tuple[int, float, float]:
     """Tokens drawn, seconds, and the share of them outside the model."""
-    settings = SamplingSettings(max_new_tokens=NEW_TOKENS, tidy=False, redraws=0)
+    settings = SamplingSettings(max_new_tokens=NEW_TOKENS).for_rollouts()
     clock = Clock(policy.model)
     started = time.perf_counter()
     trajectory = policy.sample(prompts, list(range(len(prompts))), settings)
@@ -76,7 +85,7 @@ def run_naively(policy: Policy, prompts: Sequence[str]) -> tuple[int, float]:
         ids = torch.tensor([policy.tokenizer(prompt)["input_ids"]])
         for _ in range(NEW_TOKENS):
             output: PolicyOutput = policy.model(ids)
-            probabilities = torch.softmax(output.logits[:, -1].float() / 0.9, -1)
+            probabilities = torch.softmax(output.logits[:, -1].float(), -1)
             ids = torch.cat([ids, torch.multinomial(probabilities, 1, generator=generator)], 1)
             tokens += 1
     return tokens, time.perf_counter() - started
