@@ -13,10 +13,11 @@ import torch
 
 import tiny_pipelines
 import tiny_rewards
+from dfprompt.api import evaluation, policies
 from dfprompt.api.evaluation import EvaluationRun, evaluate
-from dfprompt.api.methods import MethodChoices, load_methods
+from dfprompt.api.methods import NAMES, MethodChoices, load_methods
 from dfprompt.api.mini_evaluation import find_facts
-from dfprompt.errors import ConfigError, InputError
+from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import compute_cmmd
 from dfprompt.evaluation.methods import Plain
 from dfprompt.evaluation.picture_sets import embed_files
@@ -24,10 +25,10 @@ from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.settings import RenderSettings
-from dfprompt.policy import Policy
+from dfprompt.policy import Policy, save_policy_folder
 from runs import SIZE
 from tiny_evaluation import brightness, redness
-from tiny_policies import tiny_policy
+from tiny_policies import storable_policy, tiny_policy
 
 SETTINGS = RenderSettings(num_inference_steps=2, height=SIZE, width=SIZE)
 PROMPTS = ["a red house", "the blue cat in snow", "a dog"]
@@ -133,7 +134,85 @@ def test_methods_by_name(policy: Policy, tmp_path: Path) -> None:
     assert [method.name for method in made] == ["constant", "best-of-8", "stripped:mine", "mine", "sft"]
     assert "late, x1.25" in made[0].definition
     assert "the words of mine" in made[2].definition
-    assert asked == ["policy", str(tmp_path), "sft"]
+    assert asked == [str(tmp_path), "sft", "policy"]  # what is searched for comes last
+
+
+def test_built_in_policies_may_be_named_by_folder(policy: Policy, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def load(source: str) -> Policy:
+        asked.append(source)
+        return policy
+
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    specs = [f"sft={folders[0]}", f"policy={folders[1]}", "stripped", "shuffled:sft"]
+    made = load_methods(specs, _choices(load_policy=load))
+    assert [method.name for method in made] == ["sft", "policy", "stripped", "shuffled:sft"]
+    assert asked == [str(folder) for folder in folders]
+    assert "the words of policy" in made[2].definition
+    assert "the words of sft" in made[3].definition
+
+
+def test_missing_policies_say_what_to_do(
+    sd: ImagePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board: dict[str, Any] = {"pipeline": sd, "settings": SETTINGS, "rewards": [brightness]}
+    with pytest.raises(ConfigError, match="sft=FOLDER"):
+        evaluate(PROMPTS, ["sft"], tmp_path / "out", **board)
+    with pytest.raises(InputError, match="neither a file of rewrites nor a folder"):
+        evaluate(PROMPTS, ["sft=nowhere"], tmp_path / "out", **board)
+
+    def absent(piece: str = "") -> Path:
+        raise LoadError(f"the {piece} of the mini world is not in this installation")
+
+    monkeypatch.setattr(policies, "mini_folder", absent)
+    load = evaluation._policy_loader(None, mini=True, device="cpu")
+    for name in ("sft", "policy"):
+        with pytest.raises(LoadError, match="dfprompt train sft --recipe"):
+            load(name)
+
+
+def test_every_name_there_is_runs(sd: ImagePipeline, policy: Policy, tmp_path: Path) -> None:
+    """Names as documented, on a pipeline of no world: policies by folder, the rest as it stands."""
+    folder = save_policy_folder(storable_policy(favour=("film grain", "oil painting")), tmp_path / "mine")
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": p, "human": f"{p}, 8k"}) + "\n" for p in PROMPTS))
+    theirs = tmp_path / "t.jsonl"
+    theirs.write_text("".join(json.dumps({"prompt": p, "rewrite": f"{p}, old"}) + "\n" for p in PROMPTS))
+    names = [name for name in NAMES if name not in ("sft", "suffix-controls")]
+    specs = [*names, f"sft={folder}", f"mine={folder}", f"theirs={theirs}", "best-of-2:human"]
+    run = evaluate(
+        prompts, specs, tmp_path / "out", pipeline=sd, settings=SETTINGS, rewards=[brightness], policy=policy,
+        seeds=[0],
+    )  # fmt: skip
+    assert [line.method for line in run.summary.methods] == [spec.partition("=")[0] for spec in specs]
+    assert not run.summary.failures
+    texts = {(row.method, row.prompt): str(row.df_prompt) for row in run.outcome.rows}
+    assert texts["human", "a dog"] == texts["best-of-2:human", "a dog"] == "a dog, 8k"
+    assert texts["theirs", "a dog"] == "a dog, old"
+    assert texts["suffix", "a dog"] == "a dog, highly detailed, sharp focus, 8k"
+    assert texts["sft", "a dog"] == texts["mine", "a dog"]
+    assert texts["starter", "a dog"].startswith("a dog, ")
+    definitions = {line.method: line.definition for line in run.summary.methods}
+    assert "not searched for" in definitions["suffix"]
+    assert "its own commonest pair" in definitions["constant"]
+    assert "not learned" in definitions["starter"]
+
+
+def test_human_needs_human_texts(sd: ImagePipeline, tmp_path: Path) -> None:
+    for method in ("human", "best-of-2:human"):
+        with pytest.raises(ConfigError, match='JSON lines with "human" texts'):
+            evaluate(PROMPTS, [method], tmp_path / "out", pipeline=sd, rewards=[brightness])
+
+
+def test_what_is_tested_is_no_validation(sd: ImagePipeline, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"pipeline": sd, "settings": SETTINGS, "rewards": [brightness]}
+    with pytest.raises(InputError, match='1 validation prompts are tested too, such as "a dog"'):
+        evaluate(PROMPTS, ["suffix"], tmp_path / "out", validation=["a dog", "a cat"], **options)
+    with pytest.raises(ConfigError, match="--validation"):
+        evaluate(PROMPTS, ["suffix-controls"], tmp_path / "out", **options)
 
 
 @pytest.mark.parametrize(

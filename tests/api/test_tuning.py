@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -18,15 +18,21 @@ from PIL import Image
 from torch import Tensor
 
 import tiny_pipelines
+from dfprompt.api.policies import tokenizers_of
 from dfprompt.api.tuning import TuneRun, tune_prompt
-from dfprompt.errors import DFPromptWarning, GenerationError, InputError, RewardError
+from dfprompt.errors import ConfigError, DFPromptWarning, GenerationError, InputError, RewardError
+from dfprompt.evaluation.modifiers import find_modifiers
 from dfprompt.images.reading import read_image
 from dfprompt.images.recipe import find_recipe
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.policy import SamplingSettings, TokenBudget
+from dfprompt.prompt import DFPrompt, parse_prompt
 from dfprompt.search.engine import FRESH
+from dfprompt.student import student_quantile
 from runs import SIZE
 from tiny_evaluation import brightness, redness
+from tiny_policies import tiny_policy
 
 SETTINGS = RenderSettings(num_inference_steps=4, height=SIZE, width=SIZE)
 WORDS = "anime style\n[old film:late:1.5]\nblue\n[snow:early]\n"
@@ -91,9 +97,78 @@ def test_the_numbers_are_those_of_the_fresh_seeds(tune: Callable[..., TuneRun]) 
         ("brightness", "reward"),
         ("redness", "judge"),
     ]
+    plain = [row for row in _rows(run, "scored") if row["scored"] == "a red house"]
+    kept = max(plain, key=lambda row: row["scores"]["brightness"])
     best = answer["best_of_n"]
-    assert best["best_plain"] == max(each["brightness"] for each in fresh["a red house"])
-    assert best["n"] == len(fresh["a red house"])
+    assert (best["n"], best["seed"]) == (len(plain), kept["seed"])
+    assert best["best_plain"] == kept["scores"]["brightness"]
+    own = fresh[answer["finalist"]]
+    for line in best["scores"]:
+        column = [each[line["score"]] for each in own]
+        assert line["difference"] == pytest.approx(fmean(column) - kept["scores"][line["score"]])
+        spread = stdev(column) / len(column) ** 0.5 * student_quantile(0.95, len(column) - 1)
+        assert line["interval"] == pytest.approx([line["difference"] - spread, line["difference"] + spread])
+    assert [line["score"] for line in best["scores"]] == ["brightness", "redness"]
+    assert best["finalist_best"] == max(each["brightness"] for each in own)
+
+
+def test_best_of_n_has_as_many_images_as_the_search(tune: Callable[..., TuneRun]) -> None:
+    answer = tune(images=34, best_of_n=True).to_json()
+    images, best = answer["images"], answer["best_of_n"]
+    assert best["equal_images"] is True
+    assert best["n"] == best["search_images"] == images["search"]
+    assert images["measured"] == images["search"] + images["best_of_n"] <= 34
+    assert images["best_of_n"] > 0
+    again = tune(images=34, best_of_n=True, resume=True).to_json()
+    assert again["images"]["drawn_now"] == 0
+    assert again["best_of_n"] == best
+    with pytest.raises(InputError, match="best-of-n differs"):
+        tune(images=34, resume=True)
+
+
+def test_what_a_policy_proposes_is_tried_first_and_labelled(
+    tune: Callable[..., TuneRun], sd: ImagePipeline
+) -> None:
+    policy = tiny_policy(favour=("film grain", "oil painting"))
+    run = tune(policy=policy, candidates=3, images=40)
+    counted = SamplingSettings(budget=TokenBudget(policy.budget.limit, tokenizers_of(sd)))
+    acting = policy.model.config.tables.acting(SETTINGS.num_inference_steps)
+    rewrites = policy.candidates([DFPrompt.from_plain("a red house")], 3, 0, counted, acting=acting)[0]
+    first = [str(prompt) for prompt, _ in run.outcome.rounds[0].pairs]
+    origins = {row["drawn"]: row["origin"] for row in _rows(run, "drawn")}
+    assert origins["a red house"] == "plain"
+    proposed = [prompt for prompt in first if origins[prompt] == "policy tiny"]
+    found = [{(s.text, s.effect_range, s.weight) for s in each.modifiers} for each in rewrites]
+    assert len(proposed) == len({frozenset(each) for each in found if each}) > 1
+    assert len(proposed) < len(first) - 1  # words of the list beside them
+    for prompt in proposed:
+        spans = {
+            (s.text, s.effect_range, s.weight) for s in find_modifiers("a red house", parse_prompt(prompt))
+        }
+        assert spans in found  # the very controls that were drawn
+    assert {origins[prompt] for prompt in first} == {"plain", "policy tiny", "words.txt"}
+    answer = run.to_json()
+    assert {each["origin"] for each in answer["candidates"]} >= {"policy tiny", "words.txt"}
+    assert answer["origin"] in {each["origin"] for each in answer["candidates"]}
+    with pytest.raises(InputError, match="proposals differs"):
+        tune(policy=policy, candidates=1, images=40, resume=True)
+    with pytest.raises(InputError, match="--policy proposes"):
+        tune("a cat, [old film:late]", df=True, only="old film", policy="starter")
+    with pytest.raises(ConfigError, match="candidates must be"):
+        tune(policy=policy, candidates=0)
+
+
+def test_minutes_are_counted_alike_after_a_restart(tune: Callable[..., TuneRun]) -> None:
+    """The journal's seconds count when their pictures are asked for, not all at once at the start."""
+    whole = tune(images=40, minutes=30.0).to_json()
+    journal = Path(whole["journal"])
+    rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    slow = [{**row, "seconds": 1000.0} if "seconds" in row else row for row in rows]
+    journal.write_text("".join(json.dumps(row) + "\n" for row in slow))
+    again = tune(images=40, minutes=30.0, resume=True)
+    first = [row for row in rows if row.get("stage") == "candidates, round 1" and "drawn" in row]
+    assert len(again.outcome.rounds[0].pairs) == len(first) > 5  # no room for them, were all counted at once
+    assert len(again.outcome.ledger.scores) < whole["images"]["measured"]
 
 
 def test_shared_steps_are_counted(tune: Callable[..., TuneRun]) -> None:
@@ -105,7 +180,12 @@ def test_shared_steps_are_counted(tune: Callable[..., TuneRun]) -> None:
     late = sum("late" in str(prompt) for prompt, _ in arms)
     assert late >= 2
     # a late arm joins plain for its two early evaluations of four
-    assert run.journal.batches[0].saved >= 2 * late
+    first = sum(stage == "candidates, round 1" for stage, _ in run.journal.batches)
+    assert first == 1
+    assert spent["first_round"]["saved"] >= 2 * late
+    assert spent["first_round"]["saved"] + spent["first_round"]["done"] == 4 * len(arms)
+    assert spent["first_round"]["saved"] < spent["saved"]
+    assert spent["saved_share_first_round"] == round(spent["first_round"]["saved"] / (4 * len(arms)), 4)
 
 
 def test_a_span_already_written(tune: Callable[..., TuneRun]) -> None:

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 import tiny_rewards
 from dfprompt.cli import console
 from dfprompt.cli.main import app
-from dfprompt.errors import ConfigError, InputError
+from dfprompt.errors import ConfigError, InputError, LoadError
+from dfprompt.policy import save_policy_folder
+from tiny_policies import storable_policy
 
 Run = Callable[..., Result]
 
@@ -42,9 +44,13 @@ def test_the_answer_with_its_tables_and_everything_kept(run: Run) -> None:
     assert lines[0] == said
     assert f"images: {answer['images']['measured']} of 16" in result.stdout
     assert f"{answer['evaluations']['saved']} saved by sharing" in result.stdout
+    first = answer["evaluations"]["first_round"]
+    assert f"first round: {first['done']}, {first['saved']} saved" in result.stdout
     if answer["finalist"]:
         assert "fresh seeds, finalist against plain:" in result.stdout
-        assert "best of " in result.stdout
+        best = answer["best_of_n"]
+        assert f"best of {best['n']} plain pictures by clip (the search measured" in result.stdout
+        assert "words.txt" in result.stdout
         assert "what each span adds" in result.stdout
     again = run("a red house", "--output", "out", "--resume", "--json")
     assert json.loads(again.stdout) == {
@@ -58,6 +64,23 @@ def test_one_span_of_a_prompt(run: Run) -> None:
     result = run("a cat, [old film:late:1.25]", "--df", "--only", "old film", "--json", "--output", "span")
     answer = json.loads(result.stdout)
     assert (answer["prompt"], answer["modifiers"]) == ("a cat", "one span")
+
+
+def test_a_policy_folder_and_best_of_n_on_the_command_line(run: Run, tmp_path: Path) -> None:
+    folder = save_policy_folder(storable_policy(favour=("film grain", "oil painting")), tmp_path / "mine")
+    asked = ["--policy", str(folder), "--candidates", "2", "--images", "28", "--best-of-n"]
+    result = run("a red house", *asked, "--output", "out", "--json")
+    assert result.exit_code == 0, result.stderr or result.exception
+    answer = json.loads(result.stdout)
+    assert any(each["origin"].startswith("policy ") for each in answer["candidates"])
+    if answer["best_of_n"]:
+        assert answer["best_of_n"]["equal_images"]
+    shown = run("a red house", *asked, "--output", "out", "--resume").stdout
+    assert "policy " in shown
+    if answer["best_of_n"]:
+        assert "(as many as the search measured)" in shown
+    missing = run("a red house", "--policy", "nowhere", "--output", "other")
+    assert isinstance(missing.exception, LoadError)
 
 
 def test_lines_in_and_lines_out(run: Run) -> None:
@@ -76,6 +99,8 @@ def test_mistakes_are_named_before_anything_is_loaded(run: Run) -> None:
         (["a cat", "--modifiers", "none.txt"], ConfigError, "cannot read none.txt"),
         ([" "], InputError, "empty prompt"),
         (["a cat", "--only", "cat"], InputError, "add --df"),
+        (["a cat", "--best-of-n", "--images", "20"], ConfigError, "at least 27 images"),
+        (["a cat", "--policy", "starter", "--candidates", "0"], ConfigError, "candidates"),
     ):
         result = run(*missing, *arguments)
         assert isinstance(result.exception, kind), result.exception

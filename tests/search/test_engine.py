@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from dfprompt.errors import ConfigError, InputError
-from dfprompt.prompt import DFPrompt, parse_prompt
-from dfprompt.search.candidates import ModifierSpace, SpanSpace
+from dfprompt.prompt import DFPrompt, Span, parse_prompt
+from dfprompt.search.candidates import ModifierSpace, Proposal, SpanSpace
+from dfprompt.search.combine import propose
 from dfprompt.search.engine import FRESH, Budget, Outcome, search
 from dfprompt.search.ledger import Pair
 from dfprompt.search.lexicon import built_in_lexicon, make_lexicon
@@ -133,6 +134,64 @@ def test_about_half_is_kept_for_fresh_seeds() -> None:
     assert 20 <= len(searched) <= 24
 
 
+@pytest.mark.parametrize("images", [27, 28, 48, 80, 133])
+@pytest.mark.parametrize("effect", [0.0, 0.3, 3.0])
+def test_best_of_n_draws_plain_exactly_as_often_as_the_search(images: int, effect: float) -> None:
+    seen, measure = simulate(lambda prompt: effect * (prompt != BASE), 0.7, images)
+    space = ModifierSpace(BASE, built_in_lexicon(), 3)
+    outcome = search(space, measure, Budget(images, best_of_n=True), seed=5)
+    assert len(seen) == len(set(seen)) == outcome.ledger.spent <= images
+    if outcome.finalist is not None:
+        assert sum(prompt == BASE for prompt, _ in seen) == outcome.searched
+        extra = seen[outcome.searched :]
+        assert {prompt for prompt, _ in extra} == {BASE}
+        assert len(extra) == outcome.ledger.spent - outcome.searched
+
+
+def test_without_being_asked_plain_is_drawn_as_often_only_where_images_are_left() -> None:
+    space = ModifierSpace(BASE, make_lexicon(["mist"], "one"), 1)
+    for asked, equal in ((None, True), (False, False)):
+        _, measure = simulate(lambda prompt: 3.0 * (prompt != BASE), 0.2, 1)  # clear after a few pairs
+        outcome = search(space, measure, Budget(100, best_of_n=asked))
+        drawn = sum(prompt == BASE for prompt, _ in outcome.ledger.scores)
+        assert (drawn == outcome.searched) is equal
+        assert outcome.ledger.spent <= 100
+    _, measure = simulate(lambda prompt: 0.3 * (prompt != BASE), 1.0, 2)
+    outcome = search(ModifierSpace(BASE, built_in_lexicon(), 3), measure, Budget(48), seed=5)
+    assert outcome.ledger.spent == outcome.searched  # nothing left, nothing taken from the search
+
+
+def test_proposals_take_half_of_the_room_and_a_good_one_wins() -> None:
+    lexicon = make_lexicon(["film grain", "mist", "bokeh", "sepia"], "toy")
+    good = Proposal((Span("film grain", "late"), Span("mist", "early"), Span("sepia")), "policy p")
+    other = [Proposal((Span(f"word {n}"),), "policy p") for n in range(9)]
+    space = ModifierSpace(BASE, lexicon, 0, [*other, good])
+    first = space.first(8)
+    assert [arm.origin for arm in first] == ["policy p"] * 4 + ["toy"] * 4
+    assert space.origin_of(BASE) == "plain"
+    hits = 0
+    for run in range(10):
+        _, measure = simulate(toy, 0.3, run)
+        space = ModifierSpace(BASE, lexicon, run, [good, Proposal((), "policy p")])
+        outcome = search(space, measure, Budget(48), seed=run)
+        hits += found(outcome) == {("film grain", "late"), ("mist", "early")}
+        if found(outcome) and outcome.winner is not None:
+            assert "policy p" in outcome.winner.origin or outcome.winner.origin == "toy"
+            assert space.origin_of(outcome.winner.prompt) == outcome.winner.origin
+    assert hits >= 9  # the harmful third word is dropped
+
+
+def test_joined_arms_name_both_origins() -> None:
+    space = ModifierSpace(
+        BASE, make_lexicon(["mist"], "list"), 0, [Proposal((Span("sepia", "late"),), "policy p")]
+    )
+    arms = space.first(2)
+    (joined,) = [arm for arm in propose(space, [(arm, 1.0) for arm in arms]) if len(arm.spans) == 2]
+    assert joined.origin == "list + policy p"
+    shorter = [arm for arm in space.variants(joined) if len(arm.spans) == 1]
+    assert {str(arm.prompt) for arm in shorter} == {str(arm.prompt) for arm in arms}
+
+
 def test_the_same_scores_lead_to_the_same_search() -> None:
     once, measure = simulate(toy, 0.5, 7)
     search(ModifierSpace(BASE, built_in_lexicon(), 3), measure, Budget(48), seed=5)
@@ -188,6 +247,8 @@ def test_what_cannot_be_searched_is_refused() -> None:
         Budget(15)
     with pytest.raises(ConfigError, match="minutes must be above 0"):
         Budget(48, minutes=0)
+    with pytest.raises(ConfigError, match="equal images needs at least 27"):
+        Budget(26, best_of_n=True)
     with pytest.raises(InputError, match=r'names 0 spans.*"film grain"'):
         SpanSpace(parse_prompt("a cat, [film grain:late]"), "grain")
     with pytest.raises(InputError, match="names 2 spans"):

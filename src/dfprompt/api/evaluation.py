@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dfprompt.api.baselines import RECORD, BaselineSearch
 from dfprompt.api.comparison import HOW_TO_GET_A_POLICY, budgeted, is_mini
 from dfprompt.api.methods import MethodChoices, load_methods
 from dfprompt.api.mini_evaluation import NOTE, make_mini_prompts
@@ -15,7 +16,7 @@ from dfprompt.api.policies import MINI_SFT, load_policy
 from dfprompt.api.rewards import RewardLike
 from dfprompt.api.scoring import FIDELITY, load_scoreboard
 from dfprompt.api.world import mini_folder
-from dfprompt.errors import ConfigError, InputError
+from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import Embedder
 from dfprompt.evaluation.manifest import TABLES
 from dfprompt.evaluation.methods import Method
@@ -24,10 +25,13 @@ from dfprompt.evaluation.prompts import PlainPrompt, as_prompts, read_plain_prom
 from dfprompt.evaluation.run import Outcome, Plan, Progress, run_evaluation
 from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import format_markdown, write_tables
+from dfprompt.excerpt import quote
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import Policy, SamplingSettings
 
+VALIDATION_IMAGES = 360
+_MINI_VALIDATION = 24  # prompts; each has several pictures of every arm that lasts
 _USUAL_REWARDS = ("clip", "aesthetic")
 
 
@@ -72,6 +76,8 @@ def evaluate(
     suffix: str | None = None,
     lexicon: Sequence[str] | None = None,
     constant: str | None = None,
+    validation: str | Path | Sequence[str | PlainPrompt] | None = None,
+    validation_images: int = VALIDATION_IMAGES,
     sampling: SamplingSettings | None = None,
     reference: str | Path | None = None,
     embedder: Embedder | None = None,
@@ -85,7 +91,9 @@ def evaluate(
     """Compare methods on the same prompts and noise; run again with the same output, it goes on.
 
     `prompts` is a file as `read_plain_prompts` takes it, "mini" (`count` held-out prompts), or a list;
-    `methods` are names as `load_methods` takes them, or objects. `reference` is a folder of pictures the
+    `methods` are names as `load_methods` takes them, or objects. The best fixed suffix and the best constant
+    control are found on `validation` prompts (a file or a list; the mini world has its own), each search with
+    `validation_images` pictures, 0 for no search. `reference` is a folder of pictures the
     methods' distance (CMMD) is measured to, with `embedder` (a CLIPModel folder). Writes rows.jsonl,
     pictures and tables into `output`. Raises EvaluationError for a folder with another evaluation,
     InputError and LoadError for what cannot be read; failures of single methods, pictures and scores
@@ -94,8 +102,11 @@ def evaluate(
     >>> # run = evaluate("prompts.jsonl", ["plain", "suffix", "policy"], "evaluation", pipeline="models/sd15")
     """
     mini = is_mini(pipeline)
-    human = "human" in methods or any(getattr(method, "name", "") == "human" for method in methods)
+    human = any(_words_of(method) == "human" for method in methods)
     listed = _read_prompts(prompts, count, human=human)
+    if human:
+        _check_human(listed)
+    held_out = _read_validation(validation, listed, mini=mini and validation_images > 0)
     folder = Path(output)
     if folder.is_file():
         raise InputError(f"{folder} is a file; name a folder")
@@ -103,6 +114,19 @@ def evaluate(
     if not isinstance(loaded, ImagePipeline):
         loaded = load_pipeline(loaded, device=device, dtype=dtype)
     drawn = settings or RenderSettings()
+    board = load_scoreboard(
+        rewards or ([MINI] if mini else _USUAL_REWARDS),
+        judges or ([FIDELITY] if mini else ()),
+        device=device,
+        dtype=dtype,
+        allow_code=allow_code,
+        assignments=assignments,
+    )
+    baselines = None
+    if held_out and validation_images:
+        baselines = BaselineSearch(
+            loaded, board, held_out, validation_images, folder / RECORD, drawn, negative_prompt
+        )
     choices = MethodChoices(
         load_policy=_policy_loader(policy, mini=mini, device=device),
         mini=mini,
@@ -111,14 +135,7 @@ def evaluate(
         constant=constant,
         sampling=lambda writer: budgeted(sampling, writer, loaded),
         num_inference_steps=loaded.resolve(drawn).num_inference_steps,
-    )
-    board = load_scoreboard(
-        rewards or ([MINI] if mini else _USUAL_REWARDS),
-        judges or ([FIDELITY] if mini else ()),
-        device=device,
-        dtype=dtype,
-        allow_code=allow_code,
-        assignments=assignments,
+        baselines=baselines,
     )
     plan = Plan(
         listed,
@@ -152,6 +169,38 @@ def _read_prompts(
     return make_mini_prompts(count, human=human)
 
 
+def _words_of(method: str | Method) -> str:
+    """Return the method whose words a method takes: "human" of best-of-4:human."""
+    name = method if isinstance(method, str) else method.name
+    return name.rpartition(":")[2]
+
+
+def _check_human(prompts: Sequence[PlainPrompt]) -> None:
+    texts = (prompt.record.get("human") for prompt in prompts)
+    if not any(isinstance(text, str) and text.strip() for text in texts):
+        raise ConfigError(
+            'the method human needs a prompt file in JSON lines with "human" texts, or one that '
+            "`dfprompt curate` wrote"
+        )
+
+
+def _read_validation(
+    source: str | Path | Sequence[str | PlainPrompt] | None, tested: Sequence[PlainPrompt], *, mini: bool
+) -> list[PlainPrompt]:
+    """Return the validation prompts, none of which is tested; the mini world's own where none are named."""
+    texts = {prompt.text for prompt in tested}
+    if source is None:
+        found = make_mini_prompts(_MINI_VALIDATION, part="validation") if mini else []
+        return [prompt for prompt in found if prompt.text not in texts]
+    found = read_plain_prompts(source) if isinstance(source, str | Path) else as_prompts(source)
+    if both := [prompt.text for prompt in found if prompt.text in texts]:
+        raise InputError(
+            f"{len(both)} validation prompts are tested too, such as {quote(both[0])}: what is found on them "
+            "would be no baseline; leave them out of one of the files"
+        )
+    return found
+
+
 def _load_methods(methods: Sequence[str | Method], choices: MethodChoices) -> list[Method]:
     named = iter(load_methods([each for each in methods if isinstance(each, str)], choices))
     return [next(named) if isinstance(each, str) else each for each in methods]
@@ -162,9 +211,9 @@ def _policy_loader(policy: str | Path | Policy | None, *, mini: bool, device: st
 
     def load(source: str) -> Policy:
         if source == "sft" and mini:
-            return load_policy(MINI_SFT, device=device)
+            return _load_mini_sft(device)
         if source == "sft":
-            raise ConfigError("the method sft is the mini world's; name a policy of your own: NAME=FOLDER")
+            raise ConfigError("the method sft is the mini world's; name a policy of your own: sft=FOLDER")
         if source != "policy":
             return load_policy(source, device=device, mini=mini)
         if isinstance(policy, Policy):
@@ -174,6 +223,17 @@ def _policy_loader(policy: str | Path | Policy | None, *, mini: bool, device: st
         return load_policy(MINI if policy is None else policy, device=device)
 
     return load
+
+
+def _load_mini_sft(device: str) -> Policy:
+    try:
+        return load_policy(MINI_SFT, device=device)
+    except LoadError as error:
+        raise LoadError(
+            f"the mini policy of stage 1 cannot be loaded ({error}); train one with "
+            '"dfprompt train sft --recipe recipes/mini-sft.toml --output runs/mini" and name it: '
+            "sft=runs/mini/policy"
+        ) from error
 
 
 def _embedder(embedder: Embedder | None, *, mini: bool) -> Embedder:

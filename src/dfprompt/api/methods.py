@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfprompt.api.baselines import BaselineSearch
 from dfprompt.api.mini_evaluation import mini_modifiers
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, DFPromptError, InputError
@@ -31,6 +32,7 @@ MINI_SUFFIX = "masterpiece, award winning, 8k"
 NAMES = (
     "plain",
     "suffix",
+    "suffix-controls",
     "random",
     "starter",
     "human",
@@ -41,6 +43,7 @@ NAMES = (
     "constant",
     "best-of-4",
 )
+_OWN = ("policy", "sft")  # built-in names that may be given another folder
 _ARMS = ("stripped", "shuffled", "constant")
 _BEST_OF = re.compile(r"best-of-(\d{1,4})(?::(.+))?")
 _NAME = re.compile(r"[\w.\-]{1,60}")
@@ -51,7 +54,8 @@ class MethodChoices:
     """What methods by name are made of.
 
     `load_policy` gets "policy", "sft", "starter" or a folder; `suffix` is a DF-Prompt, `lexicon` words for
-    random modifiers, `constant` the control of the constant arm, as "late:1.25".
+    random modifiers, `constant` the control of the constant arm, as "late:1.25". Where suffix or constant
+    is not given, `baselines` finds it on validation prompts.
     """
 
     load_policy: Callable[[str], Policy]
@@ -61,6 +65,7 @@ class MethodChoices:
     constant: str | None = None
     sampling: Callable[[Policy], SamplingSettings] | None = None
     num_inference_steps: int | None = None
+    baselines: BaselineSearch | None = None
 
 
 def load_methods(specs: Sequence[str], choices: MethodChoices) -> list[Method]:
@@ -68,7 +73,8 @@ def load_methods(specs: Sequence[str], choices: MethodChoices) -> list[Method]:
 
     A name is one of NAMES (best-of-N for any N), NAME=FILE.jsonl or NAME=POLICY_FOLDER; an arm and
     best-of-N may say whose words they take: stripped:NAME, best-of-4:policy (arms take the policy's by
-    default). Raises ConfigError for a name there is not or used twice, LoadError for a missing policy.
+    default). What is searched for (suffix, constant) is made when everything else is there. Raises
+    ConfigError for a name there is not or used twice, LoadError for a missing policy.
     """
     made: dict[str, Method] = {}
 
@@ -80,7 +86,13 @@ def load_methods(specs: Sequence[str], choices: MethodChoices) -> list[Method]:
     known = {spec.partition("=")[0]: spec for spec in specs if "=" in spec}
     if twice := sorted({spec for spec in specs if list(specs).count(spec) > 1}):
         raise ConfigError(f"the method {', '.join(twice)} is named twice")
-    return [get(spec) for spec in specs]
+    for spec in sorted(specs, key=_is_searched):
+        get(spec)
+    return [made[spec] for spec in specs]
+
+
+def _is_searched(spec: str) -> bool:
+    return "=" not in spec and any(name in spec for name in ("suffix", "constant"))
 
 
 def _make(spec: str, choices: MethodChoices, get: Callable[[str], Method], known: dict[str, str]) -> Method:
@@ -94,7 +106,9 @@ def _make(spec: str, choices: MethodChoices, get: Callable[[str], Method], known
         return BestOf(int(best[1]), get(best[2]) if best[2] else None)
     arm, colon, base = spec.partition(":")
     if arm in _ARMS:
-        method = make_arms(get(base or "policy"), _control(choices.constant))[arm]()
+        words = get(base or "policy")
+        control, how = _constant(words, choices) if arm == "constant" else (None, "")
+        method = make_arms(words, control, how)[arm]()
         method.name = spec if colon else arm
         return method
     if spec in ("policy", "sft", "starter"):
@@ -102,7 +116,8 @@ def _make(spec: str, choices: MethodChoices, get: Callable[[str], Method], known
     simple: dict[str, Callable[[], Method]] = {
         PLAIN: Plain,
         "human": Human,
-        "suffix": lambda: FixedSuffix(choices.suffix or (MINI_SUFFIX if choices.mini else SUFFIX)),
+        "suffix": lambda: _suffix(choices),
+        "suffix-controls": lambda: _controlled_suffix(choices),
         "random": lambda: RandomModifiers(_lexicon(choices)),
     }
     if spec not in simple:
@@ -111,11 +126,12 @@ def _make(spec: str, choices: MethodChoices, get: Callable[[str], Method], known
 
 
 def _from_source(name: str, source: str, choices: MethodChoices) -> Method:
-    if not _NAME.fullmatch(name) or name in NAMES:
+    path = Path(source)
+    own = name in _OWN and not path.is_file()
+    if not _NAME.fullmatch(name) or (name in NAMES and not own):
         raise ConfigError(
             f"{quote(name)} cannot name a method: use letters, digits, - and ., and no built-in name"
         )
-    path = Path(source)
     if path.is_dir():
         return _policy(name, source, choices)
     if path.is_file():
@@ -133,16 +149,45 @@ def _policy(name: str, source: str, choices: MethodChoices) -> Method:
     )
 
 
+def _suffix(choices: MethodChoices) -> Method:
+    """Return the suffix that was given, else the best words of a search, else the usual words."""
+    if choices.suffix is not None:
+        return FixedSuffix(choices.suffix, how="as given")
+    if choices.baselines is None:
+        return FixedSuffix(MINI_SUFFIX if choices.mini else SUFFIX, how="not searched for")
+    found = choices.baselines.find_suffix(_lexicon(choices))
+    return FixedSuffix(found.text, how=found.how)
+
+
+def _controlled_suffix(choices: MethodChoices) -> Method:
+    """Return the suffix's words with the best fixed range and weight of each."""
+    if choices.baselines is None:
+        raise ConfigError(
+            "suffix-controls finds its controls on validation prompts: name them by --validation"
+        )
+    words = choices.suffix
+    if words is None:
+        words = choices.baselines.find_suffix(_lexicon(choices)).text
+    found = choices.baselines.find_controls(words)
+    return FixedSuffix(found.text, "suffix-controls", how=found.how)
+
+
+def _constant(words: Method, choices: MethodChoices) -> tuple[Control | None, str]:
+    """Return the one control for all words, and how it was found."""
+    if choices.constant is not None:
+        return _control(choices.constant), "as given"
+    found = None if choices.baselines is None else choices.baselines.find_constant(words)
+    return (None, "") if found is None else (_control(found.text), found.how)
+
+
 def _lexicon(choices: MethodChoices) -> Sequence[str]:
     if choices.lexicon is not None:
         return choices.lexicon
     return mini_modifiers() if choices.mini else LEXICON
 
 
-def _control(text: str | None) -> Control | None:
+def _control(text: str) -> Control:
     """Read "late:1.25" as the control of one span."""
-    if text is None:
-        return None
     try:
         controls = parse_prompt(f"[x:{text}]").controls
     except DFPromptError as error:

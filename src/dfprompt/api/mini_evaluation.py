@@ -38,13 +38,15 @@ def mini_modifiers() -> list[str]:
     return list(MODIFIERS)
 
 
-def make_mini_prompts(count: int, *, human: bool = False, seed: int = _LOG_SEED) -> list[PlainPrompt]:
+def make_mini_prompts(
+    count: int, *, human: bool = False, seed: int = _LOG_SEED, part: str = "test"
+) -> list[PlainPrompt]:
     """Return distinct short prompts no training saw, each with its facts.
 
-    They belong to the test set that `dfprompt curate` keeps apart with its default shares; where the world
-    has fewer than `count` of them, a DFPromptWarning says how many. With `human`, each also has a prompt
-    as a synthetic user who knows its scene would write it (what users know is rendered first: a minute
-    of CPU).
+    They belong to the test set (`part`: or the validation set) that `dfprompt curate` keeps apart with its
+    default shares; where the world has fewer than `count` of them, a DFPromptWarning says how many. With
+    `human`, each also has a prompt as a synthetic user who knows its scene would write it (what users know
+    is rendered first: a minute of CPU).
     """
     from dfprompt.mini.logs import iter_logs
     from dfprompt.mini.modifiers import MODIFIERS
@@ -56,12 +58,12 @@ def make_mini_prompts(count: int, *, human: bool = False, seed: int = _LOG_SEED)
     for logged in iter_logs(_MOST_LOGS, seed=seed, learnt=nothing):
         if len(found) == count:
             break
-        if set_of(logged.short, validation=shares.validation, test=shares.test) == "test":
+        if set_of(logged.short, validation=shares.validation, test=shares.test) == part:
             record = {fact: getattr(logged, fact) for fact in FACTS}
             found.setdefault(logged.short, PlainPrompt(logged.short, record=record))
     if len(found) < count:
         warnings.warn(
-            f"the mini world has {len(found)} test prompts, not {count}; all of them are used",
+            f"the mini world has {len(found)} {part} prompts, not {count}; all of them are used",
             DFPromptWarning,
             stacklevel=2,
         )

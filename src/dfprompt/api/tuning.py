@@ -12,10 +12,11 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from dfprompt.api.comparison import is_mini
+from dfprompt.api.comparison import budgeted, is_mini
 from dfprompt.api.gallery import choose_folder
 from dfprompt.api.mini_evaluation import mini_modifiers
 from dfprompt.api.pipelines import MINI, load_pipeline
+from dfprompt.api.policies import load_policy
 from dfprompt.api.rewards import RewardLike
 from dfprompt.api.scoring import choose_scoreboard
 from dfprompt.errors import ConfigError, InputError
@@ -26,18 +27,22 @@ from dfprompt.images.grid import make_grid
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.settings import RenderSettings
-from dfprompt.prompt import DFPrompt, Span
+from dfprompt.policy import Policy
+from dfprompt.policy.bundle import check_count
+from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.reading import holds_spans, read_prompt
-from dfprompt.search.candidates import ModifierSpace, Space, SpanSpace
+from dfprompt.search.candidates import ModifierSpace, Proposal, Space, SpanSpace
 from dfprompt.search.drawing import PictureMeasure
 from dfprompt.search.engine import Budget, Outcome, search
 from dfprompt.search.findings import (
     BestOf,
     ScoreLine,
     Share,
+    Tried,
     attribute,
     best_of_plain,
     compare_on_fresh,
+    list_tried,
 )
 from dfprompt.search.journal import Journal, Scores
 from dfprompt.search.ledger import Pair, Report
@@ -45,6 +50,7 @@ from dfprompt.search.lexicon import Lexicon, built_in_lexicon, make_lexicon, rea
 
 JOURNAL, GRID, RESULT = "search.jsonl", "grid.png", "tune.json"
 NOTHING = "nothing beat plain"
+_FIRST_ROUND = "candidates, round 1"
 _GRID_COLUMNS, _GRID_PICTURES = 8, 96
 
 
@@ -57,6 +63,7 @@ class TuneRun:
     scores: tuple[ScoreLine, ...]
     best_of: BestOf | None
     shares: tuple[Share, ...]
+    tried: tuple[Tried, ...]
     reward: str
     lexicon: str
     journal: Journal
@@ -71,7 +78,7 @@ class TuneRun:
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer, its numbers and where everything lies; see docs/tune.md for the keys."""
-        outcome, winner = self.outcome, self.df_prompt
+        outcome, winner, finalist = self.outcome, self.df_prompt, self.outcome.finalist
         return {
             "output": str(self.folder),
             "prompt": str(self.plain),
@@ -79,15 +86,19 @@ class TuneRun:
             "spans": None if winner is None else winner.to_json()["spans"],
             "answer": NOTHING if winner is None else "beats plain",
             "reason": outcome.reason,
-            "finalist": None if outcome.finalist is None else str(outcome.finalist.prompt),
+            "finalist": None if finalist is None else str(finalist.prompt),
+            "origin": None if finalist is None else finalist.origin,
             "reward": self.reward,
             "evidence": None if outcome.evidence is None else outcome.evidence.to_json(),
             "scores": [line.to_json() for line in self.scores],
             "best_of_n": None if self.best_of is None else self.best_of.to_json(),
             "attribution": [share.to_json() for share in self.shares],
+            "candidates": [each.to_json() for each in self.tried],
             "images": {
                 "budget": outcome.ledger.budget,
                 "measured": outcome.ledger.spent,
+                "search": outcome.searched,
+                "best_of_n": outcome.ledger.spent - outcome.searched,
                 "drawn_now": self.drawn,
                 "fresh_pairs": len(outcome.fresh_seeds),
             },
@@ -112,7 +123,9 @@ def tune_prompt(
     seed: int = 0,
     df: bool = False,
     only: str | None = None,
-    proposals: Sequence[Sequence[Span]] = (),
+    policy: str | Path | Policy | None = None,
+    candidates: int = 4,
+    best_of_n: bool | None = None,
     settings: RenderSettings | None = None,
     negative_prompt: str | None = None,
     resume: bool = False,
@@ -127,19 +140,21 @@ def tune_prompt(
 
     `text` are plain words (`df`: with spans to keep; `only` then tunes the span with these words alone).
     `images` counts every picture, about half of them for making sure; `minutes` of drawing and scoring may
-    end it sooner. `proposals` are modifiers somebody suggests, such as a policy's. The first reward is
-    searched by, the other scores are only shown. `resume` goes on with what the folder holds. Raises
-    InputError, ConfigError or LoadError for what cannot be, RewardError and GenerationError with every
-    picture kept.
+    end it sooner. A `policy` (as `load_policy` takes it) puts up to `candidates` rewrites of its own, each
+    with the controls it drew, among what is tried first. `best_of_n` compares with the best of as many plain
+    pictures as the search measured: True keeps images for that, None does it where enough are left. The
+    first reward is searched by, the other scores are only shown. `resume` goes on with what the folder
+    holds. Raises InputError, ConfigError or LoadError for what cannot be, RewardError and GenerationError
+    with every picture kept.
 
     >>> # run = tune_prompt("a red house in the snow", "out", pipeline="models/sd15")
     >>> # print(run.df_prompt or "nothing beat plain")
     """
-    budget = Budget(images, minutes)
+    budget = Budget(images, minutes, best_of_n)
     mini = is_mini(pipeline)
     base = _read(text, df=df, only=only)
+    check_policy(policy, candidates, only)
     lexicon = choose_lexicon(modifiers, mini=mini)
-    space: Space = ModifierSpace(base, lexicon, seed, proposals) if only is None else SpanSpace(base, only)
     folder = choose_folder(None if output is None else Path(output), base.plain_text)
     loaded = pipeline
     if not isinstance(loaded, ImagePipeline):
@@ -148,12 +163,25 @@ def tune_prompt(
         mini, rewards, judges, device=device, dtype=dtype, allow_code=allow_code, assignments=assignments
     )
     reward = _reward_of(board)
-    asked = {"images": images, "minutes": minutes, "seed": seed, "only": only, "negative": negative_prompt}
+    proposals: list[Proposal] = []
+    if policy is not None:
+        writer = policy if isinstance(policy, Policy) else load_policy(policy, device=device, mini=mini)
+        proposals = propose_rewrites(writer, base, candidates, seed, loaded, settings)
+    space: Space = ModifierSpace(base, lexicon, seed, proposals) if only is None else SpanSpace(base, only)
+    asked: dict[str, Any] = {
+        "images": images,
+        "minutes": minutes,
+        "seed": seed,
+        "only": only,
+        "negative": negative_prompt,
+    }
+    asked |= {"best-of-n": best_of_n, "proposals": [_show(each) for each in proposals]}
     told = _fingerprint(loaded, space, lexicon, board, settings, asked)
     journal = Journal(folder / JOURNAL, told, resume=resume)
     measure = PictureMeasure(
         loaded, _scorer(board, space.plain, journal), reward, journal, settings, negative_prompt, metadata
     )
+    measure.origin_of = space.origin_of
     outcome = search(
         space, measure, budget, seed=seed, elapsed=measure.elapsed, report=_staged(measure, progress)
     )
@@ -169,9 +197,13 @@ def check_tuning(
     minutes: float | None = None,
     df: bool = False,
     only: str | None = None,
+    policy: str | Path | Policy | None = None,
+    candidates: int = 4,
+    best_of_n: bool | None = None,
 ) -> None:
     """Raise InputError or ConfigError for what cannot be searched, before anything heavy is loaded."""
-    Budget(images, minutes)
+    Budget(images, minutes, best_of_n)
+    check_policy(policy, candidates, only)
     choose_lexicon(modifiers, mini=is_mini(pipeline))
     base = _read(text, df=df, only=only)
     if only is not None:
@@ -183,6 +215,33 @@ def choose_lexicon(modifiers: str | Path | None, *, mini: bool) -> Lexicon:
     if modifiers is not None:
         return read_lexicon(Path(modifiers))
     return make_lexicon(mini_modifiers(), MINI) if mini else built_in_lexicon()
+
+
+def check_policy(policy: str | Path | Policy | None, candidates: int, only: str | None) -> None:
+    """Raise InputError where a policy has nothing to propose, ConfigError for fewer than one candidate."""
+    check_count(candidates, "candidates")
+    if policy is not None and only is not None:
+        raise InputError("--policy proposes modifiers, and --only changes none: leave out one of them")
+
+
+def propose_rewrites(
+    policy: Policy,
+    base: DFPrompt,
+    candidates: int,
+    seed: int,
+    pipeline: ImagePipeline,
+    settings: RenderSettings | None = None,
+) -> list[Proposal]:
+    """Return a policy's different rewrites of a prompt, the likeliest first; only what adds something."""
+    acting = policy.model.config.tables.acting(pipeline.resolve(settings).num_inference_steps)
+    sampling = budgeted(None, policy, pipeline)
+    (rewrites,) = policy.candidates([base], candidates, seed, sampling, acting=acting)
+    origin = "policy" if policy.name in ("", "policy") else f"policy {policy.name}"
+    return [Proposal(each.modifiers, origin) for each in rewrites if each.modifiers]
+
+
+def _show(proposal: Proposal) -> str:
+    return f"{proposal.origin}: {' '.join(map(str, proposal.spans))}"
 
 
 def _read(text: str, *, df: bool, only: str | None) -> DFPrompt:
@@ -261,13 +320,13 @@ def _staged(measure: PictureMeasure, progress: Report | None) -> Report:
 
 def _sharing(journal: Journal) -> dict[str, Any]:
     """Return denoiser evaluations done and spared, in all and in the first round."""
-    first = journal.batches[0]
-    share = [each.saved / max(1, each.saved + each.evaluations) for each in (journal.costs, first)]
+    costs, first = journal.costs, journal.costs_of(_FIRST_ROUND)
     return {
-        "done": journal.costs.evaluations,
-        "saved": journal.costs.saved,
-        "saved_share": round(share[0], 4),
-        "saved_share_first_round": round(share[1], 4),
+        "done": costs.evaluations,
+        "saved": costs.saved,
+        "saved_share": round(costs.saved_share, 4),
+        "first_round": {"done": first.evaluations, "saved": first.saved},
+        "saved_share_first_round": round(first.saved_share, 4),
     }
 
 
@@ -285,8 +344,9 @@ def _write(
         plain=space.plain,
         outcome=outcome,
         scores=tuple(compare_on_fresh(outcome, journal.scored, board.columns())),
-        best_of=best_of_plain(outcome),
+        best_of=best_of_plain(outcome, journal.scored, board.columns()),
         shares=tuple(attribute(outcome, space)),
+        tried=tuple(list_tried(outcome)),
         reward=measure.reward,
         lexicon="one span" if lexicon is None else f"{lexicon.name}, {len(lexicon.entries)} modifiers",
         journal=journal,

@@ -13,8 +13,9 @@ from dfprompt.errors import InputError
 
 _MOST_SEEDS = 10_000
 _METHODS = (
-    "plain, suffix, random, starter, human, sft, policy, stripped, shuffled, constant, best-of-N, "
-    "NAME=FILE.jsonl, NAME=POLICY_FOLDER; stripped:NAME and best-of-N:NAME take another method's words."
+    "plain, suffix, suffix-controls, random, starter, human, sft, policy, stripped, shuffled, constant, "
+    "best-of-N, NAME=FILE.jsonl, NAME=POLICY_FOLDER; stripped:NAME and best-of-N:NAME take another method's "
+    "words."
 )
 
 
@@ -52,13 +53,25 @@ def evaluate(
     ),
     allow_code: bool = typer.Option(False, "--allow-code", help="Let a recipe import Python code."),
     suffix: str | None = typer.Option(
-        None, "--suffix", metavar="DFPROMPT", help="The fixed suffix of the method suffix."
+        None,
+        "--suffix",
+        metavar="DFPROMPT",
+        help="The fixed suffix of the method suffix, instead of the one found.",
     ),
     lexicon: Path | None = typer.Option(
         None, "--lexicon", metavar="FILE", help="Modifiers for the method random, one per line."
     ),
     constant: str | None = typer.Option(
-        None, "--constant", metavar="RANGE:WEIGHT", help="The control of the method constant, as late:1.25."
+        None,
+        "--constant",
+        metavar="RANGE:WEIGHT",
+        help="The one control of the method constant, as late:1.25.",
+    ),
+    validation: Path | None = typer.Option(
+        None, "--validation", metavar="FILE", help="Prompts to find suffix and constant on; mini has its own."
+    ),
+    validation_images: int = typer.Option(
+        360, "--validation-images", metavar="N", min=0, help="Pictures of each such search; 0: none."
     ),
     reference: Path | None = typer.Option(
         None, "--reference", metavar="DIR", help="Pictures to measure each method's distance (CMMD) to."
@@ -101,6 +114,8 @@ def evaluate(
             suffix=suffix,
             lexicon=words,
             constant=constant,
+            validation=validation,
+            validation_images=validation_images,
             reference=reference,
             embedder=embedder,
             retry_failed=retry_failed,

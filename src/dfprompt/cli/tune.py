@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dfprompt.api.tuning import TuneRun
     from dfprompt.search.ledger import Report
 
+_SHOWN = 5  # candidates in the table; --json has all of them
+
 
 def register(app: typer.Typer) -> None:
     """Put the command on the app."""
@@ -52,6 +54,15 @@ def tune(
     only: str | None = typer.Option(
         None, "--only", metavar="W", help="With --df: find range and weight of this one span."
     ),
+    policy: str | None = typer.Option(
+        None, "--policy", metavar="P", help="Try this policy's rewrites too: mini, starter or a folder."
+    ),
+    candidates: int = typer.Option(4, "--candidates", metavar="C", help="Rewrites asked of --policy."),
+    best_of_n: bool | None = typer.Option(
+        None,
+        "--best-of-n/--no-best-of-n",
+        help="Of --images, keep enough to draw plain as often as the search; default: if enough are left.",
+    ),
     output: Path | None = typer.Option(
         None, "--output", metavar="DIR", help="Where to write; default: dfprompt-out/<date>-<words>."
     ),
@@ -65,6 +76,7 @@ def tune(
     Examples:
       dfprompt tune "a red house in the snow" --pipeline models/sd15 --reward pickscore --judge clip
       dfprompt tune "a red cat on a hill" --modifiers my-words.txt --images 96 --output cat
+      dfprompt tune "a red cat on a hill" --policy mini --best-of-n --images 80
       dfprompt tune --df "a cat, [film grain:late:1.25]" --only "film grain" --pipeline models/sd15
     """
     options: dict[str, Any] = {
@@ -78,6 +90,9 @@ def tune(
         "seed": seed,
         "df": df,
         "only": only,
+        "policy": policy,
+        "candidates": candidates,
+        "best_of_n": best_of_n,
         "settings": flags.settings(),
         "negative_prompt": flags.negative,
         "resume": resume,
@@ -98,7 +113,7 @@ def tune(
 def _run(flags: RenderFlags, text: str, output: Path | None, options: dict[str, Any]) -> TuneRun:
     from dfprompt.api.tuning import check_tuning, tune_prompt
 
-    early = ("modifiers", "images", "minutes", "df", "only")
+    early = ("modifiers", "images", "minutes", "df", "only", "policy", "candidates", "best_of_n")
     check_tuning(text, flags.pipeline, **{key: options[key] for key in early})
     pipeline = flags.load()
     with _bar() as report:
@@ -143,16 +158,23 @@ def _print(run: TuneRun) -> None:
             console.write(f"  the finalist was {answer['finalist']}")
     if answer["scores"]:
         _print_scores(run)
+    if run.best_of is not None:
+        _print_best_of(run)
     if run.shares:
         _print_shares(run)
+    if run.tried:
+        _print_tried(run)
     spared, images = answer["evaluations"], answer["images"]
     console.write(
-        f"images: {images['measured']} of {images['budget']}, {images['drawn_now']} drawn now; "
+        f"images: {images['measured']} of {images['budget']} ({images['search']} for the search, "
+        f"{images['best_of_n']} more for best-of-n), {images['drawn_now']} drawn now; "
         f"modifiers: {answer['modifiers']}"
     )
+    first = spared["first_round"]
     console.write(
         f"denoiser evaluations: {spared['done']}, {spared['saved']} saved by sharing "
-        f"({100 * spared['saved_share']:.0f} %; first round {100 * spared['saved_share_first_round']:.0f} %)"
+        f"({100 * spared['saved_share']:.0f} %); first round: {first['done']}, {first['saved']} saved "
+        f"({100 * spared['saved_share_first_round']:.0f} %)"
     )
     console.write(f"grid: {answer['grid']}")
     console.write(f"every image: {answer['journal']}")
@@ -179,12 +201,55 @@ def _print_scores(run: TuneRun) -> None:
             format_p(found.p),
         )
     console.rich_console().print(table)
-    if run.best_of is not None:
-        best = run.best_of
-        console.write(
-            f"best of {best.n} plain pictures by {run.reward}: {format_number(best.plain)}; finalist: mean "
-            f"{format_number(best.finalist_mean)}, best of its own {format_number(best.finalist_best)}"
+
+
+def _print_best_of(run: TuneRun) -> None:
+    from rich.table import Table
+
+    from dfprompt.evaluation.tables import format_number
+
+    best = run.best_of
+    assert best is not None
+    equal = (
+        "as many as the search measured"
+        if best.equal
+        else f"the search measured {best.images}: not equal images, --best-of-n makes it so"
+    )
+    console.write(f"best of {best.n} plain pictures by {run.reward} ({equal}), against a new finalist:")
+    table = Table(box=None)
+    for head in ("score", "", "best of n", "finalist", "difference", "95 % interval"):
+        table.add_column(head, justify="left" if head in ("score", "") else "right")
+    for line in best.lines:
+        found = line.evidence
+        table.add_row(
+            line.score,
+            line.role,
+            format_number(line.kept),
+            format_number(line.finalist),
+            format_number(found.difference, sign=True),
+            _interval(found.low, found.high),
         )
+    console.rich_console().print(table)
+    console.write(
+        f"best of the finalist's {best.finalists}: {format_number(best.finalist_best)} by {run.reward}"
+    )
+
+
+def _print_tried(run: TuneRun) -> None:
+    from rich.table import Table
+
+    from dfprompt.evaluation.tables import format_number
+
+    console.write(
+        f"the best of {len(run.tried)} candidates (seeds of the search: what was chosen from, no proof):"
+    )
+    table = Table(box=None)
+    for head in ("candidate", "origin", "seeds", "difference"):
+        table.add_column(head, justify="left" if head in ("candidate", "origin") else "right")
+    for each in run.tried[:_SHOWN]:
+        difference = format_number(each.difference, sign=True)
+        table.add_row(each.prompt, each.origin, str(each.seeds), difference)
+    console.rich_console().print(table)
 
 
 def _print_shares(run: TuneRun) -> None:

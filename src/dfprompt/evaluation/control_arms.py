@@ -77,11 +77,15 @@ class Shuffled(_Recontrolled):
 class Constant(_Recontrolled):
     """The same words, one control for all: the best pair of a validation set, to be given as `control`.
 
-    Without one it is the base method's own most frequent pair that differs from the default.
+    `how` says how it was found. Without one it is the base method's own most frequent pair that differs
+    from the default.
     """
 
-    def __init__(self, base: Method, control: Control | None = None, name: str = "constant") -> None:
+    def __init__(
+        self, base: Method, control: Control | None = None, name: str = "constant", how: str = ""
+    ) -> None:
         said = f"{control[0]}, x{control[1]}" if control else "its own commonest pair"
+        said += f", {how}" if how else ""
         super().__init__(base, name, f"all with one range and weight ({said})")
         self._control = control
 
@@ -99,10 +103,10 @@ def _control(span: Span) -> Control:
     return span.effect_range, span.weight
 
 
-def make_arms(base: Method, control: Control | None = None) -> dict[str, Callable[[], Method]]:
-    """Return the arms of a base method by name."""
+def make_arms(base: Method, control: Control | None = None, how: str = "") -> dict[str, Callable[[], Method]]:
+    """Return the arms of a base method by name; `control` of the constant one, found as `how` says."""
     return {
         "stripped": lambda: Stripped(base),
         "shuffled": lambda: Shuffled(base),
-        "constant": lambda: Constant(base, control),
+        "constant": lambda: Constant(base, control, how=how),
     }

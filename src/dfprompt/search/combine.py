@@ -20,7 +20,7 @@ def propose(space: Space, ranked: Sequence[tuple[Arm, float]]) -> list[Arm]:
     """
     good = [(arm, estimate) for arm, estimate in ranked if estimate > 0][:_PARENTS]
     joined = [
-        (first + second, space.make((*one.spans, *other.spans)))
+        (first + second, space.make((*one.spans, *other.spans), one.origins | other.origins))
         for (one, first), (other, second) in combinations(good, 2)
         if not one.words & other.words and len(one.spans) + len(other.spans) <= MOST_SPANS
     ]

@@ -19,7 +19,7 @@ from dfprompt.pipeline.denoise import check_lockstep
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt
-from dfprompt.search.journal import Costs, Journal, Key, Scores
+from dfprompt.search.journal import Batch, Costs, Journal, Key, Scores
 from dfprompt.search.ledger import Pair
 
 Scorer = Callable[[Tensor, Sequence[Pair]], Sequence[Scores]]
@@ -48,9 +48,11 @@ class PictureMeasure:
         self.pipeline, self.score, self.reward, self.journal = pipeline, score, reward, journal
         self.settings, self.negative, self.metadata = settings, negative_prompt, metadata
         self.stage = ""
+        self.origin_of: Callable[[DFPrompt], str] = lambda prompt: ""
         self.drawn = 0  # pictures drawn in this process
         self.folder = journal.path.parent / _FOLDER
         self.shares = _can_share(pipeline)
+        self._asked: set[Batch] = set()
 
     def __call__(self, pairs: Sequence[Pair]) -> list[float | None]:
         """Return the reward of each picture, None where it failed."""
@@ -59,8 +61,13 @@ class PictureMeasure:
         return [self.journal.scored[_key(pair)].scores.get(self.reward) for pair in pairs]
 
     def elapsed(self) -> float:
-        """Return the seconds that drawing and scoring took, those before a restart included."""
-        return self.journal.costs.seconds
+        """Return the seconds that drawing and scoring what was asked for took, before a restart or now.
+
+        What lies in the journal and was not asked for yet does not count: a search that goes on looks at
+        the same clock as the one before it and decides the same.
+        """
+        batches = self.journal.batches
+        return sum(batches[batch].seconds for batch in self._asked if batch in batches)
 
     def path_of(self, pair: Pair) -> Path:
         """Return the file a picture lies in, or will."""
@@ -68,23 +75,26 @@ class PictureMeasure:
         return self.folder / f"{digest}-seed{pair[1]}.png"
 
     def _measure_seed(self, pairs: list[Pair]) -> None:
-        started = time.monotonic()
+        batch, started = (self.stage, pairs[0][1]), time.monotonic()
+        self._asked.add(batch)
         missing = [pair for pair in pairs if _key(pair) not in self.journal.files]
         there = [
             pair for pair in missing if self.path_of(pair).exists()
         ]  # killed before its line was written
         if there:
             self._note(there)
-        costs = self._draw([pair for pair in missing if pair not in there])
+        drawn = self._draw([pair for pair in missing if pair not in there])
+        if missing:
+            drawn.seconds = time.monotonic() - started
+            self.journal.add_costs(batch, drawn)
+        started = time.monotonic()
         unscored = [pair for pair in pairs if _key(pair) not in self.journal.scored]
         if unscored:
             images = torch.stack([read_image(self.path_of(pair)).pixels for pair in unscored])
             scored = self.score(images, unscored)
             self._check(scored)
             self.journal.add_scores(zip(map(_key, unscored), scored, strict=True))
-        if missing or unscored:
-            costs.seconds = time.monotonic() - started
-            self.journal.add_costs(costs)
+            self.journal.add_costs(batch, Costs(time.monotonic() - started))
 
     def _check(self, scored: Sequence[Scores]) -> None:
         """Stop where the reward fails throughout, its failures unrecorded: --resume asks it again."""
@@ -119,7 +129,7 @@ class PictureMeasure:
     def _note(self, pairs: Sequence[Pair]) -> None:
         folder = self.journal.path.parent
         rows = [(_key(pair), self.path_of(pair).relative_to(folder).as_posix()) for pair in pairs]
-        self.journal.add_drawn(rows, self.stage)
+        self.journal.add_drawn(rows, self.stage, {_key(pair): self.origin_of(pair[0]) for pair in pairs})
 
 
 def _key(pair: tuple[DFPrompt, int]) -> Key:

@@ -4,6 +4,9 @@ What did best among many is partly luck, so its scores during the search prove n
 images are kept for new seeds, on which only plain and the winner are drawn. There a one-sided Student
 test decides, looked at twice: after half of the pairs at 1 %, after all at 4 %; together (Bonferroni)
 at most 5 % of searches in which nothing works name a winner.
+
+What the answer is worth beside simply drawing plain as often is asked last: plain is drawn until there are
+as many plain pictures as the search measured in all, and the best of them stands beside the winner.
 """
 
 from __future__ import annotations
@@ -30,10 +33,15 @@ _CLEAR_SEEDS = 4
 
 @dataclass(frozen=True)
 class Budget:
-    """What a search may spend: images, every one counted, and perhaps minutes of drawing and scoring."""
+    """What a search may spend: images, every one counted, and perhaps minutes of drawing and scoring.
+
+    `best_of_n` says whether plain is drawn, after the search, until there are as many plain pictures as the
+    search measured: True keeps images for it from the start, None does so if enough are left, False never.
+    """
 
     images: int = 48
     minutes: float | None = None
+    best_of_n: bool | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.images, bool) or not isinstance(self.images, int) or self.images < FEWEST_IMAGES:
@@ -42,6 +50,35 @@ class Budget:
             )
         if self.minutes is not None and not self.minutes > 0:
             raise ConfigError(f"minutes must be above 0, not {self.minutes}")
+        if self.for_search < FEWEST_IMAGES:
+            fewest = next(n for n in range(FEWEST_IMAGES, 99) if fit_search(n) >= FEWEST_IMAGES)
+            raise ConfigError(
+                f"a search with best-of-n at equal images needs at least {fewest} images; got {self.images}"
+            )
+
+    @property
+    def for_search(self) -> int:
+        """The images of the search itself, fresh seeds included; the rest is for best-of-n."""
+        return fit_search(self.images) if self.best_of_n else self.images
+
+    @property
+    def seconds_for_search(self) -> float | None:
+        """The seconds of the search itself, in proportion; None without a limit."""
+        return None if self.minutes is None else 60 * self.minutes * self.for_search / self.images
+
+
+def fit_search(images: int) -> int:
+    """Return the most images a search may have so that as many plain pictures can be drawn in the rest.
+
+    Those plain pictures that the search draws itself count: one per fresh pair and at least one more.
+
+    >>> fit_search(48), fit_search(27)
+    (28, 16)
+    """
+    search = images
+    while search and 2 * search - search // 4 - 1 > images:
+        search -= 1
+    return search
 
 
 @dataclass(frozen=True)
@@ -49,7 +86,8 @@ class Outcome:
     """What a search found.
 
     `finalist` is what did best in the search; `winner` the same if fresh seeds confirmed it, else None:
-    nothing beat plain. `evidence` are the paired differences on `fresh_seeds`.
+    nothing beat plain. `evidence` are the paired differences on `fresh_seeds`. `arms` is everything tried,
+    `searched` the images of the search, fresh seeds included; what the ledger has beyond are plain pictures.
     """
 
     finalist: Arm | None
@@ -58,6 +96,8 @@ class Outcome:
     fresh_seeds: tuple[int, ...]
     reason: str
     ledger: Ledger
+    arms: tuple[Arm, ...]
+    searched: int
 
     @property
     def rounds(self) -> list[Round]:
@@ -85,7 +125,9 @@ def search(
     finalist = run.choose(arms)
     if finalist is None:
         return run.answer(None, "no candidate stood above plain on the seeds of the search")
-    return run.make_sure(finalist)
+    outcome = run.make_sure(finalist)
+    run.draw_plain_as_often(outcome)
+    return outcome
 
 
 class _Search:
@@ -99,15 +141,22 @@ class _Search:
     ) -> None:
         self.space, self.ledger, self.budget, self.seed = space, ledger, budget, seed
         self._elapsed = elapsed or (lambda: 0.0)
-        self.kept = 2 * (budget.images // 4)  # for the fresh seeds
+        self.kept = 2 * (budget.for_search // 4)  # for the fresh seeds
         self.seeds = range(seed, seed + budget.images)
+        self.arms: list[Arm] = []
 
     @property
     def room(self) -> int:
         """Images left before those kept for the fresh seeds; none when half of the minutes are over."""
-        if self.budget.minutes is not None and self._elapsed() >= 30 * self.budget.minutes:
+        seconds = self.budget.seconds_for_search
+        if seconds is not None and self._elapsed() >= seconds / 2:
             return 0
-        return self.ledger.left - self.kept
+        return self._left - self.kept
+
+    @property
+    def _left(self) -> int:
+        """Images the search still has."""
+        return self.budget.for_search - self.ledger.spent
 
     def look_around(self) -> list[Arm]:
         """Try candidates, then what can be made of the best; returns every arm tried."""
@@ -160,6 +209,7 @@ class _Search:
 
     def choose(self, arms: list[Arm]) -> Arm | None:
         """Return the best arm above plain; one seen on a single seed only where none was seen on more."""
+        self.arms = arms
         good = [arm for arm, estimate in self.ledger.rank(arms) if estimate > 0]
         return next((arm for arm in good if self._seen(arm) > 1), good[0] if good else None)
 
@@ -183,12 +233,26 @@ class _Search:
 
     def _affordable_pairs(self) -> int:
         """Return how many pairs the images and the minutes are still good for, at least a few."""
-        pairs = self.ledger.left // 2
-        if self.budget.minutes is None:
+        pairs = self._left // 2
+        limit = self.budget.seconds_for_search
+        if limit is None:
             return pairs
         each = self._elapsed() / max(1, self.ledger.spent)
-        seconds = 60 * self.budget.minutes - self._elapsed()
-        return max(_FEWEST_PAIRS, min(pairs, int(seconds / (2 * each)) if each else pairs))
+        return max(_FEWEST_PAIRS, min(pairs, int((limit - self._elapsed()) / (2 * each)) if each else pairs))
+
+    def draw_plain_as_often(self, outcome: Outcome) -> None:
+        """Draw plain on seeds of its own until there are as many plain pictures as the search measured."""
+        missing = outcome.searched - len(self._known_seeds())
+        if self.budget.best_of_n is False or missing > self.ledger.left:
+            return
+        if self.budget.best_of_n is None and self.budget.minutes is not None:
+            each = self._elapsed() / max(1, self.ledger.spent)
+            if self._elapsed() + missing * each > 60 * self.budget.minutes:
+                return
+        first = self.seed + 2 * FRESH
+        self.ledger.measure(
+            "plain as often", [(self.space.plain, seed) for seed in range(first, first + missing)]
+        )
 
     def answer(
         self,
@@ -200,4 +264,5 @@ class _Search:
         won: bool = False,
     ) -> Outcome:
         """Return the outcome."""
-        return Outcome(arm, arm if won else None, evidence, seeds, reason, self.ledger)
+        winner, spent = arm if won else None, self.ledger.spent
+        return Outcome(arm, winner, evidence, seeds, reason, self.ledger, tuple(self.arms), spent)

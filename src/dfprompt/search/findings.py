@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from dfprompt.prompt import DFPrompt
 from dfprompt.search.candidates import Arm, Space
 from dfprompt.search.engine import Outcome
-from dfprompt.search.evidence import Evidence, weigh
+from dfprompt.search.evidence import Evidence, shrink, weigh
 from dfprompt.search.journal import Key, Scores
 
 
@@ -31,22 +31,75 @@ class ScoreLine:
 
 
 @dataclass(frozen=True)
+class KeptLine:
+    """A score of the plain picture that was kept, beside the finalist's mean on fresh seeds.
+
+    `evidence` is a new picture of the finalist minus the picture kept: the interval covers the finalist's
+    seeds, for the kept picture is one picture and stays what it is.
+    """
+
+    score: str
+    role: str
+    kept: float
+    finalist: float
+    evidence: Evidence
+
+    def to_json(self) -> dict[str, Any]:
+        """Return score, role, best_plain, finalist (mean), pairs, difference, interval, p."""
+        values = {"best_plain": self.kept, "finalist": self.finalist}
+        return {"score": self.score, "role": self.role, **values, **self.evidence.to_json()}
+
+
+@dataclass(frozen=True)
 class BestOf:
-    """The best of `n` plain pictures by the reward, beside the finalist's mean and its best of as many."""
+    """The best of `n` plain pictures by the reward: the one of `seed`, beside the finalist on fresh seeds.
+
+    `images` is what the search measured in all; `finalist_best` the best of the finalist's `finalists`
+    pictures on fresh seeds; `lines` are all scores of the picture kept.
+    """
 
     n: int
+    images: int
+    seed: int
     plain: float
     finalist_mean: float
     finalist_best: float
+    finalists: int
+    lines: tuple[KeptLine, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether best-of-n had exactly as many images as the search."""
+        return self.n == self.images
 
     def to_json(self) -> dict[str, Any]:
-        """Return n, best_plain, finalist_mean, finalist_best."""
+        """Return n, search_images, equal_images, seed, best_plain, finalist_mean/_best/_pictures, scores."""
         return {
             "n": self.n,
+            "search_images": self.images,
+            "equal_images": self.equal,
+            "seed": self.seed,
             "best_plain": self.plain,
             "finalist_mean": self.finalist_mean,
             "finalist_best": self.finalist_best,
+            "finalist_pictures": self.finalists,
+            "scores": [line.to_json() for line in self.lines],
         }
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An arm of the search with its mean difference to plain there: it was chosen from, so no proof."""
+
+    prompt: str
+    origin: str
+    seeds: int
+    difference: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return df_prompt, origin, seeds, difference."""
+        shown = {"df_prompt": self.prompt, "origin": self.origin}
+        return {**shown, "seeds": self.seeds, "difference": self.difference}
 
 
 @dataclass(frozen=True)
@@ -89,19 +142,53 @@ def _pairs(outcome: Outcome, scored: Mapping[Key, Scores], name: str) -> list[tu
     return found
 
 
-def best_of_plain(outcome: Outcome) -> BestOf | None:
-    """Return how drawing plain several times and keeping the best compares, on the fresh seeds."""
+def best_of_plain(outcome: Outcome, scored: Mapping[Key, Scores], roles: Mapping[str, str]) -> BestOf | None:
+    """Return how drawing plain several times and keeping the best compares with the finalist.
+
+    Every plain picture drawn counts; the finalist's are those of the fresh seeds, for on the others it was
+    chosen. None without a finalist, or where either has no score.
+    """
     if outcome.finalist is None:
         return None
-    ledger = outcome.ledger
-    columns = [
-        [ledger.scores.get((prompt, seed)) for seed in outcome.fresh_seeds]
-        for prompt in (ledger.plain, outcome.finalist.prompt)
-    ]
-    plain, own = ([score for score in column if score is not None] for column in columns)
-    if not plain or not own:
+    ledger, fresh = outcome.ledger, outcome.fresh_seeds
+    plain = {seed: score for (prompt, seed), score in ledger.scores.items() if prompt == ledger.plain}
+    known = {seed: score for seed, score in plain.items() if score is not None}
+    found = (ledger.scores.get((outcome.finalist.prompt, seed)) for seed in fresh)
+    own = [score for score in found if score is not None]
+    if not known or not own:
         return None
-    return BestOf(len(plain), max(plain), fmean(own), max(own))
+    seed = max(known, key=lambda each: (known[each], -each))
+    lines = tuple(_against_kept(outcome, scored, roles, seed))
+    return BestOf(len(plain), outcome.searched, seed, known[seed], fmean(own), max(own), len(own), lines)
+
+
+def _against_kept(
+    outcome: Outcome, scored: Mapping[Key, Scores], roles: Mapping[str, str], seed: int
+) -> Iterator[KeptLine]:
+    assert outcome.finalist is not None
+    kept = scored.get((str(outcome.ledger.plain), seed), Scores()).scores
+    for name, role in roles.items():
+        columns = (scored.get((str(outcome.finalist.prompt), each), Scores()) for each in outcome.fresh_seeds)
+        own = [column.scores[name] for column in columns if name in column.scores]
+        evidence = weigh([value - kept[name] for value in own]) if name in kept else None
+        if evidence is not None:
+            yield KeptLine(name, role, kept[name], fmean(own), evidence)
+
+
+def list_tried(outcome: Outcome) -> list[Tried]:
+    """Return every arm with a score beside plain's on seeds of the search, in the order of the search's rank.
+
+    The fresh seeds are left out: their numbers stand in `compare_on_fresh`.
+    """
+    ledger, fresh = outcome.ledger, set(outcome.fresh_seeds)
+    seeds = {seed for _, seed in ledger.scores} - fresh
+    found = []
+    for arm in outcome.arms:
+        differences = ledger.differences(arm.prompt, ledger.plain, seeds)
+        if differences:
+            tried = Tried(str(arm.prompt), arm.origin, len(differences), fmean(differences))
+            found.append((shrink(differences), tried))
+    return [tried for _, tried in sorted(found, key=lambda item: -item[0])]
 
 
 def attribute(outcome: Outcome, space: Space) -> list[Share]:

@@ -4,9 +4,11 @@ A search that was killed is run again from the start, and what stands here is an
 engine asks the same questions, so no picture is drawn twice. Lines are
 
 - {"dfprompt": 1, "search": {...}}: what is searched; a record of another search is refused;
-- {"drawn": ..., "seed": ..., "file": ..., "stage": ...}: a picture lies in its file;
+- {"drawn": ..., "seed": ..., "file": ..., "stage": ..., "origin": ...}: a picture lies in its file; the
+  stage that asked for it, and where its modifiers come from;
 - {"scored": ..., "seed": ..., "scores": {...}, "failed": {...}}: its scores, and those that failed;
-- {"seconds": ..., "evaluations": ..., "saved": ...}: what a batch cost, and what sharing spared.
+- {"seconds": ..., "evaluations": ..., "saved": ..., "stage": ..., "batch": seed}: what drawing or scoring
+  a batch (the pictures of a seed in a stage) cost, and what sharing spared.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ from dfprompt.errors import GenerationError, InputError
 VERSION = 1
 Key = tuple[str, int]
 """DF-Prompt as text, and seed."""
+Batch = tuple[str, int]
+"""Stage, and the seed whose pictures were drawn together."""
 
 
 @dataclass
@@ -41,9 +46,23 @@ class Costs:
     evaluations: int = 0
     saved: int = 0
 
+    @property
+    def saved_share(self) -> float:
+        """The evaluations spared of those that drawing every picture apart takes."""
+        return self.saved / max(1, self.saved + self.evaluations)
+
+    def plus(self, other: Costs) -> Costs:
+        """Return both together.
+
+        >>> Costs(1.0, 6, 2).plus(Costs(0.5, 10, 0))
+        Costs(seconds=1.5, evaluations=16, saved=2)
+        """
+        sums = (getattr(self, name) + getattr(other, name) for name in ("seconds", "evaluations", "saved"))
+        return Costs(*sums)
+
 
 class Journal:
-    """The record in a file: `files` and `scored` by picture, and the `costs` of all of them.
+    """The record in a file: `files`, `origins` and `scored` by picture, and what each batch cost.
 
     Raises InputError where the file exists and `resume` is false, or where it records another search.
     """
@@ -51,9 +70,9 @@ class Journal:
     def __init__(self, path: Path, search: Mapping[str, Any], *, resume: bool = False) -> None:
         self.path = path
         self.files: dict[Key, str] = {}
-        self.stages: dict[Key, str] = {}
+        self.origins: dict[Key, str] = {}
         self.scored: dict[Key, Scores] = {}
-        self.costs, self.batches = Costs(), list[Costs]()
+        self.batches: dict[Batch, Costs] = {}
         head = {"dfprompt": VERSION, "search": dict(search)}
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,12 +82,27 @@ class Journal:
             raise InputError(f"{path} holds a search; add --resume to go on with it, or take another folder")
         self._read(head)
 
-    def add_drawn(self, rows: Iterable[tuple[Key, str]], stage: str) -> None:
+    @property
+    def costs(self) -> Costs:
+        """What the whole search cost."""
+        return self.costs_of("")
+
+    def costs_of(self, stage: str) -> Costs:
+        """Return what the batches of stages that begin so cost."""
+        found = (costs for (name, _), costs in self.batches.items() if name.startswith(stage))
+        return reduce(Costs.plus, found, Costs())
+
+    def add_drawn(
+        self, rows: Iterable[tuple[Key, str]], stage: str, origins: Mapping[Key, str] | None = None
+    ) -> None:
         """Record pictures that lie in their files."""
-        listed = list(rows)
-        self._append({"drawn": k[0], "seed": k[1], "file": file, "stage": stage} for k, file in listed)
+        listed, known = list(rows), origins or {}
+        self._append(
+            {"drawn": key[0], "seed": key[1], "file": file, "stage": stage, "origin": known.get(key, "")}
+            for key, file in listed
+        )
         self.files |= dict(listed)
-        self.stages |= {key: stage for key, _ in listed}
+        self.origins |= {key: known.get(key, "") for key, _ in listed}
 
     def add_scores(self, rows: Iterable[tuple[Key, Scores]]) -> None:
         """Record the scores of pictures."""
@@ -79,15 +113,13 @@ class Journal:
         )
         self.scored |= dict(listed)
 
-    def add_costs(self, costs: Costs) -> None:
-        """Record what a batch cost."""
-        self._append([vars(costs)])
-        self._count(costs)
+    def add_costs(self, batch: Batch, costs: Costs) -> None:
+        """Record what a batch cost, or more of it."""
+        self._append([{**vars(costs), "stage": batch[0], "batch": batch[1]}])
+        self._count(batch, costs)
 
-    def _count(self, costs: Costs) -> None:
-        self.batches.append(costs)
-        for name, value in vars(costs).items():
-            setattr(self.costs, name, getattr(self.costs, name) + value)
+    def _count(self, batch: Batch, costs: Costs) -> None:
+        self.batches[batch] = self.batches.get(batch, Costs()).plus(costs)
 
     def _append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -122,11 +154,12 @@ class Journal:
             self._check(row, head)
         elif "drawn" in row:
             key = (str(row["drawn"]), int(row["seed"]))
-            self.files[key], self.stages[key] = row["file"], row["stage"]
+            self.files[key], self.origins[key] = row["file"], row["origin"]
         elif "scored" in row:
             self.scored[row["scored"], row["seed"]] = Scores(dict(row["scores"]), dict(row["failed"]))
         else:
-            self._count(Costs(float(row["seconds"]), int(row["evaluations"]), int(row["saved"])))
+            costs = Costs(float(row["seconds"]), int(row["evaluations"]), int(row["saved"]))
+            self._count((str(row["stage"]), int(row["batch"])), costs)
 
     def _check(self, row: Mapping[str, Any], head: Mapping[str, Any]) -> None:
         wanted = json.loads(json.dumps(head["search"]))
