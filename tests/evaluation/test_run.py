@@ -306,3 +306,22 @@ def test_a_killed_evaluation_loses_and_doubles_no_row(sd: ImagePipeline, tmp_pat
             first, second = (Image.open(place / row.picture) for place in (tmp_path / "whole", folder))
             assert first.tobytes() == second.tobytes()
     assert not list(folder.rglob("*.partial"))
+
+
+def test_a_score_redefined_under_its_name_is_not_mixed_with_the_old(sd: ImagePipeline, tmp_path: Path) -> None:
+    evaluate(sd, tmp_path, [], seeds=[0])
+
+    def brighter(images: Tensor, prompts: Sequence[str], records: Any = None) -> Tensor:
+        return brightness(images, prompts) + 0.2
+
+    other = Scoreboard({"brightness": brighter}, {"redness": redness})
+    with pytest.raises(EvaluationError, match=r"another definition: brightness differ .*another --output"):
+        evaluate(sd, tmp_path, [], scoreboard=other)
+    assert len(read_rows(tmp_path / ROWS)) == 3, "nothing was added to the old rows"
+    assert len(evaluate(sd, tmp_path, []).rows) == 6, "under the old definition it goes on"
+
+
+def test_pictures_that_are_gone_do_not_stop_a_resumed_evaluation(sd: ImagePipeline, tmp_path: Path) -> None:
+    for row in evaluate(sd, tmp_path, [], seeds=[0]).rows:
+        (tmp_path / str(row.picture)).unlink()
+    assert len(evaluate(sd, tmp_path, []).rows) == 6

@@ -20,6 +20,7 @@ from diffusers import (
 
 import tiny_pipelines
 from dfprompt.errors import ConfigError, DFPromptError, UnsupportedPipelineError
+from dfprompt.mini import denoiser
 from dfprompt.pipeline.schedulers import CHOICES, make_scheduler, model_kind, schedulers_for
 from runs import draw, generators, length_arguments
 
@@ -340,3 +341,24 @@ def test_an_edm_model_takes_edm_schedulers() -> None:
     assert made.config.sigma_max == 120.0
     with pytest.raises(UnsupportedPipelineError, match="an EDM model; use euler, dpmpp_2m"):
         make_scheduler("unipc", pipe)
+
+
+@pytest.mark.parametrize("spacing", ["use_exponential_sigmas", "use_beta_sigmas"])
+@pytest.mark.parametrize("name", ["euler_karras", "dpmpp_2m_karras", "dpmpp_2m_sde_karras"])
+def test_a_named_spacing_replaces_the_models_own(name: str, spacing: str) -> None:
+    pipe = stock()
+    pipe.scheduler = UniPCMultistepScheduler(**{spacing: True})
+    scheduler = make_scheduler(name, pipe)
+    assert scheduler.config["use_karras_sigmas"]
+    assert not scheduler.config[spacing]
+    kept = make_scheduler("euler", pipe)
+    assert kept.config[spacing], "a name without a spacing keeps the model's"
+
+
+def test_karras_spacing_up_to_an_infinite_noise_level_is_refused() -> None:
+    pipe = stock()
+    pipe.scheduler = denoiser.make_scheduler()
+    with pytest.raises(UnsupportedPipelineError, match="first steps on one timestep .* without karras"):
+        make_scheduler("dpmpp_2m_karras", pipe)
+    kept = make_scheduler("dpmpp_2m", pipe)
+    assert not kept.config["use_exponential_sigmas"], "it cannot hold the bounds of the model's own spacing"

@@ -20,6 +20,7 @@ from dfprompt.evaluation.isolation import attempt, each_warning_once
 from dfprompt.evaluation.manifest import PICTURES, REWRITES, ROWS, open_manifest
 from dfprompt.evaluation.methods import PLAIN, Method, Plain
 from dfprompt.evaluation.prompts import PlainPrompt, check_prompts, noise_seed
+from dfprompt.evaluation.recheck import check_scores
 from dfprompt.evaluation.records import Row, RowFile
 from dfprompt.evaluation.rewrites import Rewrites, RewriteStore, file_name
 from dfprompt.evaluation.scoreboard import Plain as PlainPlace
@@ -108,6 +109,7 @@ def run_evaluation(
     store = RewriteStore(folder / REWRITES)
     rewrites = {method.name: store.get(method, plan.prompts, plan.rewrite_seed) for method in plan.methods}
     with RowFile(folder / ROWS) as file:
+        check_scores(folder, file.rows, plan.prompts, plan.scoreboard)
         if retry_failed:
             file.drop_failed()
         run = _Run(pipeline, plan, folder, file, rewrites)

@@ -30,8 +30,10 @@ def hash_weights(files: Iterable[Path], root: Path | None = None) -> str:
 
 
 def list_weights(folder: Path) -> list[Path]:
-    """Return the weight files of a pipeline folder: every safetensors file of its parts."""
-    return sorted(path for path in folder.rglob("*.safetensors") if path.is_file())
+    """Return what decides a pipeline folder's pictures: the safetensors files of its parts, and its sampler."""
+    sampler = folder / "scheduler" / "scheduler_config.json"
+    weights = (path for path in folder.rglob("*.safetensors") if path.is_file())
+    return sorted([*weights, *([sampler] if sampler.is_file() else [])])
 
 
 def _hash_file(path: Path) -> str:

@@ -34,6 +34,7 @@ class Choice(NamedTuple):
 _SOLVER: tuple[Kind, ...] = ("diffusion", "flow")
 _KARRAS = {"use_karras_sigmas": True}
 _SDE = {"algorithm_type": "sde-dpmsolver++"}
+_SPACINGS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas")
 
 CHOICES: Mapping[str, Choice] = {
     "ddim": Choice("DDIMScheduler"),
@@ -98,6 +99,7 @@ _TRAINED: Mapping[Kind, Mapping[str, Any]] = {
 # the classes' defaults are for pixels in [-1, 1].
 _LATENT = {"clip_sample": False, "set_alpha_to_one": False, "skip_prk_steps": True}
 _REHEARSED_STEPS = 4
+_MANY_STEPS = 30
 
 
 def make_scheduler(name: str, pipe: Any, own: Any = None) -> Any:
@@ -173,7 +175,14 @@ def _configure(choice: Choice, kind: Kind, own: Any) -> Any:
     cls = getattr(diffusers, choice.class_name)
     known = set(inspect.signature(cls.__init__).parameters)
     settings = {**_model_settings(choice.class_name, kind, own, known), **choice.settings}
+    if any(choice.settings.get(key) for key in _SPACINGS):
+        # A name that says how noise levels are spaced stands against the model's own spacing; both at once is
+        # refused by diffusers.
+        settings |= {key: False for key in _SPACINGS if key in known and key not in choice.settings}
     carried = {key: own.config[key] for key in own.config if key in known or key in _SHIFT_KEYS}
+    if own.config.get("sigma_max") is not None and "sigma_max" not in known:
+        # A spacing between bounds that the new class cannot hold would run up to the largest noise level.
+        carried = {key: value for key, value in carried.items() if key not in _SPACINGS}
     carried = {
         key: value
         for key, value in carried.items()
@@ -242,7 +251,16 @@ def _rehearse(scheduler: Any) -> None:
                 if hasattr(scheduler, "scale_model_input"):
                     scheduler.scale_model_input(sample, timestep)
                 sample = scheduler.step(0.5 * sample, timestep, sample).prev_sample
+            scheduler.set_timesteps(_MANY_STEPS, **shifted)
+            first, second = scheduler.timesteps[:2].tolist()
     except (ValueError, NotImplementedError, TypeError, RuntimeError, IndexError) as error:
         raise UnsupportedPipelineError(
             f"{type(scheduler).__name__} cannot run this model: {error}"
         ) from error
+    if first == second:
+        # Karras spacing begins at the largest noise level, which is nearly infinite for a model with zero
+        # terminal signal; multistep samplers then take the second step for the first and run off their end.
+        raise UnsupportedPipelineError(
+            f"{type(scheduler).__name__} puts its first steps on one timestep of this model (its noise has no "
+            "largest level); use the same sampler without karras"
+        )
