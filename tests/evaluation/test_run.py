@@ -308,7 +308,9 @@ def test_a_killed_evaluation_loses_and_doubles_no_row(sd: ImagePipeline, tmp_pat
     assert not list(folder.rglob("*.partial"))
 
 
-def test_a_score_redefined_under_its_name_is_not_mixed_with_the_old(sd: ImagePipeline, tmp_path: Path) -> None:
+def test_a_score_redefined_under_its_name_is_not_mixed_with_the_old(
+    sd: ImagePipeline, tmp_path: Path
+) -> None:
     evaluate(sd, tmp_path, [], seeds=[0])
 
     def brighter(images: Tensor, prompts: Sequence[str], records: Any = None) -> Tensor:

@@ -358,7 +358,7 @@ def test_a_named_spacing_replaces_the_models_own(name: str, spacing: str) -> Non
 def test_karras_spacing_up_to_an_infinite_noise_level_is_refused() -> None:
     pipe = stock()
     pipe.scheduler = denoiser.make_scheduler()
-    with pytest.raises(UnsupportedPipelineError, match="first steps on one timestep .* without karras"):
+    with pytest.raises(UnsupportedPipelineError, match=r"first steps on one timestep .* without karras"):
         make_scheduler("dpmpp_2m_karras", pipe)
     kept = make_scheduler("dpmpp_2m", pipe)
     assert not kept.config["use_exponential_sigmas"], "it cannot hold the bounds of the model's own spacing"

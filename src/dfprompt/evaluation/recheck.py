@@ -32,7 +32,9 @@ def check_scores(
     plain = [row for row in rows.values() if row.method == PLAIN and row.picture and not row.failed]
     known = [row for row in plain if row.prompt_id in by_id][:_ROWS]
     pairs = [
-        (row, again) for row in known if (again := _score_again(folder, row, by_id[row.prompt_id], scoreboard))
+        (row, again)
+        for row in known
+        if (again := _score_again(folder, row, by_id[row.prompt_id], scoreboard))
     ]
     columns = {name for row, again in pairs for name in row.scores.keys() & again.keys()}
     changed = sorted(name for name in columns if _changed(name, pairs))
@@ -41,13 +43,12 @@ def check_scores(
         name = changed[0]
         raise EvaluationError(
             f"{folder} holds scores of another definition: {', '.join(changed)} differ on its own pictures "
-            f"({row.picture}: {name} was {row.scores[name]:.4g}, now {again[name]:.4g}); choose another --output"
+            f"({row.picture}: {name} was {row.scores[name]:.4g}, now {again[name]:.4g}); "
+            "choose another --output"
         )
 
 
-def _score_again(
-    folder: Path, row: Row, prompt: PlainPrompt, scoreboard: Scoreboard
-) -> Mapping[str, float]:
+def _score_again(folder: Path, row: Row, prompt: PlainPrompt, scoreboard: Scoreboard) -> Mapping[str, float]:
     try:
         pixels = read_image(folder / str(row.picture)).pixels
         return scoreboard.measure(pixels[None], [prompt], [0])[0].scores

@@ -30,7 +30,7 @@ def hash_weights(files: Iterable[Path], root: Path | None = None) -> str:
 
 
 def list_weights(folder: Path) -> list[Path]:
-    """Return what decides a pipeline folder's pictures: the safetensors files of its parts, and its sampler."""
+    """Return what decides a folder's pictures: the safetensors files of its parts, and its sampler."""
     sampler = folder / "scheduler" / "scheduler_config.json"
     weights = (path for path in folder.rglob("*.safetensors") if path.is_file())
     return sorted([*weights, *([sampler] if sampler.is_file() else [])])

@@ -261,6 +261,6 @@ def _rehearse(scheduler: Any) -> None:
         # Karras spacing begins at the largest noise level, which is nearly infinite for a model with zero
         # terminal signal; multistep samplers then take the second step for the first and run off their end.
         raise UnsupportedPipelineError(
-            f"{type(scheduler).__name__} puts its first steps on one timestep of this model (its noise has no "
-            "largest level); use the same sampler without karras"
+            f"{type(scheduler).__name__} puts its first steps on one timestep of this model (its noise "
+            "has no largest level); use the same sampler without karras"
         )
