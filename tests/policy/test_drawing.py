@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfprompt.errors import GenerationError
 from dfprompt.policy.drawing import draw, masked_logprobs
 
 
@@ -78,3 +79,10 @@ def test_temperature_zero_takes_the_likeliest() -> None:
 def test_masked_probabilities_are_renormalized() -> None:
     found = masked_logprobs(torch.tensor([1.0, 1.0, 3.0]).log(), torch.tensor([True, False, True])).exp()
     torch.testing.assert_close(found, torch.tensor([0.25, 0.0, 0.75]))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_probabilities_that_are_no_numbers_are_refused(temperature: float) -> None:
+    logprobs = torch.tensor([[0.5, 0.5], [float("nan"), 0.5]]).log()
+    with pytest.raises(GenerationError, match="not numbers"):
+        draw(logprobs, torch.tensor([0.1, 0.1]), temperature=temperature)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dfprompt.errors import GenerationError
+
 
 def masked_logprobs(logits: Tensor, allowed: Tensor) -> Tensor:
     """Log-probabilities (..., N), float32, over the allowed classes alone; -inf for the others.
@@ -26,6 +28,11 @@ def draw(
     >>> draw(torch.tensor([[0.1, 0.9]]).log(), torch.tensor([0.05]))
     tensor([0])
     """
+    if logprobs.isnan().any():
+        raise GenerationError(
+            "the policy's probabilities are not numbers: its weights are damaged, or its training diverged; "
+            "take an earlier checkpoint"
+        )
     if not temperature:
         return logprobs.argmax(-1)
     scaled = logprobs.double() / temperature
