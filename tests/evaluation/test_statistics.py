@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from dfprompt import intervals
 from dfprompt.errors import ConfigError
 from dfprompt.evaluation import statistics
 from dfprompt.evaluation.statistics import (
     adjust_holm,
-    bootstrap_interval,
-    bootstrap_intervals,
     compare_scores,
-    expanded_tail,
     pair_differences,
     resampled_units,
     sign_flip_test,
 )
+from dfprompt.intervals import bootstrap_interval, bootstrap_intervals, expanded_tail
 from dfprompt.student import student_central, student_quantile
 
 
@@ -116,7 +115,7 @@ def test_below_six_units_it_is_the_t_interval() -> None:
 def test_intervals_of_several_data_sets_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     data = np.random.default_rng(5).normal(size=(7, 10))
     together = bootstrap_intervals(data)
-    monkeypatch.setattr(statistics, "_BLOCK", 2 * 4000)
+    monkeypatch.setattr(intervals, "_BLOCK", 2 * 4000)
     assert bootstrap_intervals(data) == pytest.approx(together, abs=1e-12)
     for row, ends in zip(data, together, strict=True):
         assert bootstrap_interval(row) == pytest.approx(tuple(ends), abs=1e-12)

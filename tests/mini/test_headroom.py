@@ -9,8 +9,8 @@ from dfprompt.mini.headroom import (
     DEFAULT,
     PAIRS,
     asked_scenes,
-    bootstrap,
     columns,
+    interval_of,
     measure_headroom,
     pair_name,
 )
@@ -86,7 +86,7 @@ def test_no_held_out_pair_is_asked_for() -> None:
 
 def test_the_interval_holds_the_mean() -> None:
     values = np.random.default_rng(1).normal(3.0, 1.0, 400)
-    found = bootstrap(values, np.random.default_rng(2))
+    found = interval_of(values)
     assert found.low < values.mean() < found.high
     assert found.high - found.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
 

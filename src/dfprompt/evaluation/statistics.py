@@ -10,32 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from dfprompt.errors import ConfigError
-from dfprompt.student import student_quantile
+from dfprompt.intervals import Interval, bootstrap_interval, check_finite
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Key: TypeAlias = tuple[str, int]
 """Prompt and seed."""
 
-LEVEL = 0.95
-_DRAWS = 4000
 _FLIPS = 9999
 _EXACT_UNITS = 12  # 2**12 sign patterns are all tried; above, a sample of them
-_FEWEST_RESAMPLED = 6
 _BLOCK = 2**24  # numbers held at once
-
-
-class Interval(NamedTuple):
-    """A confidence interval; both ends NaN where there is too little data for one."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -118,56 +107,6 @@ def resampled_units(values: Mapping[str, Sequence[float]]) -> tuple[Array, str]:
     return np.array([np.mean(each) for each in values.values()], dtype=np.float64), "prompts"
 
 
-def bootstrap_interval(
-    units: npt.ArrayLike, *, level: float = LEVEL, draws: int = _DRAWS, seed: int = 0
-) -> Interval:
-    """Return the percentile bootstrap interval of the mean of `units` (U,).
-
-    Percentiles are moved outwards to where a t interval of U units would have them (T. Hesterberg, What
-    Teachers Should Know About the Bootstrap, 2015, "expanded percentiles"), because plain ones are too
-    narrow for few units. A resampled mean never leaves the range of the data, which holds the truth in at
-    most 1 - 2^(1 - U) of cases; below six units that is less than 95 %, and the t interval itself is
-    returned. Fewer than two units give NaN.
-
-    >>> interval = bootstrap_interval([1.0, 2.0, 3.0, 4.0])
-    >>> interval.low < 2.5 < interval.high
-    True
-    """
-    ends = bootstrap_intervals(np.atleast_2d(np.asarray(units, dtype=np.float64)), level, draws, seed)
-    return Interval(float(ends[0, 0]), float(ends[0, 1]))
-
-
-def bootstrap_intervals(units: Array, level: float = LEVEL, draws: int = _DRAWS, seed: int = 0) -> Array:
-    """Return intervals (D, 2) for several data sets (D, U) at once; every data set sees the same draws."""
-    if not 0 < level < 1:
-        raise ConfigError(f"a confidence level must lie between 0 and 1, not {level}")
-    _check_finite(units)
-    sets, count = units.shape
-    if count < 2:
-        return np.full((sets, 2), np.nan)
-    if count < _FEWEST_RESAMPLED:
-        half = student_quantile(level, count - 1) * units.std(axis=1, ddof=1) / count**0.5
-        return np.stack([units.mean(axis=1) - half, units.mean(axis=1) + half], axis=1)
-    tail = 100 * expanded_tail(level, count)
-    shares = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws) / count
-    block = max(1, _BLOCK // draws)
-    ends = [
-        np.percentile(units[start : start + block] @ shares.T, [tail, 100 - tail], axis=1).T
-        for start in range(0, sets, block)
-    ]
-    return np.concatenate(ends)
-
-
-def expanded_tail(level: float, units: int) -> float:
-    """Return the share cut off at either end so that `units` resampled units give a t interval's width.
-
-    >>> round(expanded_tail(0.95, 1000), 3)
-    0.025
-    """
-    stretched = student_quantile(level, units - 1) * (units / (units - 1)) ** 0.5
-    return NormalDist().cdf(-stretched)
-
-
 def sign_flip_test(units: npt.ArrayLike, *, seed: int = 0, flips: int = _FLIPS) -> Array:
     """Return the two-sided p (...) of a mean of 0 for `units` (..., U), by flipping the units' signs.
 
@@ -179,7 +118,7 @@ def sign_flip_test(units: npt.ArrayLike, *, seed: int = 0, flips: int = _FLIPS) 
     0.25
     """
     values = np.asarray(units, dtype=np.float64)
-    _check_finite(values)
+    check_finite(values)
     count = values.shape[-1]
     if count == 0:
         raise ConfigError("a test needs at least one difference")
@@ -226,8 +165,3 @@ def adjust_holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, p_values[index] * (len(order) - rank)))
         adjusted[index] = largest
     return adjusted
-
-
-def _check_finite(values: Array) -> None:
-    if not np.isfinite(values).all():
-        raise ConfigError("differences must be finite numbers; leave out what failed")

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dfprompt.evaluation.files import write_text
-from dfprompt.evaluation.statistics import Interval
 from dfprompt.evaluation.summary import MethodLine, ScoreLine, Summary
 from dfprompt.excerpt import printable
+from dfprompt.intervals import Interval
 
 RESULTS, SCORES, METHODS = "results.md", "scores.csv", "methods.csv"
 _ROLES = {

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from dfprompt.mini.controls import PAIRS
-from dfprompt.mini.headroom import Grid, Interval, bootstrap
+from dfprompt.mini.headroom import Grid, Interval, interval_of
 from dfprompt.mini.judge import CLASSES
 from dfprompt.mini.measures import MEASURES
 from dfprompt.mini.modifiers import MODIFIERS
@@ -73,7 +73,6 @@ def fidelity_of(grid: Grid) -> npt.NDArray[np.float64]:
 
 def ablate(grids: Sequence[Grid], arms: Sequence[tuple[str, str]]) -> list[Point]:
     """Every modifier and their mean ("all") under each arm, against the plain picture of the same seed."""
-    rng = np.random.default_rng(47)
     tastes = {grid.modifier: tastes_of(grid) for grid in grids}
     kept = {grid.modifier: fidelity_of(grid) for grid in grids}
     out = []
@@ -84,10 +83,10 @@ def ablate(grids: Sequence[Grid], arms: Sequence[tuple[str, str]]) -> list[Point
             for name in tastes
         }
         for name, (fidelity, taste) in changes.items():
-            out.append(Point(name, *pair, bootstrap(fidelity, rng), bootstrap(taste, rng), len(taste)))
+            out.append(Point(name, *pair, interval_of(fidelity), interval_of(taste), len(taste)))
         together = [np.mean([change[k] for change in changes.values()], 0) for k in (0, 1)]
         count = sum(len(taste) for _, taste in changes.values())
-        out.append(Point("all", *pair, bootstrap(together[0], rng), bootstrap(together[1], rng), count))
+        out.append(Point("all", *pair, interval_of(together[0]), interval_of(together[1]), count))
     return out
 
 

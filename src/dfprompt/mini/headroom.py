@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dfprompt.intervals import bootstrap_interval
 from dfprompt.mini.captions import canonical
 from dfprompt.mini.controls import DEFAULT, PAIRS, RANGES
 from dfprompt.mini.judge import CLASSES, Judge
@@ -132,7 +133,7 @@ def as_images(pictures: npt.NDArray[np.uint8]) -> Tensor:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % interval (percentile bootstrap over prompts)."""
+    """A mean with its 95 % bootstrap interval over prompts."""
 
     mean: float
     low: float
@@ -193,11 +194,11 @@ def measure_headroom(
     whole = _choose(gain, list(scenes), margin)
     return Headroom(
         tuple(modifiers[m] for m in whole.pleasing),
-        bootstrap(per_prompt["default"], rng),
-        bootstrap(per_prompt["single"] - per_prompt["default"], rng),
-        bootstrap(per_prompt["modifier"] - per_prompt["single"], rng),
-        bootstrap(per_prompt["scene"] - per_prompt["modifier"], rng),
-        {name: bootstrap(np.concatenate(parts), rng) for name, parts in fidelity.items()},
+        interval_of(per_prompt["default"]),
+        interval_of(per_prompt["single"] - per_prompt["default"]),
+        interval_of(per_prompt["modifier"] - per_prompt["single"]),
+        interval_of(per_prompt["scene"] - per_prompt["modifier"]),
+        {name: interval_of(np.concatenate(parts)) for name, parts in fidelity.items()},
         {modifiers[m]: pair_name(int(whole.modifier[m])) for m in whole.pleasing},
         pair_name(whole.single),
     )
@@ -264,8 +265,6 @@ def pair_name(index: int) -> str:
     return " ".join(PAIRS[index])
 
 
-def bootstrap(values: npt.NDArray[np.float64], rng: np.random.Generator, draws: int = 2000) -> Interval:
-    """Mean of values (P,) with a 95 % percentile interval over resampled prompts."""
-    rows = rng.integers(len(values), size=(draws, len(values)))
-    low, high = np.percentile(values[rows].mean(1), [2.5, 97.5])
-    return Interval(float(values.mean()), float(low), float(high))
+def interval_of(values: npt.NDArray[np.float64]) -> Interval:
+    """Mean of values (P,) with its 95 % interval over prompts."""
+    return Interval(float(values.mean()), *bootstrap_interval(values))
