@@ -9,7 +9,7 @@ import pytest
 
 from dfprompt.errors import ConfigError
 from dfprompt.experiments.arms import ARMS, choose_arms
-from dfprompt.experiments.stage_two import Recipes, evaluate_arms, run_arms, runs_of
+from dfprompt.experiments.stage_two import Recipes, evaluate_arms, evaluate_closely, run_arms, runs_of
 from tiny_policies import tiny_tokenizer, tiny_trunk
 
 PROMPTS = "".join(
@@ -76,6 +76,18 @@ def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
     table = run.to_markdown()
     for name in ("plain", "best-of-4", "frozen-2", "token-1", "stripped:token-1", "grpo-1"):
         assert name in table
+    close = evaluate_closely(
+        policies,
+        folder / "close",
+        prompts=tmp_path / "test.txt",
+        seeds=[0, 1, 2],
+        pipeline=tiny_folder("sd1"),
+        rewards=[f"clip:{reward_set / 'clip'}"],
+        note=said.append,
+    )
+    methods = {row.method for row in close.outcome.rows}
+    assert methods == {"plain", "frozen-1", "frozen-2", "frozen-3"}
+    assert len(close.outcome.rows) == 4 * 2 * 3
 
 
 def test_every_arm_has_its_seeds_and_the_first_of_all_comes_first() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dfprompt.cli import console
 from dfprompt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dfprompt.api.evaluation import EvaluationRun
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +29,13 @@ def arms(
     prompts: str = typer.Option("mini", "--prompts", metavar="FILE", help="Held-out prompts of it."),
     count: int = typer.Option(100, "--count", min=1, help="How many of mini's held-out prompts."),
     seeds: int = typer.Option(4, "--seeds", metavar="K", min=1, help="Pictures per prompt and method."),
+    close: int = typer.Option(
+        0,
+        "--close",
+        metavar="K",
+        min=0,
+        help="Also evaluate plain, ppo, frozen and placebo alone with K pictures per prompt.",
+    ),
     rewards: list[str] = typer.Option([], "--reward", help="Scores of the evaluation; default: mini's."),
     judges: list[str] = typer.Option([], "--judge", help="Its judges, never trained on; default: mini's."),
     recipes: Path = typer.Option(
@@ -47,12 +58,11 @@ def arms(
     Examples:
       dfprompt train arms --output experiment
       dfprompt train arms --output experiment --arm ppo --arm frozen --no-evaluate
-      dfprompt train arms --output experiment --count 200 --seeds 8
+      dfprompt train arms --output experiment --count 200 --seeds 8 --close 20
     """
     from dfprompt.evaluation.files import write_text
     from dfprompt.experiments.arms import choose_arms
-    from dfprompt.experiments.contrasts import find_contrasts, format_contrasts
-    from dfprompt.experiments.stage_two import Recipes, evaluate_arms, run_arms
+    from dfprompt.experiments.stage_two import Recipes, evaluate_arms, evaluate_closely, run_arms
 
     chosen = choose_arms(tuple(only))
     files = {}
@@ -63,19 +73,19 @@ def arms(
     policies = run_arms(Recipes(source, **files, changes=tuple(changes)), output, chosen, console.note)
     answer: dict[str, object] = {"policies": {name: str(path) for name, path in policies.items()}}
     if evaluation:
-        run = evaluate_arms(
-            policies,
-            output / "evaluation",
-            prompts=prompts,
-            count=count,
-            seeds=range(seeds),
-            pipeline=pipeline,
-            rewards=rewards,
-            judges=judges,
-            note=console.note,
-        )
-        scores = list(dict.fromkeys(line.score for line in run.summary.scores))
-        table = format_contrasts(find_contrasts(run.outcome.rows, scores))
+        asked: dict[str, Any] = {
+            "prompts": prompts,
+            "count": count,
+            "pipeline": pipeline,
+            "rewards": rewards,
+            "judges": judges,
+            "note": console.note,
+        }
+        run = evaluate_arms(policies, output / "evaluation", seeds=range(seeds), **asked)
+        table = _contrasts(run)
+        if close:
+            closer = evaluate_closely(policies, output / "evaluation-close", seeds=range(close), **asked)
+            table += f"\n{close} pictures per prompt:\n\n{_contrasts(closer)}"
         write_text(output / "contrasts.md", table)
         answer |= {**run.to_json(), "contrasts": str(output / "contrasts.md")}
     if as_json:
@@ -86,3 +96,10 @@ def arms(
     else:
         for name, path in policies.items():
             console.write(f"{name}\t{path}")
+
+
+def _contrasts(run: EvaluationRun) -> str:
+    from dfprompt.experiments.contrasts import find_contrasts, format_contrasts
+
+    scores = list(dict.fromkeys(line.score for line in run.summary.scores))
+    return format_contrasts(find_contrasts(run.outcome.rows, scores))

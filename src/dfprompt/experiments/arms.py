@@ -22,14 +22,21 @@ class Arm:
 
 
 _PLACEBO = ("pictures.ignore_controls=true",)
-_HACKED = ("kl.text=0", "kl.range=0", "kl.weight=0", 'reward.changes=["composite.c=0","composite.d=0"]')
+# Faster, too: a run made to go wrong has to get there in as many pictures as the others have.
+_HACKED = (
+    "optimizer.learning_rate=1e-3",
+    "kl.text=0",
+    "kl.range=0",
+    "kl.weight=0",
+    'reward.changes=["composite.c=0","composite.d=0"]',
+)
 ARMS = (
     Arm("ppo", "words, ranges and weights by PPO", seeds=3),
     Arm("frozen", "words by PPO, every control the default", changes=("train=words",), seeds=3),
     Arm(
         "placebo",
         "PPO whose pictures ignore the controls",
-        changes=("pictures.ignore_controls=true",),
+        changes=_PLACEBO,
         seeds=3,
     ),
     Arm("grpo", "words, ranges and weights by GRPO", algorithm="grpo"),

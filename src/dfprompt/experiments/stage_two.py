@@ -21,6 +21,7 @@ from dfprompt.experiments.arms import Arm
 from dfprompt.training.run_folder import RECIPE
 
 Note = Callable[[str], None]
+_CLOSE = ("ppo-", "frozen-", "placebo-")
 _BASELINES = ("plain", "suffix", "random", "starter", "best-of-4")
 
 
@@ -76,8 +77,7 @@ def evaluate_arms(
 ) -> EvaluationRun:
     """Every arm and baseline on the same held-out prompts and noise, in `folder`."""
     note(f"evaluating {len(policies)} policies")
-    if prompts == "mini" and not judges:
-        judges = (FIDELITY, TASTE)
+    judges = _judges(prompts, judges)
     # What the mini world's users wrote, and its language model before any stage.
     human = ["human", f"language-model={mini_folder('lm')}"] if prompts == "mini" else []
     methods = [*_BASELINES, *human, *(f"{name}={path}" for name, path in policies.items())]
@@ -99,6 +99,42 @@ def evaluate_arms(
         judges=judges,
         count=count,
     )
+
+
+def evaluate_closely(
+    policies: dict[str, Path],
+    folder: Path,
+    *,
+    prompts: str | Path = "mini",
+    count: int = 100,
+    seeds: Sequence[int],
+    pipeline: str | Path = "mini",
+    rewards: Sequence[str] = (),
+    judges: Sequence[str] = (),
+    note: Note,
+) -> EvaluationRun:
+    """The arms whose small differences are claimed, and plain, with more noises per prompt, in `folder`.
+
+    A difference of a point of fidelity needs thousands of pairs; these arms are those with three seeds.
+    """
+    close = {name: path for name, path in policies.items() if name.startswith(_CLOSE)}
+    note(f"evaluating {len(close)} policies closely")
+    methods = ["plain", *(f"{name}={path}" for name, path in close.items())]
+    methods += [f"stripped:{name}" for name in close if name.startswith("placebo")]
+    return evaluate(
+        prompts,
+        methods,
+        folder,
+        seeds=seeds,
+        pipeline=pipeline,
+        rewards=rewards,
+        judges=_judges(prompts, judges),
+        count=count,
+    )
+
+
+def _judges(prompts: str | Path, judges: Sequence[str]) -> Sequence[str]:
+    return (FIDELITY, TASTE) if prompts == "mini" and not judges else judges
 
 
 def _stage_one(recipes: Recipes, folder: Path, data: Path, control: str, note: Note) -> Path:
