@@ -65,7 +65,7 @@ class EncodingCache:
                 self._bytes -= self._kept.popitem(last=False)[1].bytes
 
     def clear(self) -> None:
-        """Forget everything, as training does at each checkpoint so that a resumed run repeats."""
+        """Forget everything, as training does before each batch of pictures so that a resumed run repeats."""
         with self._lock:
             self._kept.clear()
             self._bytes = 0

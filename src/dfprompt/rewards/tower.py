@@ -95,6 +95,10 @@ class ClipTower:
         empty = torch.zeros(0, self.width, device=self.device)
         return torch.stack([known[text] for text in texts]) if texts else empty
 
+    def forget_texts(self) -> None:
+        """Drop cached texts: the last bits of a feature depend on the texts it was encoded among."""
+        self._texts.clear()
+
     def _encode(self, texts: list[str]) -> Tensor:
         window = min(self.tokenizer.model_max_length, self.model.config.text_config.max_position_embeddings)
         for text in texts:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dfprompt.conditioning.cache import SHARED_CACHE
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt
@@ -97,7 +98,20 @@ class PictureReward:
                 found.setdefault(key, row)
         return found
 
+    def _forget(self) -> None:
+        """Drop encodings of earlier calls.
+
+        Their last bits depend on the texts they were encoded among, and a resumed run, which has not seen
+        those calls, must come to the same bits.
+        """
+        SHARED_CACHE.clear()
+        watched = [] if self.meaning is None else [self.meaning]
+        for score in (self.reward, *self.judges.values(), *watched):
+            for tower in score.towers():
+                tower.forget_texts()
+
     def _draw(self, prompts: Sequence[DFPrompt], seeds: Sequence[int]) -> Tensor:
+        self._forget()
         with warnings.catch_warnings():
             # What a policy tries on the way need not be words of the pipeline's world; its users' words are.
             warnings.filterwarnings("ignore", message="outside the")
