@@ -94,73 +94,117 @@ def train_on_rewards(
     learner = algorithm(accelerator, policy, settings)
     plan = RolloutPlan(train, rows=settings.rollout.rows, group=group, seed=settings.seed)
     checkpoints = Checkpoints(folder / "checkpoints", keep=settings.checkpoints.keep)
-    first, best, seen = 0, {"step": 0, "reward": -math.inf}, None
-    if checkpoints.steps():
-        first, state = checkpoints.load(learner.trained)
-        best = state["best"]
-        learner.restore(state["learner"])
-        restore_scaler(accelerator, state["scaler"])
-        seen = state["watchdogs"]
-    watchdogs = Watchdogs(settings.watchdogs, heads=settings.train != "words")
     stage = _Stage(accelerator, policy, reward, executor or LocalExecutor(), settings, acting, checkpoints)
     checked = validation_draws(validation[: settings.validation.rows], settings.seed)
-    logs = _Logs(folder, settings, first) if main else None
-    if seen is not None:
-        watchdogs.restore(seen)
-    elif checked.tasks and settings.reward.meaning:
-        watchdogs.set_meaning(meaning_of(stage.draw(checked, watched=True)))
-
-    stop: list[Alert] = []
-    for step in range(first, settings.optimizer.steps):
-        started = time.perf_counter()
-        done, last = step + 1, step + 1 == settings.optimizer.steps
-        seed_step(settings.seed, step, accelerator.process_index)
-        rollout = stage.draw(plan.draws(step), keep_plain=keep_plain)
-        drawn = time.perf_counter()
-        figures = learner.learn(rollout, step)
-        stage.check(done, figures)
-        row: dict[str, Any] = {"step": done, **describe_rollout(rollout, policy), **figures}
-        row["pictures_per_second"] = len(rollout.attempts) / max(drawn - started, 1e-9)
-        row["rollout_seconds"], row["update_seconds"] = drawn - started, time.perf_counter() - drawn
-        samples: list[dict[str, Any]] = []
-        if checked.tasks and (done % settings.validation.interval == 0 or last):
-            measured = stage.draw(checked, watched=True)
-            row["validation_reward"] = float(measured.terms.reward.mean())
-            if settings.reward.meaning:
-                row[MEANING] = meaning_of(measured)
-            samples = [attempt_json(measured, at) for at in range(len(measured.attempts))]
-            samples = [{"step": done, **each} for each in samples[: settings.validation.samples]]
-            if row["validation_reward"] > best["reward"]:
-                best = {"step": done, "reward": row["validation_reward"]}
-                save_policy(accelerator, policy, folder / "best", extra)
-        figures, alerts = watchdogs.look(words_of(rollout), row)
-        row |= figures
-        stop = [each for each in alerts if each.stop]
-        if alerts:
-            row["alerts"] = [f"{each.name}: {each.message}" for each in alerts]
-        if logs is not None:
-            logs.write(row, samples)
-        last = last or bool(stop)
-        if done % settings.checkpoints.interval == 0 or last:
-            if main:
-                state = {"best": best, "learner": learner.state(), "scaler": scaler_state(accelerator)}
-                state["watchdogs"] = watchdogs.state()
-                checkpoints.save(done, learner.trained, state)
-            accelerator.wait_for_everyone()
-        if report is not None and main:
-            report({**row, "steps": settings.optimizer.steps, "samples": samples})
-        if stop:
-            break
-
-    if logs is not None:
-        logs.close()
+    loop = _Loop(stage, learner, plan, checked, folder, keep_plain=keep_plain, extra=extra, report=report)
+    done, stop = loop.run()
     export_policy(accelerator, policy, folder, settings.export, extra)
     if stop:
         raise TrainingError(
             f"a watchdog stopped the run at step {done}: {stop[0].name}: {stop[0].message}; its policy is "
             f"{folder / 'policy'}. Look at metrics.jsonl; --resume goes on all the same"
         )
-    return RlResult(folder, settings.optimizer.steps, int(best["step"]), float(best["reward"]))
+    return RlResult(folder, settings.optimizer.steps, int(loop.best["step"]), float(loop.best["reward"]))
+
+
+class _Loop:
+    """The steps of a run: what each does, in this order, and what it leaves on disk."""
+
+    def __init__(
+        self,
+        stage: _Stage,
+        learner: Learner,
+        plan: RolloutPlan,
+        checked: Draws,
+        folder: Path,
+        *,
+        keep_plain: bool,
+        extra: Mapping[str, Path] | None,
+        report: Report | None,
+    ) -> None:
+        self.stage, self.learner, self.plan, self.checked = stage, learner, plan, checked
+        self.accelerator, self.settings, self.policy = stage.accelerator, stage.settings, stage.policy
+        self.folder, self.keep_plain, self.extra, self.report = folder, keep_plain, extra, report
+        self.best: dict[str, Any] = {"step": 0, "reward": -math.inf}
+        self.watchdogs = Watchdogs(self.settings.watchdogs, heads=self.settings.train != "words")
+        self.logs: _Logs | None = None
+
+    def run(self) -> tuple[int, list[Alert]]:
+        """All steps that are left: the steps done, and the alerts that ended the run early."""
+        first, steps = self._restore(), self.settings.optimizer.steps
+        if self.accelerator.is_main_process:
+            self.logs = _Logs(self.folder, self.settings, first)
+        stop: list[Alert] = []
+        done = first
+        while done < steps and not stop:
+            done += 1
+            stop = self._step(done, last=done == steps)
+        if self.logs is not None:
+            self.logs.close()
+        return done, stop
+
+    def _restore(self) -> int:
+        """Go on at the latest checkpoint, or measure where stage 1 stands; returns the steps done."""
+        checkpoints = self.stage.checkpoints
+        if checkpoints.steps():
+            first, state = checkpoints.load(self.learner.trained)
+            self.best = state["best"]
+            self.learner.restore(state["learner"])
+            restore_scaler(self.accelerator, state["scaler"])
+            self.watchdogs.restore(state["watchdogs"])
+            return first
+        if self.checked.tasks and self.settings.reward.meaning:
+            self.watchdogs.set_meaning(meaning_of(self.stage.draw(self.checked, watched=True)))
+        return 0
+
+    def _step(self, done: int, *, last: bool) -> list[Alert]:
+        """One rollout and the updates on it; returns the alerts that end the run."""
+        step, started = done - 1, time.perf_counter()
+        seed_step(self.settings.seed, step, self.accelerator.process_index)
+        rollout = self.stage.draw(self.plan.draws(step), keep_plain=self.keep_plain)
+        drawn = time.perf_counter()
+        figures = self.learner.learn(rollout, step)
+        self.stage.check(done, figures)
+        row: dict[str, Any] = {"step": done, **describe_rollout(rollout, self.policy), **figures}
+        row["pictures_per_second"] = len(rollout.attempts) / max(drawn - started, 1e-9)
+        row["rollout_seconds"], row["update_seconds"] = drawn - started, time.perf_counter() - drawn
+        due = done % self.settings.validation.interval == 0 or last
+        samples = self._validate(done, row) if self.checked.tasks and due else []
+        figures, alerts = self.watchdogs.look(words_of(rollout), row)
+        row |= figures
+        stop = [each for each in alerts if each.stop]
+        if alerts:
+            row["alerts"] = [f"{each.name}: {each.message}" for each in alerts]
+        if self.logs is not None:
+            self.logs.write(row, samples)
+        if done % self.settings.checkpoints.interval == 0 or last or stop:
+            self._save(done)
+        if self.report is not None and self.accelerator.is_main_process:
+            self.report({**row, "steps": self.settings.optimizer.steps, "samples": samples})
+        return stop
+
+    def _validate(self, done: int, row: dict[str, Any]) -> list[dict[str, Any]]:
+        """Measure on the validation prompts into `row` and keep the best policy; returns the samples."""
+        measured = self.stage.draw(self.checked, watched=True)
+        row["validation_reward"] = float(measured.terms.reward.mean())
+        if self.settings.reward.meaning:
+            row[MEANING] = meaning_of(measured)
+        if row["validation_reward"] > self.best["reward"]:
+            self.best = {"step": done, "reward": row["validation_reward"]}
+            save_policy(self.accelerator, self.policy, self.folder / "best", self.extra)
+        shown = min(len(measured.attempts), self.settings.validation.samples)
+        return [{"step": done, **attempt_json(measured, at)} for at in range(shown)]
+
+    def _save(self, done: int) -> None:
+        if self.accelerator.is_main_process:
+            state = {
+                "best": self.best,
+                "learner": self.learner.state(),
+                "scaler": scaler_state(self.accelerator),
+                "watchdogs": self.watchdogs.state(),
+            }
+            self.stage.checkpoints.save(done, self.learner.trained, state)
+        self.accelerator.wait_for_everyone()
 
 
 class _Stage:
