@@ -1,4 +1,6 @@
-"""Search likings for the raters on grids of measured pictures: search.py GRIDS SEED SECONDS.
+"""Search likings for the raters on grids of measured pictures.
+
+search.py GRIDS SEED SECONDS [OUT.npz [START.npz]]
 
 GRIDS holds one file per modifier as `dfprompt mini headroom` writes them (6 prompts per scene). Prints what
 the found population is worth on these pictures, and its likings as source text.
@@ -22,11 +24,26 @@ PER_SCENE = 6
 LIKED = ("brightness", "contrast", "warmth", "saturation", "sharpness", "grain")
 LIKED += ("spotlight", "backdrop", "gloss", "subject_size", "subject_x")
 COARSE = {"grain": 8.0, "backdrop": 3.0}  # heavy tails: their unit is so many spreads of plain pictures
-FIXED = {"subject_size": (0.5, 2.5), "subject_x": (0.0, 0.0), "grain": (0.0, 0.0)}  # where liked values lie
-NEEDED = ("grain", "subject_size")  # everyone minds noise and wants to see the subject
+# Where liked values may lie, in units from the plain pictures' mean. Without the lower bounds of sharpness,
+# saturation and contrast a population was found that liked blurred, pale close-ups (README.md).
+FIXED = {
+    "brightness": (-3.0, 3.0),
+    "contrast": (-0.5, 4.0),
+    "saturation": (-0.5, 5.0),
+    "sharpness": (0.5, 4.0),
+    "grain": (0.0, 0.0),
+    "spotlight": (0.0, 6.0),
+    "subject_size": (0.3, 1.5),
+    "subject_x": (0.0, 0.0),
+}
+# Everyone minds noise, wants to see the subject, and wants it sharp: the fewest points each may have.
+NEEDED = {"grain": 0.6, "subject_size": 0.8, "sharpness": 0.9}
 SURFACE = ("golden hour", "dramatic lighting", "watercolor", "oil painting", "bokeh", "mist", "vignette")
 PLACING = ("close-up", "centered composition", "wide shot", "rule of thirds")
 USELESS = ("overexposed", "blurry", "masterpiece", "8k", "award winning", "trending")
+PRETTY = ("golden hour", "dramatic lighting", "bokeh", "vivid colors", "soft glow", "vignette", "glossy")
+PRETTY += ("detailed texture", "high contrast", "watercolor", "close-up", "mist")
+PLAIN_LOOKING = ("film grain", "flat colors", "pixel art", "line art", "overexposed", "blurry")
 Population = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # scene -> liked values, widths, points
 
 
@@ -71,14 +88,20 @@ def describe(pictures: Pictures, population: Population) -> dict[str, object]:
     share = counts.max() / pleasing.sum()
     late = sum(own[at(m)] >= 10 and pleasing[at(m)] for m in SURFACE)
     early = sum(5 <= own[at(m)] < 10 and pleasing[at(m)] for m in PLACING)
+    # Every scene has something to find: its three dearest modifiers bring a point.
+    found = [np.sort(g[[at(m) for m in (*PRETTY, *PLACING)]].max(1))[-3:].mean() for g in by_scene]
     top = len({int(g.max(1).argmax()) for g in by_scene})
     goal = 4 * min(single, 0.3) + 3 * min(per_modifier, 0.5) + min(per_scene, 0.6)
     goal += 0.12 * min(pleasing.sum(), 13) - 3 * max(0, share - 0.3) + 0.08 * (counts > 0).sum()
     goal += 0.15 * (late + early) + 0.1 * top - 2 * max(0, -0.1 - default) - 2 * max(0, default - 0.6)
-    goal -= 0.3 * sum(pleasing[at(m)] for m in USELESS)
+    goal -= 0.5 * sum(pleasing[at(m)] for m in USELESS)
+    goal += 0.15 * sum(pleasing[at(m)] for m in PRETTY)
+    dear = np.mean([np.clip(g.max(1), 0, None) for g in by_scene], 0)  # also what one scene alone likes
+    goal -= 0.5 * sum(dear[at(m)] for m in PLAIN_LOOKING)
+    goal += 0.5 * sum(min(each, 1.0) for each in found) - 1.0 * max(0, 0.7 - min(found))
     pairs = {m: pair_name(int(own[at(m)])) for m in pictures.names if pleasing[at(m)]}
     values = {"default": default, "single": single, "per modifier": per_modifier, "per scene": per_scene}
-    return {"goal": goal, **values, "commonest": share, "pairs": pairs}
+    return {"goal": goal, **values, "commonest": share, "found": found, "pairs": pairs}
 
 
 def fresh(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,6 +110,8 @@ def fresh(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     for name, (low, high) in FIXED.items():
         liked[LIKED.index(name)] = rng.uniform(low, high)
     points = np.where(rng.random(len(LIKED)) < 0.6, rng.uniform(0.4, 1.6, len(LIKED)), 0)
+    for name, least in NEEDED.items():
+        points[LIKED.index(name)] = max(points[LIKED.index(name)], least)
     return liked, rng.uniform(2.5, 6, len(LIKED)), points
 
 
@@ -102,10 +127,10 @@ def change(rng: np.random.Generator, liked: np.ndarray, width: np.ndarray, point
         points[k] *= points[k] >= 0.3
 
 
-def search(pictures: Pictures, seed: int, seconds: float) -> Population:
+def search(pictures: Pictures, seed: int, seconds: float, start: Population | None = None) -> Population:
     """Change one scene at a time, keep what comes nearer to the goal, and a little less in the beginning."""
     rng, began = np.random.default_rng(seed), time.monotonic()
-    here: Population = {scene: fresh(rng) for scene in SCENES}
+    here: Population = start or {scene: fresh(rng) for scene in SCENES}
     value = float(describe(pictures, here)["goal"])  # type: ignore[arg-type]
     while (spent := time.monotonic() - began) < seconds:
         scene = list(SCENES)[rng.integers(len(SCENES))]
@@ -114,8 +139,8 @@ def search(pictures: Pictures, seed: int, seconds: float) -> Population:
             liked, width, points = fresh(rng)
         for _ in range(rng.integers(1, 4)):
             change(rng, liked, width, points)
-        for name in NEEDED:
-            points[LIKED.index(name)] = max(points[LIKED.index(name)], 0.6)
+        for name, least in NEEDED.items():
+            points[LIKED.index(name)] = max(points[LIKED.index(name)], least)
         points *= min(1, 8 / points.sum())
         there = {**here, scene: (liked, width, points)}
         found = float(describe(pictures, there)["goal"])  # type: ignore[arg-type]
@@ -139,6 +164,11 @@ def print_likings(pictures: Pictures, population: Population) -> None:
 
 if __name__ == "__main__":
     looked_at = Pictures(Path(sys.argv[1]))
-    population = search(looked_at, int(sys.argv[2]), float(sys.argv[3]))
+    begin = None
+    if len(sys.argv) > 5:
+        begin = {scene: tuple(rows) for scene, rows in np.load(sys.argv[5]).items()}
+    population = search(looked_at, int(sys.argv[2]), float(sys.argv[3]), begin)
+    if len(sys.argv) > 4:
+        np.savez(sys.argv[4], **{scene: np.stack(likings) for scene, likings in population.items()})  # type: ignore[arg-type]
     print(describe(looked_at, population))
     print_likings(looked_at, population)

@@ -14,8 +14,9 @@ from dfprompt.mini.freeze import PARTS, changed_since_freeze, compute_digests, e
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    (tmp_path / "judge").mkdir()
-    (tmp_path / "judge" / "judge.safetensors").write_bytes(b"weights")
+    for part, name in (("judge", "judge.safetensors"), ("pipeline", "scheduler_config.json")):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / name).write_bytes(b"weights")
     return tmp_path
 
 
@@ -28,10 +29,12 @@ def test_comments_docstrings_and_layout_are_no_change() -> None:
 
 def test_every_part_is_seen(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = compute_digests(weights)
-    assert set(before) == {*PARTS, "judges"}
+    assert set(before) == {*PARTS, "pipeline", "judges"}
     (weights / "judge" / "judge.safetensors").write_bytes(b"others")
     after = compute_digests(weights)
     assert [part for part in before if before[part] != after[part]] == ["judges"]
+    (weights / "pipeline" / "scheduler_config.json").write_bytes(b"another sampler")
+    assert compute_digests(weights)["pipeline"] != before["pipeline"]
     monkeypatch.setattr(freeze, "essence", lambda source: source + "# changed")
     assert all(compute_digests(weights)[part] != before[part] for part in PARTS)
 

@@ -213,7 +213,7 @@ class Build:
         loss = language.language_loss(tokenizer, prompts, self.recipe.lm.batch)
         model = self._train("lm", model.to(self.device), self.recipe.lm, loss)
         tokenizer.save_pretrained(self.weights / "lm")
-        _save(model, self.weights / "lm")
+        _save(model, self.weights / "lm", store_half=True)
 
     # What stages read
 
@@ -328,11 +328,12 @@ def make_pipeline(folder: Path) -> StableDiffusionPipeline:
     )
 
 
-def _save(model: Any, folder: Path) -> None:
+def _save(model: Any, folder: Path, *, store_half: bool = False) -> None:
     """Save through a temporary folder, so that a kill leaves the old one or none.
 
-    diffusers' models go to disk in half precision, for they load in single precision unless told
-    otherwise; transformers' load as they lie there, and half precision does not run on a CPU.
+    diffusers' models go to disk in half precision, for they load in single precision unless told otherwise.
+    transformers' load as their config says, and half precision does not run on a CPU: `store_half` halves
+    the file alone.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -340,6 +341,10 @@ def _save(model: Any, folder: Path) -> None:
     if isinstance(model, ModelMixin):
         model = copy.deepcopy(model).half()
     model.save_pretrained(partial)
+    if store_half:
+        file = partial / "model.safetensors"
+        halved = {name: tensor.half().contiguous() for name, tensor in load_file(file).items()}
+        save_file(halved, file, metadata={"format": "pt"})
     _forget_origin(partial / "config.json")
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(partial.iterdir()):

@@ -1,6 +1,7 @@
 """The freeze: digests of what decides every result here, committed before the first training on rewards.
 
-Whoever changes the renderer, the couplings, the raters or the judges after it starts the experiments anew.
+Whoever changes the renderer, the couplings, the raters, the pipeline or the judges after it starts the
+experiments anew.
 A digest covers code without comments, docstrings and layout, so that tidying up is no change.
 """
 
@@ -24,7 +25,7 @@ FILE_NAME = "frozen.json"
 
 
 def compute_digests(weights: Path) -> dict[str, str]:
-    """Digests of the renderer, the couplings, the raters and the judges' weights, 16 hex digits each.
+    """Digests of the renderer, couplings, raters, pipeline (its sampler too) and judges, 16 hex digits each.
 
     >>> sorted(PARTS)
     ['couplings', 'raters', 'renderer']
@@ -32,7 +33,7 @@ def compute_digests(weights: Path) -> dict[str, str]:
     from dfprompt.mini.build import digest
 
     out = {part: _digest_modules(names) for part, names in PARTS.items()}
-    return out | {"judges": digest(weights / "judge")}
+    return out | {"pipeline": digest(weights / "pipeline"), "judges": digest(weights / "judge")}
 
 
 def read_frozen() -> dict[str, str]:

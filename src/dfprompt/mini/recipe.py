@@ -18,7 +18,7 @@ class MiniRecipe:
     renders: int = 40_000
     held_out: int = 1_000  # renders at the end of the set that no stage trains on
     prompts: int = 20_000  # prompt log lines
-    rated: int = 4_000  # generated pictures shown to the raters beside the renders
+    rated: int = 6_000  # generated pictures shown to the raters beside the renders
     sampling_steps: int = 10
     guidance_scale: float = 3.0
     vae_channels: tuple[int, ...] = (16, 32, 64, 96)
@@ -39,7 +39,7 @@ class MiniRecipe:
         default_factory=lambda: StageConfig(3_000, 256, 2e-3, weight_decay=1e-3, ema=0.99)
     )
     preference: StageConfig = field(
-        default_factory=lambda: StageConfig(600, 64, 4e-4, weight_decay=0.02, ema=0.99)
+        default_factory=lambda: StageConfig(900, 64, 4e-4, weight_decay=0.02, ema=0.99)
     )
     lm: StageConfig = field(default_factory=lambda: StageConfig(1_500, 64, 2e-3, weight_decay=0.01, ema=0.99))
 

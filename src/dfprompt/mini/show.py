@@ -23,7 +23,10 @@ _SCALE = 2  # a 64-pixel picture is shown at 128
 _CELL = 64 * _SCALE
 _GAP, _MARGIN, _TITLE, _CAPTION = 6, 20, 30, 16
 _PAPER, _INK, _QUIET = (250, 248, 244), (40, 38, 52), (120, 116, 130)
-_COLUMNS = 12
+_COLUMNS = 13
+_CONTROLLED = ("golden hour", "dramatic lighting")
+_CONTROLS = ["full", "early", "late", "0.3->0", "late:0.5", "late:0.75", "late:1.25", "late:1.5"]
+_CONTROLS += ["full:0.5", "full:0.75", "full:1.25", "full:1.5", "full:0.5->1.5"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,6 @@ def make_sheet(weights: Path, *, seed: int = 1, steps: int = 10, guidance_scale:
     subject = canonical("house", "red", "snow")
     names = list(MODIFIERS)
     looks = generate([f"{subject}, {name}" for name in names], [seed] * len(names))
-    control = [generate([parse_prompt(text) for text in row], [seed] * len(row)) for row in _control(subject)]
     sections = [
         Section(
             "the same captions: rendered, after the autoencoder, generated",
@@ -71,14 +73,11 @@ def make_sheet(weights: Path, *, seed: int = 1, steps: int = 10, guidance_scale:
             f"one by one: {subject}, ...",
             [Row(looks[i : i + _COLUMNS], names[i : i + _COLUMNS]) for i in range(0, len(names), _COLUMNS)],
         ),
-        Section(
-            f"when and how strongly: {subject}, [modifier:RANGE:WEIGHT], one seed",
-            [
-                Row(pictures, [text.split("[")[1].rstrip("]") for text in row])
-                for pictures, row in zip(control, _control(subject), strict=True)
-            ],
-        ),
     ]
+    for name in _CONTROLLED:
+        texts = [parse_prompt(f"{subject}, [{name}:{control}]") for control in _CONTROLS]
+        row = Row(generate(list(texts), [seed] * len(texts)), _CONTROLS)
+        sections.append(Section(f"when and how strongly: {subject}, [{name}:RANGE:WEIGHT], one seed", [row]))
     return _compose(sections)
 
 
@@ -86,7 +85,7 @@ def _assortment(seed: int) -> list:  # type: ignore[type-arg]
     rng = np.random.default_rng([seed, 8])
     colours = rng.permutation(list(COLOURS))
     scenes = []
-    for i, subject in enumerate(SUBJECTS[:_COLUMNS]):
+    for i, subject in enumerate(SUBJECTS):
         place = next(
             name
             for name in np.roll(list(SCENES), -i - int(rng.integers(6)))
@@ -94,17 +93,6 @@ def _assortment(seed: int) -> list:  # type: ignore[type-arg]
         )
         scenes.append(make_scene(subject, str(colours[i % len(colours)]), str(place), seed=seed * 100 + i))
     return scenes
-
-
-def _control(subject: str) -> list[list[str]]:
-    rows = []
-    for name in ("golden hour", "dramatic lighting"):
-        ranges = [f"{subject}, [{name}:{word}]" for word in ("full", "early", "late", "0.3->0")]
-        weights = [f"{subject}, [{name}:late:{w}]" for w in ("0.5", "0.75", "1", "1.25", "1.5")]
-        rows.append(
-            [*ranges, *weights, *(f"{subject}, [{name}:full:{w}]" for w in ("0.5", "1.5", "0.5->1.5"))]
-        )
-    return rows
 
 
 def _compose(sections: list[Section]) -> Image.Image:
