@@ -158,6 +158,26 @@ def test_evaluate_with_policies_and_their_arms(run: Run, policy_folder: Path, tm
     assert diversity["stripped"]["distinct"] == diversity["mine"]["distinct"]
 
 
+def test_a_policy_is_taken_to_another_sampler_with_the_same_words_and_noise(
+    run: Run, policy_folder: Path, tmp_path: Path
+) -> None:
+    asked = ["--prompts", _prompts(tmp_path), "--methods", "policy", "--policy", str(policy_folder)]
+    asked += ["--seeds", "2", "--json"]
+    rows: dict[str, dict[tuple[str, str, int], dict[str, Any]]] = {}
+    for name, flags in (("home", []), ("away", ["--scheduler", "euler"])):
+        good(run("evaluate", *asked, *flags, "--output", name))
+        lines = (tmp_path / name / "rows.jsonl").read_text().splitlines()
+        read = [json.loads(line) for line in lines]
+        rows[name] = {(row["method"], row["prompt_id"], row["seed"]): row for row in read}
+    assert rows["home"].keys() == rows["away"].keys()
+    for key, row in rows["home"].items():
+        away = rows["away"][key]
+        assert (row["df_prompt"], row["noise"]) == (away["df_prompt"], away["noise"])
+        assert row["scores"] != away["scores"], "the other sampler drew another picture"
+    mixed = run("evaluate", *asked, "--output", "home", "--scheduler", "euler")
+    assert "another evaluation" in str(mixed.exception)
+
+
 def _prompts(tmp_path: Path) -> str:
     path = tmp_path / "prompts.txt"
     path.write_text("a red house\na dog\n")

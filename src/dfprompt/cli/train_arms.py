@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dfprompt.cli import console
-from dfprompt.errors import ConfigError
 
 if TYPE_CHECKING:
     from dfprompt.api.evaluation import EvaluationRun
@@ -62,14 +61,16 @@ def arms(
     """
     from dfprompt.evaluation.files import write_text
     from dfprompt.experiments.arms import choose_arms
-    from dfprompt.experiments.stage_two import Recipes, evaluate_arms, evaluate_closely, run_arms
+    from dfprompt.experiments.stage_two import (
+        Recipes,
+        evaluate_arms,
+        evaluate_closely,
+        find_recipes,
+        run_arms,
+    )
 
     chosen = choose_arms(tuple(only))
-    files = {}
-    for name in ("curate", "sft", "ppo", "grpo"):
-        files[name] = recipes / f"{prefix}-{name}.toml"
-        if not files[name].is_file():
-            raise ConfigError(f"{files[name]} is not there; name the folder of recipes with --recipes")
+    files = find_recipes(recipes, prefix, ("curate", "sft", "ppo", "grpo"))
     policies = run_arms(Recipes(source, **files, changes=tuple(changes)), output, chosen, console.note)
     answer: dict[str, object] = {"policies": {name: str(path) for name, path in policies.items()}}
     if evaluation:

@@ -27,6 +27,17 @@ _KIND_COLOURS = {
     "range": "#3a9d7c",
     "weight": "#c08a2b",
 }
+_POINT_COLOURS = (
+    "#8b919b",
+    _DARK,
+    "#c8553d",
+    "#2a6fbb",
+    "#8a4f9e",
+    "#3a9d7c",
+    "#c08a2b",
+    "#4fa8b8",
+    "#b0477a",
+)
 _INTERVALS = "95 % intervals"
 
 
@@ -181,6 +192,31 @@ def plot_attribution(found: Attribution, path: Path) -> None:
         axis.set_xlabel("difference: above 0 it raised the score")
     _name_rows(axes, [_row_name(effect) for effect in own])
     figure.suptitle(f"What each modifier brings ({len(found.seeds)} seeds, {_INTERVALS})")
+    _save(figure, path)
+
+
+def plot_points(effects: Sequence[Effect], path: Path) -> None:
+    """Draw a panel per score, a row per training: its difference to plain; `arm` is what has one colour.
+
+    The first training after stage 1 is the one the others vary; its value runs down each panel as a line.
+    """
+    roles = {effect.score: effect.role for effect in effects}
+    scores = shown_scores(roles)
+    names = list(dict.fromkeys(effect.modifier for effect in effects))
+    arms = list(dict.fromkeys(effect.arm for effect in effects))
+    figure, axes = _panels(scores, roles, height=0.3 * len(names) + 1.4)
+    for axis, score in zip(axes, scores, strict=True):
+        axis.axvline(0, color=_PALE, linewidth=1, zorder=0)
+        own = _measured(effect for effect in effects if effect.score == score)
+        for effect in own:
+            _draw_interval(
+                axis, effect, names.index(effect.modifier), _POINT_COLOURS[arms.index(effect.arm) % 9]
+            )
+            if len(names) > 1 and effect.modifier == names[1]:
+                axis.axvline(_number(effect), color=_DARK, linewidth=0.8, linestyle=":", zorder=0)
+        axis.set_xlabel("difference to plain")
+    _name_rows(axes, [_said(name) for name in names])
+    figure.suptitle(f"Trained on other rewards, scored alike ({_INTERVALS})")
     _save(figure, path)
 
 

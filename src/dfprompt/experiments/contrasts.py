@@ -21,6 +21,8 @@ CONTRASTS = (
     ("stage 1 over the language model", "stage-1", "language-model"),
     ("stage 1 over random modifiers", "stage-1", "random"),
     ("stage 2 over what users wrote", "ppo", "human"),
+    ("stage 2 over the best fixed suffix", "ppo", "suffix"),
+    ("stage 2 over the best fixed suffix with its best controls", "ppo", "suffix-controls"),
     ("stage 2 over best-of-4 plain pictures", "ppo", "best-of-4"),
     ("what trained heads bring: stage 2 over words alone", "ppo", "frozen"),
     ("what the controls bring to the same words", "ppo", "stripped:ppo"),

@@ -37,21 +37,28 @@ class Recipes:
     changes: tuple[str, ...] = ()
 
 
+def find_recipes(folder: Path, prefix: str, names: Sequence[str]) -> dict[str, Path]:
+    """The files PREFIX-NAME.toml of a folder by name; raises ConfigError for one that is not there."""
+    found = {name: folder / f"{prefix}-{name}.toml" for name in names}
+    for file in found.values():
+        if not file.is_file():
+            raise ConfigError(f"{file} is not there; name the folder of recipes with --recipes")
+    return found
+
+
 def run_arms(recipes: Recipes, folder: Path, arms: Sequence[Arm], note: Note) -> dict[str, Path]:
     """Train what is not trained yet; returns the policy of each run, "stage-1" (and "stage-1-token") first.
 
     A run that a watchdog stopped has its last policy. Raises what curation and training raise.
     """
     data = folder / "data"
-    if not (data / "report.json").is_file():
-        note(f"curating {recipes.source}")
-        run_curation(recipes.source, recipes.curate, output=data, resume=data.exists())
-    found = {"stage-1": _stage_one(recipes, folder / "stage-1", data, "phrase", note)}
+    curate_once(recipes, data, note)
+    found = {"stage-1": train_stage_one(recipes, folder / "stage-1", data, "phrase", note)}
     if any(arm.control == "token" for arm in arms):
-        found["stage-1-token"] = _stage_one(recipes, folder / "stage-1-token", data, "token", note)
+        found["stage-1-token"] = train_stage_one(recipes, folder / "stage-1-token", data, "token", note)
     for name, arm, seed in runs_of(arms):
         base = found["stage-1-token" if arm.control == "token" else "stage-1"]
-        found[name] = _stage_two(recipes, folder / "runs" / name, arm, seed, base, data, note)
+        found[name] = train_stage_two(recipes, folder / "runs" / name, arm, seed, base, data, note)
     return found
 
 
@@ -77,9 +84,9 @@ def evaluate_arms(
 ) -> EvaluationRun:
     """Every arm and baseline on the same held-out prompts and noise, in `folder`."""
     note(f"evaluating {len(policies)} policies")
-    judges = _judges(prompts, judges)
-    # What the mini world's users wrote, and its language model before any stage.
-    human = ["human", f"language-model={mini_folder('lm')}"] if prompts == "mini" else []
+    judges = mini_judges(prompts, judges)
+    # Mini alone has prompts to search a suffix's controls on, what users wrote, and a bare language model.
+    human = ["suffix-controls", "human", f"language-model={mini_folder('lm')}"] if prompts == "mini" else []
     methods = [*_BASELINES, *human, *(f"{name}={path}" for name, path in policies.items())]
     for name in policies:
         # What the controls are worth: the same words without them, and with them dealt out anew.
@@ -128,16 +135,25 @@ def evaluate_closely(
         seeds=seeds,
         pipeline=pipeline,
         rewards=rewards,
-        judges=_judges(prompts, judges),
+        judges=mini_judges(prompts, judges),
         count=count,
     )
 
 
-def _judges(prompts: str | Path, judges: Sequence[str]) -> Sequence[str]:
+def mini_judges(prompts: str | Path, judges: Sequence[str]) -> Sequence[str]:
+    """The judges asked for; without any, on the mini world's prompts, both of its own."""
     return (FIDELITY, TASTE) if prompts == "mini" and not judges else judges
 
 
-def _stage_one(recipes: Recipes, folder: Path, data: Path, control: str, note: Note) -> Path:
+def curate_once(recipes: Recipes, data: Path, note: Note) -> None:
+    """Curate the source into `data`, unless that is done."""
+    if not (data / "report.json").is_file():
+        note(f"curating {recipes.source}")
+        run_curation(recipes.source, recipes.curate, output=data, resume=data.exists())
+
+
+def train_stage_one(recipes: Recipes, folder: Path, data: Path, control: str, note: Note) -> Path:
+    """Train stage 1 in `folder` on `data`, unless that is done; returns its policy."""
     if not (folder / "policy").is_dir():
         note(f"stage 1, a control per {control}")
         changes = [f"data.folder={data}", f"model.control={control}"]
@@ -145,9 +161,13 @@ def _stage_one(recipes: Recipes, folder: Path, data: Path, control: str, note: N
     return folder / "policy"
 
 
-def _stage_two(
+def train_stage_two(
     recipes: Recipes, folder: Path, arm: Arm, seed: int, base: Path, data: Path, note: Note
 ) -> Path:
+    """Train one run of stage 2 from the policy `base`, unless that is done; returns its policy.
+
+    A run that a watchdog stopped has a policy too. Raises what training raises, ConfigError where none came.
+    """
     if (folder / "policy").is_dir():
         return folder / "policy"
     note(f"{arm.name}, seed {seed}: {arm.says}")
