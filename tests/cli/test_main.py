@@ -74,3 +74,15 @@ def test_exit_codes_follow_the_tree() -> None:
 def test_nothing_a_terminal_obeys_reaches_stderr(capsys: pytest.CaptureFixture[str], text: str) -> None:
     console.show_error(GenerationError(f"bad {text} prompt"))
     assert capsys.readouterr().err.strip().isprintable()
+
+
+@pytest.mark.parametrize("through_main", [True, False])
+def test_a_librarys_advice_to_install_torchvision_is_not_shown(through_main: bool) -> None:
+    started = (
+        "import sys\nsys.argv = ['dfprompt', '--version']\n"
+        "from dfprompt.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+    )
+    check = (started if through_main else "") + "from transformers import CLIPImageProcessor\n"
+    ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert ("torchvision" in ran.stderr) is not through_main

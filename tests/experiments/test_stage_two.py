@@ -9,6 +9,7 @@ import pytest
 
 from dfprompt.errors import ConfigError
 from dfprompt.experiments.arms import ARMS, choose_arms
+from dfprompt.experiments.overview import format_overview
 from dfprompt.experiments.stage_two import Recipes, evaluate_arms, evaluate_closely, run_arms, runs_of
 from tiny_policies import tiny_tokenizer, tiny_trunk
 
@@ -77,7 +78,7 @@ def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
     for name in ("plain", "best-of-4", "frozen-2", "token-1", "stripped:token-1", "grpo-1"):
         assert name in table
     close = evaluate_closely(
-        policies,
+        {**policies, "placebo-1": policies["frozen-1"]},
         folder / "close",
         prompts=tmp_path / "test.txt",
         seeds=[0, 1, 2],
@@ -86,8 +87,12 @@ def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
         note=said.append,
     )
     methods = {row.method for row in close.outcome.rows}
-    assert methods == {"plain", "frozen-1", "frozen-2", "frozen-3"}
-    assert len(close.outcome.rows) == 4 * 2 * 3
+    assert methods == {"plain", "frozen-1", "frozen-2", "frozen-3", "stripped:placebo-1"}
+    assert len(close.outcome.rows) == 5 * 2 * 3
+    overview = format_overview(run.summary)
+    (plain,) = (line for line in overview.splitlines() if line.startswith("| plain |"))
+    assert plain.count("|") == overview.splitlines()[2].count("|")
+    assert all(f"| {line.method} |" in overview for line in run.summary.methods)
 
 
 def test_every_arm_has_its_seeds_and_the_first_of_all_comes_first() -> None:

@@ -6,6 +6,7 @@ of commands is a module with `register(app)`, listed below in the order of the h
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 
@@ -66,11 +67,17 @@ def root(
         raise typer.Exit
 
 
+def _says_more_than_torchvision(record: logging.LogRecord) -> bool:
+    return "requires torchvision" not in record.getMessage()
+
+
 def main() -> None:
     """Run the command line; bad input exits with 2, a failure with 1, never with a traceback."""
     console.prepare_streams()
     warnings.showwarning = console.show_warning
     warnings.simplefilter("always", DFPromptWarning)
+    # Pillow's processors are meant here, so a library's advice to install torchvision is noise.
+    logging.getLogger("transformers.utils.import_utils").addFilter(_says_more_than_torchvision)
     try:
         app()
     except DFPromptError as error:

@@ -83,12 +83,12 @@ def arms(
             "note": console.note,
         }
         run = evaluate_arms(policies, output / "evaluation", seeds=range(seeds), **asked)
-        table = _contrasts(run)
+        table = _tables(run)
         if close:
             closer = evaluate_closely(policies, output / "evaluation-close", seeds=range(close), **asked)
-            table += f"\n{close} pictures per prompt:\n\n{_contrasts(closer)}"
-        write_text(output / "contrasts.md", table)
-        answer |= {**run.to_json(), "contrasts": str(output / "contrasts.md")}
+            table += f"\n{close} pictures per prompt:\n\n{_tables(closer)}"
+        write_text(output / "table.md", table)
+        answer |= {**run.to_json(), "table": str(output / "table.md")}
     if as_json:
         console.write_json(answer)
     elif evaluation:
@@ -99,8 +99,10 @@ def arms(
             console.write(f"{name}\t{path}")
 
 
-def _contrasts(run: EvaluationRun) -> str:
+def _tables(run: EvaluationRun) -> str:
     from dfprompt.experiments.contrasts import find_contrasts, format_contrasts
+    from dfprompt.experiments.overview import format_overview
 
-    scores = list(dict.fromkeys(line.score for line in run.summary.scores))
-    return format_contrasts(find_contrasts(run.outcome.rows, scores))
+    scores = [line.score for line in run.summary.scores if line.role in ("reward", "judge")]
+    contrasts = find_contrasts(run.outcome.rows, list(dict.fromkeys(scores)))
+    return f"{format_overview(run.summary)}\n{format_contrasts(contrasts)}"

@@ -12,11 +12,14 @@ from pathlib import Path
 
 from dfprompt.api.curation import run_curation
 from dfprompt.api.evaluation import EvaluationRun, evaluate
+from dfprompt.api.policies import load_policy
 from dfprompt.api.reinforcement import run_reinforcement
 from dfprompt.api.scoring import FIDELITY, TASTE
 from dfprompt.api.training import run_sft
 from dfprompt.api.world import mini_folder
 from dfprompt.errors import ConfigError, TrainingError
+from dfprompt.evaluation.control_arms import Stripped
+from dfprompt.evaluation.methods import Method, PolicyMethod
 from dfprompt.experiments.arms import Arm
 from dfprompt.training.run_folder import RECIPE
 
@@ -122,12 +125,17 @@ def evaluate_closely(
 ) -> EvaluationRun:
     """The arms whose small differences are claimed, and plain, with more noises per prompt, in `folder`.
 
-    A difference of a point of fidelity needs thousands of pairs; these arms are those with three seeds.
+    A difference of a point of fidelity needs thousands of pairs; these arms are those with three seeds. A
+    placebo is drawn as it was trained, without its controls.
     """
     close = {name: path for name, path in policies.items() if name.startswith(_CLOSE)}
     note(f"evaluating {len(close)} policies closely")
-    methods = ["plain", *(f"{name}={path}" for name, path in close.items())]
-    methods += [f"stripped:{name}" for name in close if name.startswith("placebo")]
+    methods: list[str | Method] = ["plain"]
+    for name, path in close.items():
+        if name.startswith("placebo"):
+            methods.append(Stripped(PolicyMethod(load_policy(path), name=name), f"stripped:{name}"))
+        else:
+            methods.append(f"{name}={path}")
     return evaluate(
         prompts,
         methods,
