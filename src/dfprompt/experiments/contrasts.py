@@ -27,7 +27,7 @@ CONTRASTS = (
     ("what trained heads bring: stage 2 over words alone", "ppo", "frozen"),
     ("what the controls bring to the same words", "ppo", "stripped:ppo"),
     ("what matching controls to words brings", "ppo", "shuffled:ppo"),
-    ("what different controls bring over the commonest one", "ppo", "constant:ppo"),
+    ("what different controls bring over the best single one", "ppo", "constant:ppo"),
     (
         "placebo: controls that were ignored in training, left out, over words alone",
         "stripped:placebo",
