@@ -16,8 +16,10 @@ from torch import Tensor
 from dfprompt.training import advantages
 from dfprompt.training.advantages import (
     Estimates,
+    compare_controls,
     generalized_advantages,
     group_advantages,
+    pool_controls,
     rewards_at_end,
     whiten,
 )
@@ -233,3 +235,22 @@ def test_a_mutated_function_fails(name: str, before: str, after: str) -> None:
     exec(compile(source.replace(before, after), "<mutant>", "exec"), space)
     with pytest.raises(AssertionError):
         check_all(space)
+
+
+@given(st.integers(2, 4), st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=5), st.randoms())
+def test_controls_are_compared_with_the_others_of_their_words(
+    draws: int, means: list[float], chance: Any
+) -> None:
+    """By a loop; and what noise and words add to all rows of a rewrite changes nothing."""
+    rows = [[chance.uniform(-3, 3) for _ in range(draws)] for _ in means]
+    flat = torch.tensor([value for row in rows for value in row], dtype=torch.float64)
+    naive = [
+        value - sum(row[:at] + row[at + 1 :]) / (draws - 1) for row in rows for at, value in enumerate(row)
+    ]
+    torch.testing.assert_close(compare_controls(flat, draws), torch.tensor(naive, dtype=torch.float64))
+    luck = torch.tensor(means, dtype=torch.float64).repeat_interleave(draws)
+    torch.testing.assert_close(compare_controls(flat + luck, draws), compare_controls(flat, draws))
+    pooled = pool_controls(flat, draws).reshape(-1, draws)
+    torch.testing.assert_close(
+        pooled, torch.tensor(rows, dtype=torch.float64).mean(1, True).expand_as(pooled)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import signal
@@ -189,6 +190,64 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path, whole: dict[Go, Path]
         train_ppo(wordy, TASKS, TASKS, toy_reward, ppo_settings(**SHORT), tmp_path / "b")
     with pytest.raises(ConfigError, match="--resume"):
         go_ppo(whole[go_ppo])
+
+
+@pytest.mark.parametrize(
+    ("make", "changes", "said"),
+    [
+        (ppo_settings, {"train": "words", "rollout": {"control_draws": 2}}, "train=words has none"),
+        (ppo_settings, {"rollout": {"rows": 9, "control_draws": 2}}, "9 is no multiple of 2"),
+        (grpo_settings, {"rollout": {"rows": 12, "control_draws": 2}, "group": {"size": 4}}, "multiple of 8"),
+        (grpo_settings, {"rollout": {"rows": 12}, "group": {"size": 5}}, "12 is no multiple of 5"),
+    ],
+)
+def test_rows_that_cannot_be_cut_so_are_refused(make: Any, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make(**changes)
+
+
+def test_controls_per_token_are_not_drawn_twice(tmp_path: Path) -> None:
+    settings = ppo_settings(**{**SHORT, "rollout": {**SHORT["rollout"], "control_draws": 2}})
+    with pytest.raises(ConfigError, match="control_draws"):
+        train_ppo(tiny_policy("token"), TASKS, TASKS, toy_reward, settings, tmp_path / "run")
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
+def test_a_run_of_compared_controls_goes_on_to_the_same_bits(algorithm: str, tmp_path: Path) -> None:
+    more = {**SHORT, "rollout": {**SHORT["rollout"], "control_draws": 2}}
+
+    def go(folder: Path, **options: Any) -> RlResult:
+        if algorithm == "ppo":
+            return train_ppo(stage_one(), TASKS, TASKS, toy_reward, ppo_settings(**more), folder, **options)
+        settings = grpo_settings(**more, group={"size": 2, "keep_plain": True})
+        return train_grpo(stage_one(), TASKS, TASKS, toy_reward, settings, folder, **options)
+
+    go(tmp_path / "whole")
+    with pytest.raises(Stop):
+        go(tmp_path / "run", report=pull_the_plug(3))
+    go(tmp_path / "run", resume=True)
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+def test_words_get_the_mean_of_their_pictures_and_controls_what_they_add_to_it() -> None:
+    """Rewards (1, 3), (6, 6), (2, 0), (5, 9): words earn 2, 6, 1 and 7, controls what is left, doubled."""
+    settings = ppo_settings(rollout={"rows": 8, "control_draws": 2})
+    policy = stage_one()
+    learner = Ppo(make_accelerator(device="cpu"), policy, settings)
+    plan = RolloutPlan(TASKS, rows=8, group=1, control_draws=2, seed=1)
+    found = roll_out(policy, plan.draws(0), toy_reward, LocalExecutor(), settings.rollout)
+    rewards = torch.tensor([1.0, 3.0, 6.0, 6.0, 2.0, 0.0, 5.0, 9.0])
+    rolled = dataclasses.replace(found, terms=dataclasses.replace(found.terms, reward=rewards))
+    given = learner.estimate(Experience(found.trajectory, {}), rolled).tensors
+    last = found.trajectory.token_mask.sum(1).long() - 1
+    words = [2.0, 2.0, 6.0, 6.0, 1.0, 1.0, 7.0, 7.0]
+    assert given["returns"][torch.arange(8), last].tolist() == pytest.approx(words)
+    controls, drawn = given["control_advantages"], found.trajectory.control_mask
+    assert drawn.any(1).sum() >= 4
+    assert (controls[~drawn] == 0).all()
+    raw = torch.tensor([-2.0, 2.0, 0.0, 0.0, 2.0, -2.0, -4.0, 4.0])[:, None].expand_as(controls)[drawn]
+    expected = (raw - raw.mean()) / raw.std(unbiased=False)
+    torch.testing.assert_close(controls[drawn], expected, atol=1e-3, rtol=1e-3)
 
 
 def test_the_value_model_starts_as_stage_one_and_trains_whole() -> None:

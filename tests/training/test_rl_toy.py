@@ -44,6 +44,13 @@ def test_the_toy_is_solved(algorithm: str, tmp_path: Path) -> None:
     assert {name: share >= GOAL for name, share in reached.items()} == dict.fromkeys(PARTS, True), reached
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
+def test_the_toy_is_solved_with_controls_drawn_twice(algorithm: str, tmp_path: Path) -> None:
+    how = {"rollout": {"control_draws": 2}, "group": {"size": 4}} if algorithm == "grpo" else {}
+    _, reached = learn(algorithm, 1, tmp_path / "run", **{"rollout": {"control_draws": 2}, **how})
+    assert min(reached.values()) >= GOAL, reached
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3, 4, 5])
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])

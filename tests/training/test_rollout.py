@@ -107,6 +107,33 @@ def test_the_plain_prompt_is_rewarded_beside_its_group_and_is_no_row() -> None:
     torch.testing.assert_close(found.plain, torch.tensor([each.image_seed / 2**40 for each in plain]))
 
 
+def test_controls_drawn_twice_share_words_noise_and_batch_of_their_group() -> None:
+    plan = RolloutPlan(TASKS, rows=8, group=2, control_draws=2, seed=3)
+    assert [len(seeds) for seeds in plan.draws(0).seeds] == [2, 2]
+    meter, how = Meter(), HOW.model_copy(update={"control_draws": 2, "batch_size": 4})
+    found = roll_out(tiny_policy(), plan.draws(0), meter, LocalExecutor(), how)
+    assert [len(batch) for batch in meter.batches] == [4, 4]
+    assert len(found.trajectory) == 8
+    once = roll_out(tiny_policy(), plan.draws(0), Meter(), LocalExecutor(), HOW)
+    assert [each.rewrite.prompt for each in found.attempts[::2]] == [
+        each.rewrite.prompt for each in once.attempts
+    ]
+    differ = 0
+    for one, two in zip(found.attempts[::2], found.attempts[1::2], strict=True):
+        assert one.image_seed == two.image_seed
+        texts = [[each.text for each in at.rewrite.modifiers] for at in (one, two)]
+        assert texts[0] == texts[1]
+        differ += one.rewrite.prompt != two.rewrite.prompt
+    assert differ > 0
+
+
+def test_watched_rows_have_one_draw_of_their_controls() -> None:
+    how = HOW.model_copy(update={"control_draws": 3})
+    draws = validation_draws(TASKS, seed=1)
+    found = roll_out(tiny_policy(), draws, Meter(), LocalExecutor(), how, watched=True)
+    assert len(found.trajectory) == len(TASKS)
+
+
 def test_rows_are_drawn_untruncated() -> None:
     found, _ = rolled()
     drawn = found.trajectory

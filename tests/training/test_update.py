@@ -75,6 +75,7 @@ def naive_loss(policy: Policy, given: Experience, how: RlSettings) -> tuple[floa
     sums = dict.fromkeys(("text", "range", "weight", "kl_t", "kl_r", "kl_w", "h_r", "h_w"), 0.0)
     counts = dict.fromkeys(KINDS, 0)
     trajectory, of = given.trajectory, given.tensors
+    of_controls = of["control_advantages"] if "control_advantages" in of else of["advantages"]
     for row in range(len(given)):
         words = int(trajectory.token_mask[row].sum())
         context = trajectory.context_ids[row][trajectory.context_mask[row].bool()]
@@ -103,7 +104,8 @@ def naive_loss(policy: Policy, given: Experience, how: RlSettings) -> tuple[floa
                     each = [x - log_sum_exp(raw) for x in raw]
                     old, drawn = float(of[f"old_{kind}"][row, t]), int(ids[row, t])
                     theirs = of[f"reference_{kind}_all"][row, t].tolist()
-                    sums[kind] += clipped(each[drawn], old, advantage, how.surrogate.clip)
+                    of_control = float(of_controls[row, t])
+                    sums[kind] += clipped(each[drawn], old, of_control, how.surrogate.clip)
                     sums[f"kl_{short}"] += sum(
                         math.exp(p) * (p - q) for p, q in zip(each, theirs, strict=True)
                     )
@@ -145,6 +147,19 @@ def check_loss(control: str) -> None:
 @controls
 def test_the_loss_is_the_naive_one(control: str) -> None:
     check_loss(control)
+
+
+def test_compared_controls_have_advantages_of_their_own() -> None:
+    """The naive formula again; and words move no head, controls no word, through the other's advantages."""
+    policy, given = experience("phrase")
+    own = torch.randn(given.tensors["advantages"].shape, generator=torch.Generator().manual_seed(8))
+    compared = given.adding(control_advantages=own)
+    expected, _ = naive_loss(policy, compared, settings())
+    found = loss_of(policy, compared, settings()).item()
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert found != pytest.approx(loss_of(policy, given, settings()).item(), rel=1e-3)
+    alone = settings(surrogate={"text": 1.0, "range": 0.0, "weight": 0.0})
+    assert loss_of(policy, compared, alone).item() == loss_of(policy, given, alone).item()
 
 
 def test_some_draws_are_clipped_and_some_are_not() -> None:

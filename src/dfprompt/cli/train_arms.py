@@ -21,7 +21,10 @@ def register(app: typer.Typer) -> None:
 def arms(
     output: Path = typer.Option(..., "--output", metavar="DIR", help="Where everything of it lies."),
     only: list[str] = typer.Option(
-        [], "--arm", metavar="NAME", help="ppo, frozen, placebo, grpo, heads, token or hack; default: all."
+        [],
+        "--arm",
+        metavar="NAME",
+        help="ppo, frozen, placebo, grpo, heads, unpaired, token or hack; default: all.",
     ),
     source: str = typer.Option("mini", "--source", help="What is curated, as `dfprompt curate` takes it."),
     pipeline: str = typer.Option("mini", "--pipeline", metavar="X", help="What the evaluation draws with."),

@@ -21,18 +21,23 @@ class Arm:
     control: Literal["phrase", "token"] = "phrase"
 
 
+_ONE_DRAW = "rollout.control_draws=1"
 _PLACEBO = ("pictures.ignore_controls=true",)
-# Faster, too: a run made to go wrong has to get there in as many pictures as the others have.
+# Faster, too: a run made to go wrong has to get there in as many pictures as the others have. Any watchdog
+# may stop it; what the same watchdogs say of the other arms stands in their metrics.
 _HACKED = (
     "optimizer.learning_rate=1e-3",
     "kl.text=0",
     "kl.range=0",
     "kl.weight=0",
     'reward.changes=["composite.c=0","composite.d=0"]',
+    "watchdogs.meaning=stop",
+    "watchdogs.collapse=stop",
+    "watchdogs.unstable=stop",
 )
 ARMS = (
     Arm("ppo", "words, ranges and weights by PPO", seeds=3),
-    Arm("frozen", "words by PPO, every control the default", changes=("train=words",), seeds=3),
+    Arm("frozen", "words by PPO, every control the default", changes=("train=words", _ONE_DRAW), seeds=3),
     Arm(
         "placebo",
         "PPO whose pictures ignore the controls",
@@ -41,7 +46,13 @@ ARMS = (
     ),
     Arm("grpo", "words, ranges and weights by GRPO", algorithm="grpo"),
     Arm("heads", "stage 1's words, ranges and weights by PPO", changes=("train=heads",)),
-    Arm("token", "PPO with a control per token and a majority vote, as published", control="token"),
+    Arm("unpaired", "PPO with one set of controls per rewrite, not compared", changes=(_ONE_DRAW,)),
+    Arm(
+        "token",
+        "PPO with a control per token and a majority vote, as published",
+        changes=(_ONE_DRAW,),
+        control="token",
+    ),
     Arm("hack", "PPO on the aesthetic score alone, without any pull to stage 1", changes=_HACKED),
 )
 

@@ -34,6 +34,7 @@ CONTRASTS = (
         "frozen",
     ),
     ("heads alone over stage 1", "heads", "stage-1"),
+    ("what comparing controls on the same words brings to training", "ppo", "unpaired"),
     ("a control per phrase over one per token", "ppo", "token"),
     ("PPO over GRPO", "ppo", "grpo"),
 )

@@ -4,6 +4,7 @@ from dfprompt.policy.bans import Bans
 from dfprompt.policy.budget import TokenBudget
 from dfprompt.policy.bundle import Policy
 from dfprompt.policy.configuration import PolicyConfig
+from dfprompt.policy.controls import vary_controls
 from dfprompt.policy.folders import load_policy_folder, save_policy_folder
 from dfprompt.policy.logprobs import ActionLogprobs, compute_logprobs
 from dfprompt.policy.modeling import PolicyModel, PolicyOutput
@@ -31,4 +32,5 @@ __all__ = [
     "join_trajectories",
     "load_policy_folder",
     "save_policy_folder",
+    "vary_controls",
 ]

@@ -49,10 +49,7 @@ def compute_logprobs(
     out = read_trajectory(model, trajectory)
     masks = vocabulary.masks.to(out.logits.device)
     text_all = masked_logprobs(out.logits[:, :length], masks[trajectory.states])
-    behind = 1 if trajectory.control == "phrase" else 0
-    range_logits = out.range_logits[:, behind : behind + length]
-    range_all = masked_logprobs(range_logits, trajectory.range_allowed[:, None, :])
-    weight_all = out.weight_logits[:, behind : behind + length].float().log_softmax(-1)
+    range_all, weight_all = head_logprobs(out, trajectory)
     return ActionLogprobs(
         text=_gather(text_all, trajectory.tokens, trajectory.text_mask),
         range=_gather(range_all, trajectory.range_ids, trajectory.control_mask),
@@ -75,6 +72,16 @@ def read_trajectory(model: torch.nn.Module, trajectory: Trajectory) -> PolicyOut
         keep=trajectory.tokens.shape[1] + 1,
     )
     return out
+
+
+def head_logprobs(out: PolicyOutput, trajectory: Trajectory) -> tuple[Tensor, Tensor]:
+    """The distributions (B, T, R) and (B, T, W) of both heads at every drawn token, of what was read."""
+    length = trajectory.tokens.shape[1]
+    behind = 1 if trajectory.control == "phrase" else 0
+    range_logits = out.range_logits[:, behind : behind + length]
+    weight_logits = out.weight_logits[:, behind : behind + length]
+    ranges = masked_logprobs(range_logits, trajectory.range_allowed[:, None, :])
+    return ranges, weight_logits.float().log_softmax(-1)
 
 
 def _gather(logprobs: Tensor, ids: Tensor, mask: Tensor) -> Tensor:

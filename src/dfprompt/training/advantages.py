@@ -91,6 +91,27 @@ def group_advantages(rewards: Tensor, plain: Tensor | None = None, *, scale: str
     return _scaled(rewards - mean, spread, everyone.abs().amax(1, keepdim=True))
 
 
+def pool_controls(rewards: Tensor, draws: int) -> Tensor:
+    """Rewards (B,) as the mean over each rewrite's `draws` rows side by side: what its words earn, (B,).
+
+    >>> pool_controls(torch.tensor([1.0, 3.0, 5.0, 5.0]), 2)
+    tensor([2., 2., 5., 5.])
+    """
+    return rewards.reshape(-1, draws).mean(1).repeat_interleave(draws)
+
+
+def compare_controls(rewards: Tensor, draws: int) -> Tensor:
+    """Rewards (B,) over the mean of the other rows of the same words and noise: what the controls earn, (B,).
+
+    Leaving the row itself out of its baseline keeps the estimate unbiased (Kool et al. 2019, "Buy 4
+    REINFORCE samples, get a baseline for free!"). `draws`, 2 or more, rows of a rewrite lie side by side.
+
+    >>> compare_controls(torch.tensor([1.0, 3.0, 5.0, 5.0]), 2)
+    tensor([-2.,  2.,  0.,  0.])
+    """
+    return (rewards - pool_controls(rewards, draws)) * (draws / (draws - 1))
+
+
 def _scaled(deviations: Tensor, spread: Tensor, size: Tensor) -> Tensor:
     """Deviations by their spread; 0 where the spread is rounding of numbers of this size."""
     least = size * torch.finfo(spread.dtype).eps * 4 + _SMALLEST_SPREAD

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from dfprompt.executor import Executor
 from dfprompt.policy import Policy
-from dfprompt.training.advantages import group_advantages
-from dfprompt.training.learner import Learner, spread_over_tokens
+from dfprompt.training.advantages import group_advantages, pool_controls
+from dfprompt.training.learner import Learner, credit_controls, spread_over_tokens
 from dfprompt.training.reinforcement import Report, RlResult, train_on_rewards
 from dfprompt.training.rl_settings import GrpoSettings
 from dfprompt.training.rollout import Rewarder, Rollout, Task
@@ -71,18 +73,26 @@ class Grpo(Learner):
             outcomes.append(self.update(minibatch))
             if not outcomes[-1].applied:
                 break
-        even = _even_groups(rollout, self.settings.group.size)
+        even = _even_groups(self._rewards_of_words(rollout))
         return {**self.finish(experience, outcomes, rate), "even_groups": even}
 
     def estimate(self, experience: Experience, rollout: Rollout) -> Experience:
         """Add advantages: each row's own, at all of its tokens."""
-        group = self.settings.group
-        rewards = rollout.terms.reward.reshape(-1, group.size)
-        advantages = group_advantages(rewards, rollout.plain, scale=group.scale).flatten()
-        return experience.adding(advantages=spread_over_tokens(advantages, experience))
+        group, draws = self.settings.group, self.settings.rollout.control_draws
+        words = self._rewards_of_words(rollout)
+        advantages = group_advantages(words, rollout.plain, scale=group.scale).flatten()
+        advantages = advantages.repeat_interleave(draws)
+        return experience.adding(
+            advantages=spread_over_tokens(advantages, experience),
+            **credit_controls(rollout.terms.reward, experience, draws),
+        )
+
+    def _rewards_of_words(self, rollout: Rollout) -> Tensor:
+        """What each rewrite of each group earned (N, G), the mean over its draws of controls."""
+        draws = self.settings.rollout.control_draws
+        return pool_controls(rollout.terms.reward, draws)[::draws].reshape(-1, self.settings.group.size)
 
 
-def _even_groups(rollout: Rollout, size: int) -> float:
-    """The share of groups whose rewrites all earned the same: they teach nothing."""
-    rewards = rollout.terms.reward.reshape(-1, size)
+def _even_groups(rewards: Tensor) -> float:
+    """The share of groups (N, G) whose rewrites all earned the same: they teach nothing."""
     return float((rewards.amax(1) == rewards.amin(1)).float().mean())

@@ -12,6 +12,7 @@ import torch
 
 from dfprompt.policy import Policy
 from dfprompt.policy.modeling import HEADS
+from dfprompt.training.advantages import compare_controls, whiten
 from dfprompt.training.checkpoint import Trained
 from dfprompt.training.losses import adapt_kl
 from dfprompt.training.model_setup import set_dropout
@@ -113,6 +114,15 @@ def spread_over_tokens(advantages: torch.Tensor, experience: Experience) -> torc
     """One advantage per row (B,) as one per token (B, T)."""
     mask = experience.trajectory.token_mask
     return torch.where(mask, advantages.to(mask.device, torch.float32)[:, None], 0.0)
+
+
+def credit_controls(rewards: torch.Tensor, experience: Experience, draws: int) -> dict[str, torch.Tensor]:
+    """The controls' own advantages (B, T), whitened, by name; none where each rewrite has a single row."""
+    if draws == 1:
+        return {}
+    mask = experience.trajectory.control_mask
+    gained = compare_controls(rewards.to(mask.device, torch.float32), draws)
+    return {"control_advantages": whiten(torch.where(mask, gained[:, None], 0.0), mask)}
 
 
 def _choose_trained(policy: Policy, settings: RlSettings) -> None:

@@ -8,7 +8,9 @@ KL in the loss, exact for the heads; a trained value model; masks.
 
 The reward stands at a row's last token. A control is credited with the advantage of its phrase's closing
 token. No value can see a control that was drawn (controls are not read back), so with decay 1 each control
-gets the whole reward minus the baseline; with less, early ones would get a part.
+gets the whole reward minus the baseline; with less, early ones would get a part. With `rollout.control_draws`
+above 1 a rewrite is drawn with several sets of controls on one noise: words get the advantage of their mean
+reward, controls that over the other sets.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from torch import Tensor
 
 from dfprompt.executor import Executor
 from dfprompt.policy import Policy
-from dfprompt.training.advantages import generalized_advantages, rewards_at_end, whiten
+from dfprompt.training.advantages import generalized_advantages, pool_controls, rewards_at_end, whiten
 from dfprompt.training.checkpoint import Trained
-from dfprompt.training.learner import Learner, mean_figures
+from dfprompt.training.learner import Learner, credit_controls, mean_figures
 from dfprompt.training.losses import value_loss
 from dfprompt.training.optimization import learning_rate, make_optimizer, set_learning_rate
 from dfprompt.training.reinforcement import Report, RlResult, train_on_rewards
@@ -107,12 +109,16 @@ class Ppo(Learner):
         with self.accelerator.autocast():
             parts = [compute_values(self.value, part.trajectory) for part in experience.split(size)]
         values = torch.cat([widen(part, width) for part in parts])
-        rewards = rewards_at_end(rollout.terms.reward.to(values), mask)
+        draws = self.settings.rollout.control_draws
+        rewards = rewards_at_end(pool_controls(rollout.terms.reward.to(values), draws), mask)
         found = generalized_advantages(
             rewards, values, mask, discount=self.settings.value.discount, decay=self.settings.value.decay
         )
         return experience.adding(
-            advantages=whiten(found.advantages, mask), values=values * mask, returns=found.returns
+            advantages=whiten(found.advantages, mask),
+            values=values * mask,
+            returns=found.returns,
+            **credit_controls(rollout.terms.reward, experience, draws),
         )
 
     def update_value(self, minibatch: Experience) -> dict[str, float]:

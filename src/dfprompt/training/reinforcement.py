@@ -92,7 +92,8 @@ def train_on_rewards(
         open_run(folder, settings, seed=settings.seed, resume=resume, force=force)
     accelerator.wait_for_everyone()
     learner = algorithm(accelerator, policy, settings)
-    plan = RolloutPlan(train, rows=settings.rollout.rows, group=group, seed=settings.seed)
+    rows, copies = settings.rollout.rows, settings.rollout.control_draws
+    plan = RolloutPlan(train, rows=rows, group=group, control_draws=copies, seed=settings.seed)
     checkpoints = Checkpoints(folder / "checkpoints", keep=settings.checkpoints.keep)
     stage = _Stage(accelerator, policy, reward, executor or LocalExecutor(), settings, acting, checkpoints)
     checked = validation_draws(validation[: settings.validation.rows], settings.seed)
@@ -299,3 +300,5 @@ def _check(policy: Policy, train: Sequence[Task], settings: RlSettings) -> None:
         raise ConfigError(
             "this policy has no heads for ranges and weights; train stage 1 with control phrase or token"
         )
+    if settings.rollout.control_draws > 1 and policy.model.config.control != "phrase":
+        raise ConfigError("rollout.control_draws above 1 needs a policy with control phrase")

@@ -34,6 +34,9 @@ class RolloutSettings(Config):
     """Most tokens a rewrite may append."""
     max_modifiers: int = Field(default=0, ge=0)
     """Most modifiers a rewrite may append; 0 leaves that to the tokens."""
+    control_draws: int = Field(default=1, ge=1)
+    """Rows per rewrite: its words on one noise, with ranges and weights drawn anew each; above 1 controls are
+    compared with others of the same words, which takes the luck of words and noise out of their advantage."""
     batch_size: int = Field(default=32, ge=1)
     """Rewrites handed to the reward at a time, such as pictures per batch."""
 
@@ -158,6 +161,23 @@ class RlSettings(Config):
     policy: PolicySettings = PolicySettings()
     """What comes out."""
 
+    @property
+    def rows_per_prompt(self) -> int:
+        """How many rows of a rollout rewrite one prompt on one noise."""
+        return self.rollout.control_draws
+
+    @model_validator(mode="after")
+    def _check(self) -> RlSettings:
+        draws, rows, apart = self.rollout.control_draws, self.rollout.rows, self.rows_per_prompt
+        if draws > 1 and self.train == "words":
+            raise ValueError("rollout.control_draws above 1 compares controls, and train=words has none")
+        if rows % apart:
+            raise ValueError(
+                f"rollout.rows {rows} is no multiple of {apart}, the rows per prompt: rollout.control_draws "
+                "times group.size"
+            )
+        return self
+
 
 class ValueSettings(Config):
     """The value model: a copy of the stage 1 trunk that predicts the reward."""
@@ -196,10 +216,7 @@ class GrpoSettings(RlSettings):
     group: GroupSettings = GroupSettings()
     """The groups."""
 
-    @model_validator(mode="after")
-    def _check(self) -> GrpoSettings:
-        if self.rollout.rows % self.group.size:
-            raise ValueError(
-                f"rollout.rows {self.rollout.rows} is no multiple of group.size {self.group.size}"
-            )
-        return self
+    @property
+    def rows_per_prompt(self) -> int:
+        """The group's rewrites, each with its draws of controls."""
+        return self.group.size * self.rollout.control_draws

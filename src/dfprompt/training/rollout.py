@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dfprompt.errors import RewardError
 from dfprompt.executor import Executor
-from dfprompt.policy import Policy, Rewrite, SamplingSettings, Trajectory, join_trajectories
+from dfprompt.policy import Policy, Rewrite, SamplingSettings, Trajectory, join_trajectories, vary_controls
 from dfprompt.policy.rewrite import rewrites_of
 from dfprompt.prompt import DFPrompt
 from dfprompt.rewards.composite import RewardTerms
@@ -57,7 +57,7 @@ Rewarder = Callable[[Sequence[Attempt]], RewardTerms]
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """B rewrites in order, the G of a group side by side: how they were drawn and what they earned.
+    """B rows in order, the G rewrites of a group side by side, each in all its draws of controls.
 
     `plain` (N,) are the rewards of the N groups' plain prompts on the same noise, where they were drawn.
     """
@@ -80,8 +80,10 @@ class Draws:
 class RolloutPlan:
     """Which prompts and which random numbers each step gets: functions of (seed, step) alone."""
 
-    def __init__(self, tasks: Sequence[Task], *, rows: int, group: int, seed: int) -> None:
-        self.tasks, self.group, self.groups, self.seed = tasks, group, rows // group, seed
+    def __init__(
+        self, tasks: Sequence[Task], *, rows: int, group: int, seed: int, control_draws: int = 1
+    ) -> None:
+        self.tasks, self.group, self.groups, self.seed = tasks, group, rows // (group * control_draws), seed
         self._order = RowOrder([True] * len(tasks), rejected_share=0.0, seed=seed)
 
     def draws(self, step: int) -> Draws:
@@ -117,13 +119,17 @@ def roll_out(
 ) -> Rollout:
     """Draw the rewrites and have them rewarded, in batches of whole groups where groups fit a batch.
 
+    Each rewrite has `settings.control_draws` rows on the same noise, the first as drawn; watched ones one.
     Drawn at temperature 1 without truncation or bans, so that the stored log-probabilities are those of
     the distribution that was drawn from. `acting` says which ranges act at any step of the pictures.
     """
-    group = len(draws.seeds[0])
+    copies = 1 if watched else settings.control_draws
+    group = len(draws.seeds[0]) * copies
     prompts = [task.prompt for task in draws.tasks for _ in range(group)]
-    seeds = [seed for row in draws.seeds for seed in row]
-    trajectory = policy.sample(prompts, seeds, sampling(settings), acting=acting)
+    seeds = [seed for row in draws.seeds for seed in row for _ in range(copies)]
+    trajectory = policy.sample(prompts[::copies], seeds[::copies], sampling(settings), acting=acting)
+    if copies > 1:
+        trajectory = vary_controls(policy.model, trajectory, seeds[::copies], copies)
     bases = [DFPrompt.from_plain(prompt) for prompt in prompts]
     rewrites = rewrites_of(trajectory, bases, prompts, seeds, policy.model.config.tables)
     to_score = []

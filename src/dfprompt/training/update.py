@@ -4,7 +4,8 @@
              share * clipped surrogate  +  scale * coefficient * KL(policy || stage 1)  -  bonus * entropy
 
 Each is a mean over its own draws in the minibatch: a control's advantage is that of its phrase's closing
-token (of its own token with control "token"), forced tokens and padding have no part.
+token (of its own token with control "token"), or one of its own where controls were compared with others of
+the same words; forced tokens and padding have no part.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Experience:
     """What updates are computed from: a trajectory and tensors (B, T, ...) beside it.
 
     old_text, old_range, old_weight: log-probabilities the rows were drawn with; reference_text,
-    reference_range_all, reference_weight_all: those of stage 1; advantages; for PPO also values and returns.
+    reference_range_all, reference_weight_all: those of stage 1; advantages; where controls were compared,
+    control_advantages; for PPO also values and returns.
     """
 
     trajectory: Trajectory
@@ -136,13 +138,14 @@ def policy_loss(
         RANGE: entropy(now.range_all, control, count=counts[RANGE]),
         WEIGHT: entropy(now.weight_all, control, count=counts[WEIGHT]),
     }
+    controls = of.get("control_advantages", of["advantages"])
     loss = torch.zeros((), device=now.text.device)
     figures: dict[str, Tensor] = {}
     for kind in KINDS:
         found = clipped_surrogate(
             getattr(now, kind),
             of[f"old_{kind}"],
-            of["advantages"],
+            of["advantages"] if kind == TEXT else controls,
             masks[kind],
             clip=settings.surrogate.clip,
             count=counts[kind],
