@@ -237,6 +237,16 @@ def test_a_mutated_function_fails(name: str, before: str, after: str) -> None:
         check_all(space)
 
 
+def test_differences_that_are_rounding_of_what_they_came_from_are_none() -> None:
+    """Two pictures that are the same but for the last bit of their rewards teach nothing."""
+    rewards = torch.tensor([4.0, 4.0000005, 3.0, 3.0, 4.5, 4.5])
+    gained, mask = compare_controls(rewards, 2), torch.ones(6, dtype=torch.bool)
+    assert gained.abs().max() > 0
+    assert whiten(gained, mask).abs().max() > 1
+    assert whiten(gained, mask, size=rewards.abs().max()).tolist() == [0.0] * 6
+    assert whiten(torch.tensor([1.0, -1.0]), mask[:2], size=torch.tensor(4.0)).tolist() == [1.0, -1.0]
+
+
 @given(st.integers(2, 4), st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=5), st.randoms())
 def test_controls_are_compared_with_the_others_of_their_words(
     draws: int, means: list[float], chance: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -11,6 +12,7 @@ from dfprompt.errors import RewardError
 from dfprompt.executor import LocalExecutor
 from dfprompt.policy import SamplingSettings
 from dfprompt.rewards.composite import RewardTerms
+from dfprompt.training.reinforcement import words_of
 from dfprompt.training.rl_settings import RolloutSettings
 from dfprompt.training.rollout import (
     Attempt,
@@ -125,6 +127,27 @@ def test_controls_drawn_twice_share_words_noise_and_batch_of_their_group() -> No
         assert texts[0] == texts[1]
         differ += one.rewrite.prompt != two.rewrite.prompt
     assert differ > 0
+
+
+def test_rewrites_in_several_draws_count_once_in_what_a_rollout_is_described_by() -> None:
+    """Reward and spread by hand from the pairs' means; words as those of the first draws alone."""
+    how = HOW.model_copy(update={"control_draws": 2})
+    plan = RolloutPlan(TASKS, rows=12, group=2, control_draws=2, seed=3)
+    found = roll_out(tiny_policy(), plan.draws(0), Meter(), LocalExecutor(), how)
+    rewards = torch.tensor([2.0, 4.0, 6.0, 6.0, 1.0, 3.0, 0.0, 2.0, 5.0, 5.0, 5.0, 7.0])
+    found = dataclasses.replace(found, terms=dataclasses.replace(found.terms, reward=rewards))
+    means = torch.tensor([3.0, 6.0, 2.0, 1.0, 5.0, 6.0])
+    described = describe_rollout(found, tiny_policy())
+    assert described["reward"] == pytest.approx(float(means.mean()))
+    assert described["reward_spread"] == pytest.approx(float(means.std(correction=0)))
+    once = roll_out(tiny_policy(), plan.draws(0), Meter(), LocalExecutor(), HOW)
+    assert described["distinct_modifiers"] == describe_rollout(once, tiny_policy())["distinct_modifiers"]
+    assert words_of(found) == words_of(once)
+    parts = [
+        roll_out(tiny_policy(), share_draws(plan.draws(0), at, 2), Meter(), LocalExecutor(), how)
+        for at in range(2)
+    ]
+    assert join_rollouts(parts, 0).control_draws == 2
 
 
 def test_watched_rows_have_one_draw_of_their_controls() -> None:

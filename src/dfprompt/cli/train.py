@@ -103,7 +103,8 @@ def ppo(
     \b
     Examples:
       dfprompt train ppo --recipe recipes/mini-ppo.toml --set data.folder=data --output run
-      dfprompt train ppo --recipe recipes/mini-ppo.toml --set train=words --output words-only
+      dfprompt train ppo --recipe recipes/mini-ppo.toml --set train=words \
+        --set rollout.control_draws=1 --output words-only
       dfprompt train ppo --resume --output run
     """
     _reinforce("ppo", recipe, changes, output, resume, force, allow_code, as_json)

@@ -22,11 +22,13 @@ class Arm:
 
 
 _ONE_DRAW = "rollout.control_draws=1"
-_PLACEBO = ("pictures.ignore_controls=true",)
-# Faster, too: a run made to go wrong has to get there in as many pictures as the others have. Any watchdog
-# may stop it; what the same watchdogs say of the other arms stands in their metrics.
+# Words see as many rewrites as those of the frozen arm: what is left between the two are the heads alone.
+_PLACEBO = ("pictures.ignore_controls=true", _ONE_DRAW)
+# Nothing holds it: no divergence costs, none ends a rollout's updates. Any watchdog may stop it; what the
+# same watchdogs say of the other arms stands in their metrics.
 _HACKED = (
-    "optimizer.learning_rate=1e-3",
+    "surrogate.stop_kl=1e9",
+    "export=last",
     "kl.text=0",
     "kl.range=0",
     "kl.weight=0",

@@ -24,6 +24,7 @@ CONTRASTS = (
     ("stage 2 over the best fixed suffix", "ppo", "suffix"),
     ("stage 2 over the best fixed suffix with its best controls", "ppo", "suffix-controls"),
     ("stage 2 over best-of-4 plain pictures", "ppo", "best-of-4"),
+    ("best of 4 pictures in both: stage 2 over the plain prompt", "best-of-4:ppo-1", "best-of-4"),
     ("what trained heads bring: stage 2 over words alone", "ppo", "frozen"),
     ("what the controls bring to the same words", "ppo", "stripped:ppo"),
     ("what matching controls to words brings", "ppo", "shuffled:ppo"),
@@ -37,6 +38,8 @@ CONTRASTS = (
     ("what comparing controls on the same words brings to training", "ppo", "unpaired"),
     ("a control per phrase over one per token", "ppo", "token"),
     ("PPO over GRPO", "ppo", "grpo"),
+    ("the run made to hack, over the plain prompt", "hack", "plain"),
+    ("the run made to hack, over stage 1", "hack", "stage-1"),
 )
 
 

@@ -55,10 +55,11 @@ def generalized_advantages(
     return Estimates(advantages, torch.where(mask, advantages + values, 0.0))
 
 
-def whiten(values: Tensor, mask: Tensor) -> Tensor:
+def whiten(values: Tensor, mask: Tensor, *, size: Tensor | None = None) -> Tensor:
     """Values (any shape) shifted and scaled to mean 0 and variance 1 over the mask; 0 outside it.
 
-    Values that are all equal become 0: they say nothing about which draw was better.
+    Values that are all equal become 0: they say nothing about which draw was better. What counts as equal
+    goes by the size of the numbers they were computed from: the largest value, or `size` for differences.
 
     >>> whiten(torch.tensor([1.0, 3.0, 9.0]), torch.tensor([True, True, False]))
     tensor([-1.,  1.,  0.])
@@ -67,7 +68,8 @@ def whiten(values: Tensor, mask: Tensor) -> Tensor:
         return torch.zeros_like(values)
     count, inside = mask.sum().clamp_min(1), torch.where(mask, values, 0.0)
     centred = torch.where(mask, values - inside.sum() / count, 0.0)
-    return _scaled(centred, (centred.square().sum() / count).sqrt(), inside.abs().max())
+    largest = inside.abs().max() if size is None else size
+    return _scaled(centred, (centred.square().sum() / count).sqrt(), largest)
 
 
 def group_advantages(rewards: Tensor, plain: Tensor | None = None, *, scale: str = "group") -> Tensor:

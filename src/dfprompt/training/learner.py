@@ -121,8 +121,11 @@ def credit_controls(rewards: torch.Tensor, experience: Experience, draws: int) -
     if draws == 1:
         return {}
     mask = experience.trajectory.control_mask
-    gained = compare_controls(rewards.to(mask.device, torch.float32), draws)
-    return {"control_advantages": whiten(torch.where(mask, gained[:, None], 0.0), mask)}
+    rewards = rewards.to(mask.device, torch.float32)
+    gained = compare_controls(rewards, draws)[:, None]
+    # Pictures that are the same must not teach by the last bit of their rewards.
+    size = rewards.abs().max()
+    return {"control_advantages": whiten(torch.where(mask, gained, 0.0), mask, size=size)}
 
 
 def _choose_trained(policy: Policy, settings: RlSettings) -> None:

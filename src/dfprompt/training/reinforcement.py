@@ -277,8 +277,8 @@ class _Logs:
 
 
 def words_of(rollout: Rollout) -> list[tuple[str, list[str]]]:
-    """Prompt and modifiers of each rewrite."""
-    rewrites = [each.rewrite for each in rollout.attempts]
+    """Prompt and modifiers of each rewrite, once however often its controls were drawn."""
+    rewrites = [each.rewrite for each in rollout.attempts[:: rollout.control_draws]]
     return [(each.plain, [span.text for span in each.modifiers]) for each in rewrites]
 
 

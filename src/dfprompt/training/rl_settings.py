@@ -170,7 +170,10 @@ class RlSettings(Config):
     def _check(self) -> RlSettings:
         draws, rows, apart = self.rollout.control_draws, self.rollout.rows, self.rows_per_prompt
         if draws > 1 and self.train == "words":
-            raise ValueError("rollout.control_draws above 1 compares controls, and train=words has none")
+            raise ValueError(
+                "rollout.control_draws above 1 compares controls, and train=words has none; set "
+                "rollout.control_draws=1"
+            )
         if rows % apart:
             raise ValueError(
                 f"rollout.rows {rows} is no multiple of {apart}, the rows per prompt: rollout.control_draws "

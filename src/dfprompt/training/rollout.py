@@ -20,6 +20,7 @@ from dfprompt.policy import Policy, Rewrite, SamplingSettings, Trajectory, join_
 from dfprompt.policy.rewrite import rewrites_of
 from dfprompt.prompt import DFPrompt
 from dfprompt.rewards.composite import RewardTerms
+from dfprompt.training.advantages import pool_controls
 from dfprompt.training.examples import RowOrder
 from dfprompt.training.rl_settings import RolloutSettings
 
@@ -57,7 +58,7 @@ Rewarder = Callable[[Sequence[Attempt]], RewardTerms]
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """B rows in order, the G rewrites of a group side by side, each in all its draws of controls.
+    """B rows in order, the G rewrites of a group side by side, each in all its `control_draws` rows.
 
     `plain` (N,) are the rewards of the N groups' plain prompts on the same noise, where they were drawn.
     """
@@ -66,6 +67,7 @@ class Rollout:
     attempts: tuple[Attempt, ...]
     terms: RewardTerms
     plain: Tensor | None = None
+    control_draws: int = 1
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def roll_out(
         tuple(each for each, keep in zip(to_score, drawn.tolist(), strict=True) if keep),
         select_terms(terms, drawn),
         terms.reward[~drawn] if keep_plain else None,
+        copies,
     )
 
 
@@ -214,22 +217,26 @@ def join_rollouts(parts: Sequence[Rollout], fill: int) -> Rollout:
         tuple(each for part in parts for each in part.attempts),
         join_terms([part.terms for part in parts]),
         torch.cat(plain) if plain else None,
+        parts[0].control_draws,
     )
 
 
 def describe_rollout(rollout: Rollout, policy: Policy) -> dict[str, float]:
-    """What the rows of a metrics file say of a rollout: rewards, their terms, lengths, habits."""
+    """What the rows of a metrics file say of a rollout: rewards, their terms, lengths, habits.
+
+    A rewrite in several draws of its controls is one: its words count once, its reward is their mean.
+    """
     tables = policy.model.config.tables
     kept = [[each for each in row if not each.dropped] for row in rollout.trajectory.phrases]
     phrases = [each for row in kept for each in row]
-    default = (tables.default_range, tables.default_weight)
+    default, draws = (tables.default_range, tables.default_weight), rollout.control_draws
     plain = sum((each.range_id, each.weight_id) == default for each in phrases)
     found = {
         "reward": float(rollout.terms.reward.mean()),
-        "reward_spread": float(rollout.terms.reward.std(correction=0)),
+        "reward_spread": float(pool_controls(rollout.terms.reward, draws)[::draws].std(correction=0)),
         "modifiers": len(phrases) / len(kept),
         "left_alone": sum(not row for row in kept) / len(kept),
-        "distinct_modifiers": len({each.text for each in phrases}) / max(1, len(phrases)),
+        "distinct_modifiers": len({each.text for each in phrases}) / max(1, len(phrases) // draws),
         "default_controls": plain / max(1, len(phrases)),
         "cut_short": sum(end == "length" for end in rollout.trajectory.ends) / len(kept),
     }
