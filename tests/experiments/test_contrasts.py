@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from dfprompt.evaluation.records import Row
@@ -49,3 +51,23 @@ def test_the_table_says_everything() -> None:
     assert "| stage 2 over the plain prompt | reward | +1.675 |" in text
     assert "+1.350, +2.000" in text
     assert "100%" in text
+    assert "| 2 of 2 |" in text
+
+
+def test_the_table_marks_what_seeds_or_the_interval_do_not_bear_out() -> None:
+    table = [*rows("frozen-1", 1.0), *rows("frozen-2", 1.0), *rows("ppo-1", 3.0), *rows("ppo-2", 0.9)]
+    assert "seeds differ" in format_contrasts(find_contrasts(table, ["reward"]))
+    table = [*rows("frozen-1", 0.0), *rows("ppo-1", -3.5, slope=1.0)]
+    assert "not told from 0" in format_contrasts(find_contrasts(table, ["reward"]))
+
+
+def test_the_run_made_to_hack_is_also_held_against_its_own_reward() -> None:
+    table = [*rows("plain", 0.0), *rows("hack-1", 1.0), *rows("ppo-1", 1.0)]
+    table = [
+        dataclasses.replace(row, scores={**row.scores, "aesthetic": 2 * row.scores["reward"]})
+        for row in table
+    ]
+    found = [each for each in find_contrasts(table, ["reward"]) if each.score == "aesthetic"]
+    assert [(each.says, each.pooled.difference) for each in found] == [
+        ("the run made to hack, over the plain prompt", pytest.approx(2.0))
+    ]

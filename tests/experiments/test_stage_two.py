@@ -89,6 +89,7 @@ def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
     methods = {row.method for row in close.outcome.rows}
     assert methods == {"plain", "frozen-1", "frozen-2", "frozen-3", "stripped:placebo-1"}
     assert len(close.outcome.rows) == 5 * 2 * 3
+    assert format_overview(run.summary, note="of mini").startswith("of mini\n\n2 held-out")
     overview = format_overview(run.summary)
     (plain,) = (line for line in overview.splitlines() if line.startswith("| plain |"))
     assert plain.count("|") == overview.splitlines()[2].count("|")

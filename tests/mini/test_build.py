@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -76,6 +77,12 @@ def test_the_same_seed_builds_the_same_bytes(built: Path, tmp_path: Path) -> Non
     }
 
 
+def stages_done(folder: Path) -> list[str]:
+    """The stages on record, in the order they are built in."""
+    record = folder / "build.json"
+    return list(json.loads(record.read_text())["stages"]) if record.is_file() else []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # nine stages in a process of their own, each killed and resumed
 def test_kill_minus_nine_anywhere_then_resume_builds_the_same_bytes(built: Path, tmp_path: Path) -> None:
@@ -85,13 +92,19 @@ def test_kill_minus_nine_anywhere_then_resume_builds_the_same_bytes(built: Path,
         "print('ready', flush=True); Build(Path(sys.argv[1]), miniature()).run()"
     )
     command = [sys.executable, "-c", code, str(tmp_path), str(torch.get_num_threads())]
-    for wait in (0.05, 0.4, 0.9, 1.6, 2.5):
+    chance, interrupted_in = random.Random(1), set[str]()
+    for number in range(len(STAGES)):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(wait)
+        while process.poll() is None and len(stages_done(tmp_path)) < number:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0.0, 0.1))
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
+        if len(stages_done(tmp_path)) < len(STAGES):
+            interrupted_in.add(STAGES[len(stages_done(tmp_path))])
+    assert len(interrupted_in) >= 6, interrupted_in
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert {p: digest(tmp_path / "weights" / p) for p in _PIECES} == {

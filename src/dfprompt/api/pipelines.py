@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.world import mini_folder
+from dfprompt.api.world import mini_folder, reading_mini
 from dfprompt.conditioning.prompts import Dialect, Prompts
 from dfprompt.config import make_config
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
@@ -36,15 +37,11 @@ def load_pipeline(
     >>> # pipeline = load_pipeline("mini")
     >>> # images = pipeline.generate("a red cat on a hill, [watercolour:late]", seeds=[1, 2])
     """
-    return load_pipeline_from(
-        mini_folder("pipeline") if source == MINI else source,
-        device=device,
-        dtype=dtype,
-        offload=offload,
-        loras=loras,
-        vae=vae,
-        config=config,
-    )
+    place = mini_folder("pipeline") if source == MINI else source
+    with reading_mini(Path(place)) if source == MINI else nullcontext():
+        return load_pipeline_from(
+            place, device=device, dtype=dtype, offload=offload, loras=loras, vae=vae, config=config
+        )
 
 
 def generate_images(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from dfprompt.api.mini_evaluation import mini_modifiers
-from dfprompt.api.world import mini_folder
+from dfprompt.api.world import mini_folder, reading_mini
 from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning, InputError, LoadError
 from dfprompt.excerpt import quote
@@ -39,9 +40,9 @@ def load_policy(source: str | Path = MINI, *, device: str = "auto", mini: bool =
     """
     if source == STARTER:
         return StarterPolicy(make_lexicon(mini_modifiers(), MINI) if mini else None)
-    if source == MINI_SFT:
-        return load_policy_folder(mini_folder("sft"), device=pick_device(device))
-    return load_policy_folder(_find(source), device=pick_device(device))
+    folder = mini_folder("sft") if source == MINI_SFT else _find(source)
+    with reading_mini(folder) if source in (MINI, MINI_SFT) else nullcontext():
+        return load_policy_folder(folder, device=pick_device(device))
 
 
 def optimize_prompt(

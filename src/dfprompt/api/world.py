@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,24 @@ def mini_folder(piece: str = "") -> Path:
             "(hours on a CPU), or pass a folder built elsewhere"
         )
     return folder
+
+
+@contextmanager
+def reading_mini(folder: Path) -> Iterator[None]:
+    """Say of a file in a folder of the packaged mini world that cannot be read how to get it back.
+
+    >>> with reading_mini(Path("weights/pipeline")):
+    ...     pass
+    """
+    try:
+        yield
+    except LoadError as error:
+        if str(folder) not in str(error):
+            raise
+        raise LoadError(
+            f"{error}. It is a piece of the mini world, which comes with the package: install the package "
+            "again, or build the piece (hours on a CPU): dfprompt mini build --install"
+        ) from error
 
 
 def build_mini(

@@ -38,6 +38,13 @@ def arms(
         min=0,
         help="Also evaluate plain, ppo, frozen and placebo alone with K pictures per prompt.",
     ),
+    search_images: int = typer.Option(
+        360,
+        "--search-images",
+        metavar="N",
+        min=1,
+        help="Pictures of each search for a baseline: suffix, its controls, single controls.",
+    ),
     rewards: list[str] = typer.Option([], "--reward", help="Scores of the evaluation; default: mini's."),
     judges: list[str] = typer.Option([], "--judge", help="Its judges, never trained on; default: mini's."),
     recipes: Path = typer.Option(
@@ -85,7 +92,8 @@ def arms(
             "judges": judges,
             "note": console.note,
         }
-        run = evaluate_arms(policies, output / "evaluation", seeds=range(seeds), **asked)
+        folder = output / "evaluation"
+        run = evaluate_arms(policies, folder, seeds=range(seeds), search_images=search_images, **asked)
         table = _tables(run)
         if close:
             closer = evaluate_closely(policies, output / "evaluation-close", seeds=range(close), **asked)
@@ -108,4 +116,4 @@ def _tables(run: EvaluationRun) -> str:
 
     scores = [line.score for line in run.summary.scores if line.role in ("reward", "judge")]
     contrasts = find_contrasts(run.outcome.rows, list(dict.fromkeys(scores)))
-    return f"{format_overview(run.summary)}\n{format_contrasts(contrasts)}"
+    return f"{format_overview(run.summary, note=run.note)}\n{format_contrasts(contrasts)}"

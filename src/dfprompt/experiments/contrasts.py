@@ -14,6 +14,8 @@ from dfprompt.evaluation.records import Row
 from dfprompt.evaluation.statistics import Comparison, Key, compare_scores
 
 _SEED = re.compile(r"(.+)-(\d+)")
+_HACK = "hack"
+_HACKED = "aesthetic"  # all that the run made to hack was rewarded for
 # What each contrast says, one arm, the other; a number behind an arm's name is its training seed.
 CONTRASTS = (
     ("stage 2 over the plain prompt", "ppo", "plain"),
@@ -38,8 +40,8 @@ CONTRASTS = (
     ("what comparing controls on the same words brings to training", "ppo", "unpaired"),
     ("a control per phrase over one per token", "ppo", "token"),
     ("PPO over GRPO", "ppo", "grpo"),
-    ("the run made to hack, over the plain prompt", "hack", "plain"),
-    ("the run made to hack, over stage 1", "hack", "stage-1"),
+    ("the run made to hack, over the plain prompt", _HACK, "plain"),
+    ("the run made to hack, over stage 1", _HACK, "stage-1"),
 )
 
 
@@ -66,7 +68,7 @@ def find_contrasts(rows: Iterable[Row], scores: Sequence[str]) -> list[Contrast]
     found = []
     for says, first, second in CONTRASTS:
         pairs = list(_pairs(by_method, first, second))
-        for score in scores:
+        for score in [*scores, _HACKED] if first == _HACK else scores:
             values = [(_values(by_method[a], score), _values(by_method[b], score)) for a, b in pairs]
             compared = [each for each in (compare_scores(a, b) for a, b in values) if each is not None]
             if compared:
@@ -77,10 +79,13 @@ def find_contrasts(rows: Iterable[Row], scores: Sequence[str]) -> list[Contrast]
 
 
 def format_contrasts(contrasts: Sequence[Contrast]) -> str:
-    """A markdown table: difference, interval, share of pictures won, and each training seed."""
+    """A markdown table: difference, interval, share of pictures won, each training seed, whether all agree.
+
+    "All" is the verdict that a claim needs: an interval without 0 and every training seed on its side of it.
+    """
     lines = [
-        "| contrast | score | difference | 95 % interval | won | training seeds |",
-        "|---|---|---|---|---|---|",
+        "| contrast | score | difference | 95 % interval | won | training seeds | holds for all |",
+        "|---|---|---|---|---|---|---|",
     ]
     for each in contrasts:
         pooled = each.pooled
@@ -88,9 +93,16 @@ def format_contrasts(contrasts: Sequence[Contrast]) -> str:
         seeds = ", ".join(f"{one.difference:+.3f}" for one in each.seeds)
         lines.append(
             f"| {each.says} | {each.score} | {pooled.difference:+.3f} | {low:+.3f} to {high:+.3f} "
-            f"| {pooled.win_rate:.0%} | {seeds} |"
+            f"| {pooled.win_rate:.0%} | {seeds} | {_verdict(each)} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _verdict(contrast: Contrast) -> str:
+    low, high = contrast.pooled.interval
+    if low <= 0 <= high:
+        return "not told from 0"
+    return f"{len(contrast.seeds)} of {len(contrast.seeds)}" if contrast.agrees else "**seeds differ**"
 
 
 def _pairs(methods: Mapping[str, object], first: str, second: str) -> Iterable[tuple[str, str]]:

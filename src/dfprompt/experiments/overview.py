@@ -8,15 +8,17 @@ from dfprompt.evaluation.summary import ScoreLine, Summary
 _SHOWN = ("reward", "judge")
 
 
-def format_overview(summary: Summary) -> str:
+def format_overview(summary: Summary, *, note: str = "") -> str:
     """A markdown table: mean, difference to plain with its interval, pictures won; and different modifiers.
 
-    What only enters a composite reward is left out; the tables of the evaluation have it.
+    `note` stands above: what the numbers can say. What only enters a composite reward is left out; the
+    tables of the evaluation have it.
     """
     roles = {line.score: line.role for line in summary.scores}
     scores = [score for score, role in roles.items() if role in _SHOWN]
     heads = [cell for score in scores for cell in (score, "minus plain", "won")]
     lines = [
+        *([note, ""] if note else []),
         f"{summary.prompts} held-out prompts, {summary.seeds} noises each.",
         "",
         "| method | " + " | ".join(heads) + " | distinct modifiers |",

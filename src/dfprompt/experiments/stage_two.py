@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfprompt.api.curation import run_curation
-from dfprompt.api.evaluation import EvaluationRun, evaluate
+from dfprompt.api.evaluation import VALIDATION_IMAGES, EvaluationRun, evaluate
 from dfprompt.api.policies import load_policy
 from dfprompt.api.reinforcement import run_reinforcement
 from dfprompt.api.scoring import FIDELITY, TASTE
@@ -52,7 +52,8 @@ def find_recipes(folder: Path, prefix: str, names: Sequence[str]) -> dict[str, P
 def run_arms(recipes: Recipes, folder: Path, arms: Sequence[Arm], note: Note) -> dict[str, Path]:
     """Train what is not trained yet; returns the policy of each run, "stage-1" (and "stage-1-token") first.
 
-    A run that a watchdog stopped has its last policy. Raises what curation and training raise.
+    A run that a watchdog stopped has a policy too: its best by then, or its last with export=last. Raises
+    what curation and training raise.
     """
     data = folder / "data"
     curate_once(recipes, data, note)
@@ -83,9 +84,14 @@ def evaluate_arms(
     pipeline: str | Path = "mini",
     rewards: Sequence[str] = (),
     judges: Sequence[str] = (),
+    search_images: int = VALIDATION_IMAGES,
     note: Note,
 ) -> EvaluationRun:
-    """Every arm and baseline on the same held-out prompts and noise, in `folder`."""
+    """Every arm and baseline on the same held-out prompts and noise, in `folder`.
+
+    The best suffix, its best controls and each policy's best single control are searched with `search_images`
+    pictures each, on other prompts.
+    """
     note(f"evaluating {len(policies)} policies")
     judges = mini_judges(prompts, judges)
     # Mini alone has prompts to search a suffix's controls on, what users wrote, and a bare language model.
@@ -108,6 +114,7 @@ def evaluate_arms(
         rewards=rewards,
         judges=judges,
         count=count,
+        validation_images=search_images,
     )
 
 
