@@ -61,6 +61,9 @@ def test_check_measures_every_quality_of_a_built_world(answer: dict[str, Any]) -
     assert all(row["measured_on"] and isinstance(row["reached"], bool) for row in rows)
     # A world trained for four steps reaches nothing: a check that says otherwise measures nothing.
     assert not any(row["reached"] for row in rows if row["unit"] == "dB" or "generated" in row["name"])
+    (placebo,) = (row for row in rows if row["name"].startswith("placebo"))
+    assert placebo["value"] == 0.0
+    assert all(row["interval"][0] <= row["value"] <= row["interval"][1] for row in rows if row["of"])
 
 
 @pytest.mark.slow
@@ -99,6 +102,9 @@ def test_check_as_json_has_its_version_first(answer: dict[str, Any]) -> None:
         "unit",
         "measured_on",
         "smaller_is_better",
+        "of",
+        "interval",
+        "measured",
         "reached",
     }
 

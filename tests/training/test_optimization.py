@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from torch import nn
 
 from dfprompt.config import load_config
 from dfprompt.errors import ConfigError
-from dfprompt.training.optimization import learning_rate, make_optimizer
+from dfprompt.training.optimization import learning_rate, make_optimizer, set_learning_rate
 from dfprompt.training.settings import OptimizerSettings
+from tiny_policies import tiny_model
 
 
 def rates(**settings: object) -> list[float]:
@@ -63,3 +65,27 @@ def test_the_betas_are_adams_own() -> None:
 def test_settings_that_cannot_be_are_refused(wrong: str) -> None:
     with pytest.raises(ConfigError):
         load_config(OptimizerSettings, assignments=[wrong])
+
+
+def test_heads_move_at_their_own_rate_and_every_parameter_is_in_one_group() -> None:
+    """One step of AdamW without decay moves every parameter by its rate, whatever its gradient."""
+    model, rates = tiny_model(), OptimizerSettings(learning_rate=1e-3, weight_decay=0.0)
+    optimizer = make_optimizer(model, rates, heads_rate=5.0)
+    grouped = [id(each) for group in optimizer.param_groups for each in group["params"]]
+    assert sorted(grouped) == sorted({id(each) for each in model.parameters()})
+    set_learning_rate(optimizer, 2e-3)
+    before = {name: each.detach().clone() for name, each in model.named_parameters()}
+    for each in model.parameters():
+        each.grad = torch.ones_like(each)
+    optimizer.step()
+    for name, each in model.named_parameters():
+        moved = float((each.detach() - before[name]).abs().max())
+        expected = 1e-2 if name.startswith(("range_head", "weight_head")) else 2e-3
+        assert moved == pytest.approx(expected, rel=1e-2), name
+
+
+def test_without_a_rate_of_their_own_heads_are_in_the_usual_groups() -> None:
+    model = tiny_model()
+    groups = make_optimizer(model, OptimizerSettings()).param_groups
+    assert len(groups) == 2
+    assert [id(each) for each in groups[0]["params"]] == [id(e) for e in model.parameters() if e.ndim >= 2]

@@ -114,7 +114,15 @@ def check_mini(weights: Path | None = None, *, images: int = 192) -> list[dict[s
     from dfprompt.mini.check import check_world
 
     rows = check_world(weights or mini_folder(), images=images)
-    return [{**dataclasses.asdict(row), "reached": row.reached} for row in rows]
+    return [
+        {
+            **dataclasses.asdict(row),
+            "interval": row.interval,
+            "measured": row.measured,
+            "reached": row.reached,
+        }
+        for row in rows
+    ]
 
 
 def write_mini_card(
@@ -128,7 +136,8 @@ def write_mini_card(
     from dfprompt.mini.card import make_card
     from dfprompt.mini.check import Check, judge_every_modifier
 
-    rows = [Check(**{key: value for key, value in row.items() if key != "reached"}) for row in checks]
+    given = {field.name for field in dataclasses.fields(Check)}
+    rows = [Check(**{key: value for key, value in row.items() if key in given}) for row in checks]
     record = next((p for p in (weights, weights.parent) if (p / "build.json").is_file()), None)
     text = make_card(
         weights,

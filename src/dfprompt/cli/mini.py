@@ -125,8 +125,8 @@ def check(
     table = Table("quality", "measured", "goal", "reached", "measured on")
     for row in rows:
         goal = f"{'<=' if row['smaller_is_better'] else '>='} {row['target']:g} {row['unit']}"
-        value = f"{row['value']:.3g} {row['unit']}"
-        table.add_row(row["name"], value, goal, "yes" if row["reached"] else "no", row["measured_on"])
+        reached = "yes" if row["reached"] else "no"
+        table.add_row(row["name"], row["measured"], goal, reached, row["measured_on"])
     console.rich_console().print(table)
 
 

@@ -62,9 +62,9 @@ def _quality(checks: Sequence[Check]) -> str:
     for c in checks:
         goal = f"{'<=' if c.smaller_is_better else '>='} {c.target:g} {c.unit}"
         reached = "yes" if c.reached else "**no**"
-        rows.append(f"| {c.name} | {c.value:.3g} {c.unit} | {goal} | {reached} | {c.measured_on} |")
-    head = "## Quality\n| what | measured | goal | reached | on |\n|---|---|---|---|---|\n"
-    return head + "\n".join(rows) + "\n"
+        rows.append(f"| {c.name} | {c.measured} | {goal} | {reached} | {c.measured_on} |")
+    head = "| what | measured | goal | reached | on |\n|---|---|---|---|---|\n"
+    return f"## Quality\nBrackets: 95 % intervals of shares.\n\n{head}" + "\n".join(rows) + "\n"
 
 
 def _judges(judged: Mapping[str, Mapping[str, float]]) -> str:
@@ -114,6 +114,8 @@ def _build(record: Mapping[str, Any]) -> str:
         earlier = record["started_from"]
         origin = f"The autoencoder and the denoiser were trained on from an earlier build (`{earlier}`).\n\n"
     return (
-        f"## How it was built\n{origin}| stage | minutes | on |\n|---|---|---|\n{stages}\n\n"
+        f"## How it was built\n{origin}"
+        "Minutes are those of a stage's last stretch, after its last interruption.\n\n"
+        f"| stage | minutes | on |\n|---|---|---|\n{stages}\n\n"
         f"```json\n{json.dumps(record['recipe'], indent=1)}\n```\n"
     )

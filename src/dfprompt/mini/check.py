@@ -27,14 +27,20 @@ from dfprompt.mini.renderer import Scene, make_scene, render, sample_scene
 from dfprompt.mini.taste import image_features
 from dfprompt.mini.text import tokenize
 from dfprompt.mini.world import COLOURS, HELD_OUT_PAIRS, SCENES, SUBJECTS
+from dfprompt.pipeline.load import load_pipeline_from
+from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.rewards.aesthetic import load_aesthetic_head
 
+_Z = 1.959964  # of a 95 % interval
 _NOISY_TEXTURES = ("film grain", "rule of thirds", "watercolor", "detailed texture")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One measured quality: its value, what it must reach, and how it was measured."""
+    """One measured quality: its value, what it must reach, and how it was measured.
+
+    `of` is the number of pictures or modifiers a share (%) was counted on, 0 where the value is none.
+    """
 
     name: str
     value: float
@@ -42,6 +48,28 @@ class Check:
     unit: str
     measured_on: str
     smaller_is_better: bool = False
+    of: int = 0
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of a share (Wilson 1927), in percent; None where the value is none.
+
+        >>> [round(each) for each in Check("kept", 50.0, 90.0, "%", "pictures", of=4).interval]
+        [15, 85]
+        """
+        if not self.of:
+            return None
+        share, trials = self.value / 100, self.of
+        middle = (share + _Z**2 / (2 * trials)) / (1 + _Z**2 / trials)
+        half = _Z * (share * (1 - share) / trials + (_Z / (2 * trials)) ** 2) ** 0.5 / (1 + _Z**2 / trials)
+        return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
+
+    @property
+    def measured(self) -> str:
+        """Value and unit, and a share's interval."""
+        if self.interval is None:
+            return f"{self.value:.3g} {self.unit}"
+        return f"{self.value:.3g} {self.unit} ({self.interval[0]:.0f} to {self.interval[1]:.0f})"
 
     @property
     def reached(self) -> bool:
@@ -61,6 +89,7 @@ def check_world(
         lambda: _retrieval(weights, images),
         lambda: _tastes(weights, images),
         lambda: _judge_per_modifier(weights, max(12, images // 4)),
+        lambda: _placebo(weights, steps),
         lambda: _speed(weights, steps, guidance_scale),
     ]
     return [row for part in parts for row in part()]
@@ -115,7 +144,14 @@ def _fidelity(weights: Path, images: int, steps: int, guidance_scale: float) -> 
         correct = judge.correct(_as_images(drawn), scenes)
         where = f"{len(scenes)} generated plain-prompt pictures" + (", held-out pairs" if held_out else "")
         out += [
-            Check(f"{kind} read from generated pictures", 100 * float(ok.float().mean()), 90.0, "%", where)
+            Check(
+                f"{kind} read from generated pictures",
+                100 * float(ok.float().mean()),
+                90.0,
+                "%",
+                where,
+                of=len(scenes),
+            )
             for kind, ok in correct.items()
         ]
     return out
@@ -135,13 +171,21 @@ def _commitment(weights: Path, images: int, steps: int, guidance_scale: float) -
     shared = 100 * len(found.shared_looks) / seen if seen else 0.0
     where = f"{found.pictures} pictures; the second stands in {found.changed:.0f} %; above 95 % is too much"
     return [
-        Check("first subject kept when its word is swapped half-way", found.kept, 70.0, "%", where),
+        Check(
+            "first subject kept when its word is swapped half-way",
+            found.kept,
+            70.0,
+            "%",
+            where,
+            of=found.pictures,
+        ),
         Check(
             "modifiers of which each half carries 25 to 75 %",
             shared,
             50.0,
             "%",
             f"{seen} with a look to share",
+            of=seen,
         ),
     ]
 
@@ -184,7 +228,7 @@ def _retrieval(weights: Path, images: int) -> list[Check]:
         hits += int(((image @ text.T).argmax(1) == torch.arange(64)).sum())
         total += 64
     where = f"{total} held-out renders, captions true"
-    return [Check("CLIP finds the caption among 64", 100 * hits / total, 80.0, "%", where)]
+    return [Check("CLIP finds the caption among 64", 100 * hits / total, 80.0, "%", where, of=total)]
 
 
 @torch.no_grad()
@@ -253,8 +297,27 @@ def _judge_per_modifier(weights: Path, images: int) -> list[Check]:
     for kind in CLASSES:
         worst = min(rows, key=lambda name: rows[name][kind])
         where = f"{images} renders per modifier; the worst is {worst or 'no modifier'!r}"
-        out.append(Check(f"judge reads the {kind}, worst modifier", rows[worst][kind], 97.0, "%", where))
+        name, value = f"judge reads the {kind}, worst modifier", rows[worst][kind]
+        out.append(Check(name, value, 97.0, "%", where, of=images))
     return out
+
+
+def _placebo(weights: Path, steps: int) -> list[Check]:
+    """How far pictures that ignore ranges and weights are from those of the same words without any."""
+    pipeline = load_pipeline_from(weights / "pipeline", device="cpu")
+    scenes = [canonical(s.subject, s.colour, s.scene) for s in all_scenes(held_out=False)[:8]]
+    controlled = [f"{each}, [golden hour:late:1.5]" for each in scenes]
+    words = [f"{each}, golden hour" for each in scenes]
+    settings = RenderSettings(num_inference_steps=steps)
+    blind = settings.model_copy(update={"ignore_controls": True})
+    seeds = list(range(len(scenes)))
+    drawn = [
+        pipeline.draw(prompts, seeds, how).images
+        for prompts, how in ((controlled, blind), (words, settings), (controlled, settings))
+    ]
+    off, acts = (255 * float((each - drawn[1]).abs().max()) for each in (drawn[0], drawn[2]))
+    where = f"{len(seeds)} pictures, levels of 255 in the worst pixel; {acts:.0f} where controls act"
+    return [Check("placebo's pictures from those without controls", off, 0.0, "levels", where, True)]
 
 
 def _speed(weights: Path, steps: int, guidance_scale: float) -> list[Check]:

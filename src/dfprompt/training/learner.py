@@ -38,7 +38,8 @@ class Learner(ABC):
         _choose_trained(policy, settings)
         if settings.optimizer.gradient_checkpointing:
             policy.model.trunk.gradient_checkpointing_enable()
-        optimizer = make_optimizer(policy.model, settings.optimizer)
+        rate = settings.optimizer.heads_rate
+        optimizer = make_optimizer(policy.model, settings.optimizer, heads_rate=rate)
         self.trained = {"policy": Trained(policy.model, optimizer)}
         self.model, self.optimizer = accelerator.prepare(policy.model, optimizer)
 

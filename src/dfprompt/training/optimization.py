@@ -10,17 +10,35 @@ import torch
 from torch import nn
 
 from dfprompt.errors import ConfigError
+from dfprompt.policy.modeling import HEADS
 from dfprompt.training.settings import OptimizerSettings
 
+_RATE = "rate"  # of a group, in the schedule's rate
 
-def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; only matrices decay. Raises ConfigError if nothing trains."""
+
+def make_optimizer(
+    model: nn.Module, settings: OptimizerSettings, *, heads_rate: float = 1.0
+) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters; only matrices decay. Raises ConfigError if nothing trains.
+
+    `heads_rate` is the learning rate of range and weight head, in that of everything else.
+    """
     named = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
     if not named:
         raise ConfigError("every parameter of the model is frozen; there is nothing to train")
+    apart = heads_rate != 1.0
     groups = [
-        {"params": [each for _, each in named if each.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [each for _, each in named if each.ndim < 2], "weight_decay": 0.0},
+        {
+            "params": [
+                each
+                for name, each in named
+                if (apart and _in_head(name)) == heads and (each.ndim >= 2) == matrix
+            ],
+            "weight_decay": settings.weight_decay if matrix else 0.0,
+            _RATE: heads_rate if heads else 1.0,
+        }
+        for heads in (False, True)
+        for matrix in (True, False)
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
@@ -45,9 +63,13 @@ def learning_rate(settings: OptimizerSettings, step: int) -> float:
 
 
 def set_learning_rate(optimizer: Any, rate: float) -> None:
-    """Give every group of an optimiser the same learning rate."""
+    """Give every group of an optimiser the learning rate, the heads' in their multiple of it."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get(_RATE, 1.0)
+
+
+def _in_head(name: str) -> bool:
+    return any(part in HEADS for part in name.split("."))
 
 
 def gradient_norm(parameters: Iterable[torch.nn.Parameter]) -> float:

@@ -72,6 +72,8 @@ class RlOptimizerSettings(OptimizerSettings):
     """Rows per update; a rollout of more rows is cut into as many minibatches."""
     micro_batch_size: int = Field(default=32, ge=1)
     """Rows per pass; smaller ones need less memory and give the same update."""
+    heads_rate: float = Field(default=1.0, gt=0)
+    """Learning rate of the heads for ranges and weights, in that of the trunk: they begin from nothing."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the learning rate falls after the warm-up."""
 
