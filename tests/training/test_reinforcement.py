@@ -23,7 +23,7 @@ from dfprompt.policy import Policy, SamplingSettings, load_policy_folder
 from dfprompt.rewards.composite import RewardTerms
 from dfprompt.training.checkpoint import Checkpoints
 from dfprompt.training.devices import make_accelerator
-from dfprompt.training.grpo import train_grpo
+from dfprompt.training.grpo import Grpo, train_grpo
 from dfprompt.training.metrics import read_rows
 from dfprompt.training.model_setup import set_up_model
 from dfprompt.training.ppo import Ppo, explained, train_ppo
@@ -248,6 +248,26 @@ def test_words_get_the_mean_of_their_pictures_and_controls_what_they_add_to_it()
     raw = torch.tensor([-2.0, 2.0, 0.0, 0.0, 2.0, -2.0, -4.0, 4.0])[:, None].expand_as(controls)[drawn]
     expected = (raw - raw.mean()) / raw.std(unbiased=False)
     torch.testing.assert_close(controls[drawn], expected, atol=1e-3, rtol=1e-3)
+
+
+def test_groups_compare_words_by_the_mean_of_their_pictures() -> None:
+    """A group's rewrites earn (1, 3) and (6, 8), the plain prompt 5: words 2, 7 and 5 with mean 14/3."""
+    settings = grpo_settings(
+        rollout={"rows": 4, "control_draws": 2}, group={"size": 2, "keep_plain": True, "scale": "none"}
+    )
+    policy = stage_one()
+    learner = Grpo(make_accelerator(device="cpu"), policy, settings)
+    plan = RolloutPlan(TASKS, rows=4, group=2, control_draws=2, seed=1)
+    found = roll_out(policy, plan.draws(0), toy_reward, LocalExecutor(), settings.rollout, keep_plain=True)
+    rewards = torch.tensor([1.0, 3.0, 6.0, 8.0])
+    rolled = dataclasses.replace(
+        found, terms=dataclasses.replace(found.terms, reward=rewards), plain=torch.tensor([5.0])
+    )
+    given = learner.estimate(Experience(found.trajectory, {}), rolled).tensors
+    assert given["advantages"][:, 0].tolist() == pytest.approx([2 - 14 / 3] * 2 + [7 - 14 / 3] * 2)
+    drawn = found.trajectory.control_mask
+    signs = torch.tensor([-1.0, 1.0, -1.0, 1.0])[:, None].expand_as(drawn)[drawn]
+    assert torch.equal(given["control_advantages"][drawn].sign(), signs)
 
 
 def test_the_value_model_starts_as_stage_one_and_trains_whole() -> None:
