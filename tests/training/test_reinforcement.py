@@ -383,6 +383,68 @@ def test_low_rank_layers_train_and_resume_to_the_same_bits(tmp_path: Path) -> No
     assert names[0].read_bytes() == names[1].read_bytes()
 
 
+FULL = """
+import resource
+import signal
+import sys
+from pathlib import Path
+import tiny_rl
+tiny_rl.stage_one_folder = lambda: Path(sys.argv[2])
+from test_reinforcement import go_ppo
+from dfprompt.errors import TrainingError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit then fails as on a full disk
+
+def fill_up(row):
+    if row["step"] == 3:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+
+try:
+    go_ppo(Path(sys.argv[1]), report=fill_up)
+except TrainingError as error:
+    print(error)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits on files there")
+@pytest.mark.parametrize("room", [0, 3000])
+def test_a_disk_that_fills_up_stops_the_run_which_goes_on_to_the_same_bits(
+    room: int, whole: dict[Go, Path], tmp_path: Path
+) -> None:
+    """Without any room the next line of the metrics fails; with a little, the next checkpoint."""
+    script, run = tmp_path / "full.py", tmp_path / "run"
+    script.write_text(FULL)
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+    command = [sys.executable, str(script), str(run), str(stage_one_folder()), str(room)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 3, ended.stderr[-2000:]
+    assert "cannot write" in ended.stdout
+    assert "--resume" in ended.stdout or "checkpoint of step 2 is safe" in ended.stdout
+    assert Checkpoints(run / "checkpoints").steps() == [2]
+    go_ppo(run, resume=True)
+    assert metrics(run) == metrics(whole[go_ppo])
+    assert weights(run / "policy") == weights(whole[go_ppo] / "policy")
+
+
+def test_a_reward_calibrated_otherwise_is_not_gone_on_with(tmp_path: Path) -> None:
+    class Calibrated:
+        calibration = {"zeta": 0.2}
+
+        def __call__(self, attempts: Sequence[Attempt]) -> RewardTerms:
+            return toy_reward(attempts)
+
+    reward = Calibrated()
+    with pytest.raises(Stop):
+        go_ppo(tmp_path / "run", reward, report=pull_the_plug(3))
+    reward.calibration = {"zeta": 0.3}
+    with pytest.raises(ConfigError, match=r"zeta: 0.2 before, 0.3 now"):
+        go_ppo(tmp_path / "run", reward, resume=True)
+    reward.calibration = {"zeta": 0.2}
+    go_ppo(tmp_path / "run", reward, resume=True)
+
+
 TWO = """
 import sys
 from pathlib import Path

@@ -7,19 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import TrainingError
 from dfprompt.policy import Policy, save_policy_folder
+from dfprompt.training.disk import writing
 
 
 def save_policy(accelerator: Any, policy: Policy, folder: Path, extra: Mapping[str, Path] | None) -> None:
     """Save a policy once for all processes, `extra` files beside it; raises TrainingError on a full disk."""
     if accelerator.is_main_process:
-        try:
+        with writing(folder):
             save_policy_folder(policy, folder, extra=extra)
-        except OSError as error:
-            raise TrainingError(
-                f"cannot write {folder}: {error}; make room and go on with --resume"
-            ) from error
     accelerator.wait_for_everyone()
 
 
@@ -33,8 +29,9 @@ def export_policy(
         return
     if accelerator.is_main_process:
         partial = folder / ".policy.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(best, partial)
-        shutil.rmtree(result, ignore_errors=True)
-        partial.replace(result)
+        with writing(result):
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(best, partial)
+            shutil.rmtree(result, ignore_errors=True)
+            partial.replace(result)
     accelerator.wait_for_everyone()

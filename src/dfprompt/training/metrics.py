@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import ConfigError, TrainingError
+from dfprompt.errors import ConfigError
+from dfprompt.training.disk import writing
 
 
 class MetricsLog:
@@ -19,20 +20,17 @@ class MetricsLog:
 
     def __init__(self, path: Path, *, resume_at: int | None = None, tensorboard: Path | None = None) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         kept = [] if resume_at is None else [row for row in read_rows(path) if row["step"] <= resume_at]
-        _write_rows(path, kept)
-        self._board = None if tensorboard is None else _open_board(tensorboard, resume_at)
+        with writing(path):
+            _write_rows(path, kept)
+            self._board = None if tensorboard is None else _open_board(tensorboard, resume_at)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row; it must have a "step". Numbers that are not finite become null."""
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_finite(row)) + "\n")
-        except OSError as error:
-            raise TrainingError(
-                f"cannot write {self.path}: {error}; make room and go on with --resume"
-            ) from error
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_finite(row)) + "\n")
         if self._board is not None:
             for name, value in row.items():
                 if isinstance(value, int | float) and name != "step":

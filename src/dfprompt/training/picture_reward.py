@@ -57,6 +57,11 @@ class PictureReward:
         self.spent = Spent()
         self._plain: dict[tuple[str, int], dict[str, float]] = {}
 
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """The constants of a composite reward: a run that goes on must go on with the same ones."""
+        return self.composite.constants.model_dump(mode="json") if self.composite else {}
+
     def __call__(self, attempts: Sequence[Attempt]) -> RewardTerms:
         """The reward of each attempt; raises GenerationError or RewardError."""
         texts = [each.rewrite.plain for each in attempts]

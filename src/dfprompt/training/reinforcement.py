@@ -40,7 +40,7 @@ from dfprompt.training.rollout import (
     share_draws,
     validation_draws,
 )
-from dfprompt.training.run_folder import open_run
+from dfprompt.training.run_folder import differences, open_run
 from dfprompt.training.watchdogs import MEANING, Alert, Watchdogs
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -149,6 +149,8 @@ class _Loop:
         checkpoints = self.stage.checkpoints
         if checkpoints.steps():
             first, state = checkpoints.load(self.learner.trained)
+            if "calibration" in state:
+                self._check_calibration(state["calibration"])
             self.best = state["best"]
             self.learner.restore(state["learner"])
             restore_scaler(self.accelerator, state["scaler"])
@@ -157,6 +159,15 @@ class _Loop:
         if self.checked.tasks and self.settings.reward.meaning:
             self.watchdogs.set_meaning(meaning_of(self.stage.draw(self.checked, watched=True)))
         return 0
+
+    def _check_calibration(self, before: Mapping[str, Any]) -> None:
+        """Rewards of two calibrations do not compare: not in the watchdogs, not in which policy was best."""
+        now = getattr(self.stage.reward, "calibration", {})
+        if changed := differences(before, now):
+            raise ConfigError(
+                f"the reward of {self.folder} has changed since its checkpoint ({', '.join(changed)}); put "
+                "its recipe back, or take another folder"
+            )
 
     def _step(self, done: int, *, last: bool) -> list[Alert]:
         """One rollout and the updates on it; returns the alerts that end the run."""
@@ -203,6 +214,7 @@ class _Loop:
                 "learner": self.learner.state(),
                 "scaler": scaler_state(self.accelerator),
                 "watchdogs": self.watchdogs.state(),
+                "calibration": getattr(self.stage.reward, "calibration", {}),
             }
             self.stage.checkpoints.save(done, self.learner.trained, state)
         self.accelerator.wait_for_everyone()
