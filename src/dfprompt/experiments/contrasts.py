@@ -19,6 +19,7 @@ _HACKED = "aesthetic"  # all that the run made to hack was rewarded for
 # What each contrast says, one arm, the other; a number behind an arm's name is its training seed.
 CONTRASTS = (
     ("stage 2 over the plain prompt", "ppo", "plain"),
+    ("words alone over the plain prompt", "frozen", "plain"),
     ("stage 2 over stage 1", "ppo", "stage-1"),
     ("stage 1 over the language model", "stage-1", "language-model"),
     ("stage 1 over random modifiers", "stage-1", "random"),
