@@ -46,9 +46,9 @@ ARMS = (
         changes=_PLACEBO,
         seeds=3,
     ),
-    Arm("grpo", "words, ranges and weights by GRPO", algorithm="grpo"),
+    Arm("grpo", "words, ranges and weights by GRPO", algorithm="grpo", seeds=3),
     Arm("heads", "stage 1's words, ranges and weights by PPO", changes=("train=heads",)),
-    Arm("unpaired", "PPO with one set of controls per rewrite, not compared", changes=(_ONE_DRAW,)),
+    Arm("unpaired", "PPO with one set of controls per rewrite, not compared", changes=(_ONE_DRAW,), seeds=3),
     Arm(
         "token",
         "PPO with a control per token and a majority vote, as published",
