@@ -62,7 +62,7 @@ def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
     said.clear()
     policies = run_arms(recipes, folder, arms, said.append)
     assert {path: path.stat().st_mtime_ns for path in trained} == trained, "nothing is trained twice"
-    assert len(said) == 3, said  # the other stage 1 and two arms
+    assert len(said) == 5, said  # the other stage 1, one arm on three seeds, one on one
     assert {"stage-1-token", "token-1", "grpo-1"} <= set(policies)
     (tmp_path / "test.txt").write_text("a red cat\na blue star\n")
     run = evaluate_arms(
@@ -87,8 +87,9 @@ def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
         note=said.append,
     )
     methods = {row.method for row in close.outcome.rows}
-    assert methods == {"plain", "frozen-1", "frozen-2", "frozen-3", "stripped:placebo-1"}
-    assert len(close.outcome.rows) == 5 * 2 * 3
+    three = {f"{arm}-{seed}" for arm in ("frozen", "grpo") for seed in (1, 2, 3)}
+    assert methods == {"plain", "stripped:placebo-1"} | three
+    assert len(close.outcome.rows) == 8 * 2 * 3
     assert format_overview(run.summary, note="of mini").startswith("of mini\n\n2 held-out")
     overview = format_overview(run.summary)
     (plain,) = (line for line in overview.splitlines() if line.startswith("| plain |"))

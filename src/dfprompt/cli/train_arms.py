@@ -36,7 +36,7 @@ def arms(
         "--close",
         metavar="K",
         min=0,
-        help="Also evaluate plain, ppo, frozen and placebo alone with K pictures per prompt.",
+        help="Also evaluate plain and the arms of three seeds alone with K pictures per prompt.",
     ),
     search_images: int = typer.Option(
         360,

@@ -29,6 +29,8 @@ CONTRASTS = (
     ("stage 2 over best-of-4 plain pictures", "ppo", "best-of-4"),
     ("best of 4 pictures in both: stage 2 over the plain prompt", "best-of-4:ppo-1", "best-of-4"),
     ("what trained heads bring: stage 2 over words alone", "ppo", "frozen"),
+    ("the same without compared controls: over words alone", "unpaired", "frozen"),
+    ("the same by GRPO: over words alone", "grpo", "frozen"),
     ("what the controls bring to the same words", "ppo", "stripped:ppo"),
     ("what matching controls to words brings", "ppo", "shuffled:ppo"),
     ("what different controls bring over the best single one", "ppo", "constant:ppo"),
@@ -41,6 +43,7 @@ CONTRASTS = (
     ("what comparing controls on the same words brings to training", "ppo", "unpaired"),
     ("a control per phrase over one per token", "ppo", "token"),
     ("PPO over GRPO", "ppo", "grpo"),
+    ("GRPO over the plain prompt", "grpo", "plain"),
     ("the run made to hack, over the plain prompt", _HACK, "plain"),
     ("the run made to hack, over stage 1", _HACK, "stage-1"),
 )

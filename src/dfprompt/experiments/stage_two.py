@@ -24,7 +24,7 @@ from dfprompt.experiments.arms import Arm
 from dfprompt.training.run_folder import RECIPE
 
 Note = Callable[[str], None]
-_CLOSE = ("ppo-", "frozen-", "placebo-")
+_CLOSE = ("ppo-", "frozen-", "placebo-", "grpo-", "unpaired-")
 _BASELINES = ("plain", "suffix", "random", "starter", "best-of-4")
 
 
