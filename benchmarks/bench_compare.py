@@ -45,10 +45,10 @@ def main() -> int:
         output = Path(folder) / "compare"
         command = [sys.executable, "-m", "dfprompt.cli.main", "compare", *prompts]
         took = timed([*command, "--seeds", str(seeds), "--output", str(output)], chosen.threads)
-        written = sorted(path.name for path in output.iterdir())
+        written = len(list(output.iterdir()))
     print(f"  imports alone        {bare:6.1f} s")
     print(f"  compare              {took:6.1f} s   {took / bare:.1f} x, goal <= {GOAL:.0f} s")
-    print(f"  wrote {', '.join(written)}")
+    print(f"  wrote {written} files")
     return int(took > GOAL)
 
 
