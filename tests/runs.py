@@ -10,6 +10,14 @@ import torch
 from PIL import Image
 
 SIZE = 16  # pixels of every tiny picture
+# The tiny pipeline that lends a family its components; a family without one fails.
+SOURCES = {
+    "stable-diffusion": "sd1",
+    "sdxl": "sdxl",
+    "sd3": "sd3",
+    "flux": "flux",
+    "qwen-image": "qwen-image",
+}
 
 
 def picture(seed: int = 0) -> Image.Image:

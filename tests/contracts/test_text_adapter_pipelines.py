@@ -10,16 +10,9 @@ import torch
 
 import dfprompt
 from dfprompt.conditioning.capabilities import FAMILIES
-from runs import SIZE, generators, length_arguments, picture
+from runs import SIZE, SOURCES, generators, length_arguments, picture
 
 FIRST, SECOND = "a red house", "an old blue cat in the snow"
-SOURCES = {
-    "stable-diffusion": "sd1",
-    "sdxl": "sdxl",
-    "sd3": "sd3",
-    "flux": "flux",
-    "qwen-image": "qwen-image",
-}
 CLASSES = [(family.family, kind) for family in FAMILIES for kind in family.pipelines]
 
 

@@ -15,16 +15,7 @@ import torch
 import dfprompt
 from dfprompt.conditioning.capabilities import FAMILIES, Capabilities
 from dfprompt.errors import DFPromptWarning
-from runs import SIZE, generators, length_arguments, picture
-
-# The tiny pipeline that lends a family its components; a family without one fails.
-SOURCES = {
-    "stable-diffusion": "sd1",
-    "sdxl": "sdxl",
-    "sd3": "sd3",
-    "flux": "flux",
-    "qwen-image": "qwen-image",
-}
+from runs import SIZE, SOURCES, generators, length_arguments, picture
 
 
 def takes(kind: str, argument: str) -> bool:

@@ -67,6 +67,12 @@ def experience(control: str, seeds: int = 0) -> tuple[Policy, Experience]:
     return moved(policy), found.adding(advantages=advantages)
 
 
+def with_compared(given: Experience) -> Experience:
+    """The same rows, their controls with advantages of their own."""
+    own = torch.randn(given.tensors["advantages"].shape, generator=torch.Generator().manual_seed(8))
+    return given.adding(control_advantages=own)
+
+
 controls = pytest.mark.parametrize("control", ["phrase", "token"])
 
 
@@ -152,8 +158,7 @@ def test_the_loss_is_the_naive_one(control: str) -> None:
 def test_compared_controls_have_advantages_of_their_own() -> None:
     """The naive formula again; and words move no head, controls no word, through the other's advantages."""
     policy, given = experience("phrase")
-    own = torch.randn(given.tensors["advantages"].shape, generator=torch.Generator().manual_seed(8))
-    compared = given.adding(control_advantages=own)
+    compared = with_compared(given)
     expected, _ = naive_loss(policy, compared, settings())
     found = loss_of(policy, compared, settings()).item()
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -285,16 +290,20 @@ def same(one: list[Tensor], two: list[Tensor]) -> None:
 
 
 @controls
+@pytest.mark.parametrize("compared", [False, True])
 @pytest.mark.parametrize("micro", [1, 2, 4])
-def test_passes_give_the_step_of_the_whole(control: str, micro: int) -> None:
+def test_passes_give_the_step_of_the_whole(control: str, micro: int, compared: bool) -> None:
     policy, given = experience(control)
+    given = with_compared(given) if compared else given
     parts = settings(optimizer={"micro_batch_size": micro})
     same(gradients(policy, given, settings()), gradients(policy, given, parts))
 
 
 @controls
-def test_row_order_and_padding_change_nothing(control: str) -> None:
+@pytest.mark.parametrize("compared", [False, True])
+def test_row_order_and_padding_change_nothing(control: str, compared: bool) -> None:
     policy, given = experience(control)
+    given = with_compared(given) if compared else given
     whole = gradients(policy, given, settings())
     same(whole, gradients(policy, given.select([4, 1, 5, 0, 2, 3]), settings()))
     width = given.trajectory.tokens.shape[1] + 5

@@ -103,7 +103,7 @@ def ppo(
     \b
     Examples:
       dfprompt train ppo --recipe recipes/mini-ppo.toml --set data.folder=data --output run
-      dfprompt train ppo --recipe recipes/mini-ppo.toml --set train=words \
+      dfprompt train ppo --recipe recipes/mini-ppo.toml --set train=words \\
         --set rollout.control_draws=1 --output words-only
       dfprompt train ppo --resume --output run
     """

@@ -41,7 +41,7 @@ CONTRASTS = (
     ),
     ("heads alone over stage 1", "heads", "stage-1"),
     ("what comparing controls on the same words brings to training", "ppo", "unpaired"),
-    ("a control per phrase over one per token", "ppo", "token"),
+    ("a control per phrase over one per token, neither compared", "unpaired", "token"),
     ("PPO over GRPO", "ppo", "grpo"),
     ("GRPO over the plain prompt", "grpo", "plain"),
     ("the run made to hack, over the plain prompt", _HACK, "plain"),

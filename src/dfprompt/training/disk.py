@@ -12,8 +12,8 @@ from dfprompt.errors import TrainingError
 
 
 @contextmanager
-def writing(what: Path | str, then: str = "make room and go on with --resume") -> Iterator[None]:
-    """Raise TrainingError for what cannot be written, with what to do then.
+def writing(path: Path) -> Iterator[None]:
+    """Raise TrainingError for a file or folder that cannot be written, with what to do then.
 
     >>> with writing(Path("metrics.jsonl")):
     ...     pass
@@ -21,4 +21,4 @@ def writing(what: Path | str, then: str = "make room and go on with --resume") -
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise TrainingError(f"cannot write {what}: {error}; {then}") from error
+        raise TrainingError(f"cannot write {path}: {error}; make room and go on with --resume") from error
