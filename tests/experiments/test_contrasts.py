@@ -38,6 +38,14 @@ def test_arms_are_paired_seed_by_seed_and_pooled() -> None:
     assert "heads alone over stage 1" not in found
 
 
+def test_pictures_won_are_counted_seed_by_seed() -> None:
+    """One seed wins every picture, the other loses every one: half are won, though all means are above."""
+    table = [*rows("frozen-1", 0.0), *rows("frozen-2", 0.0), *rows("ppo-1", 3.0), *rows("ppo-2", -1.0)]
+    (heads,) = find_contrasts(table, ["reward"])
+    assert heads.pooled.win_rate == 1.0
+    assert heads.win_rate == 0.5
+
+
 def test_a_sign_that_one_seed_does_not_share_is_no_agreement() -> None:
     table = [*rows("frozen-1", 1.0), *rows("frozen-2", 1.0), *rows("ppo-1", 3.0), *rows("ppo-2", 0.9)]
     (heads,) = find_contrasts(table, ["reward"])
