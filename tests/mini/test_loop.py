@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -24,13 +25,13 @@ from dfprompt.mini.loop import (
 _CONFIG = StageConfig(steps=12, batch=4, lr=0.05, warmup=3, ema=0.9, checkpoint_every=4, weight_decay=0.01)
 
 
-def _module() -> nn.Module:
+def _module(*, wide: bool = False) -> nn.Module:
     torch.manual_seed(0)
-    return nn.Linear(3, 2)
+    return nn.Linear(20, 20) if wide else nn.Linear(3, 2)
 
 
 def _loss(module: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-    x = torch.randn((4, 3), generator=draw.torch)
+    x = torch.randn((4, module.in_features), generator=draw.torch)
     return (module(x) - draw.numpy.random()).pow(2).mean(), {"seen": float(x[0, 0])}
 
 
@@ -52,11 +53,16 @@ def _killed_at(step: int):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("killed", [1, 4, 7, 11])
-def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path, killed: int) -> None:
-    whole = Trainer("s", _module(), _CONFIG, tmp_path / "whole", seed=3).run(_loss)
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path, killed: int, muon: bool) -> None:
+    def trainer(name: str) -> Trainer:
+        config = dataclasses.replace(_CONFIG, muon=muon)
+        return Trainer("s", _module(wide=muon), config, tmp_path / name, seed=3)
+
+    whole = trainer("whole").run(_loss)
     with pytest.raises(_KilledError):
-        Trainer("s", _module(), _CONFIG, tmp_path / "cut", seed=3).run(_killed_at(killed))
-    resumed = Trainer("s", _module(), _CONFIG, tmp_path / "cut", seed=3)
+        trainer("cut").run(_killed_at(killed))
+    resumed = trainer("cut")
     done = resumed.run(_loss)
     assert torch.equal(whole.weight, done.weight)
     assert torch.equal(whole.bias, done.bias)
@@ -114,6 +120,13 @@ def test_a_loss_that_is_not_a_number_stops_with_the_last_checkpoint_intact(tmp_p
     with pytest.raises(TrainingError, match=r"loss is nan at step 6.*Lower the learning rate"):
         trainer.run(loss)
     assert torch.isfinite(Trainer("s", _module(), _CONFIG, tmp_path, seed=1).run(_loss).weight).all()
+
+
+def test_a_checkpoint_of_another_optimiser_is_named(tmp_path: Path) -> None:
+    Trainer("s", _module(wide=True), _CONFIG, tmp_path, seed=1).run(_loss)
+    other = dataclasses.replace(_CONFIG, steps=20, muon=True)
+    with pytest.raises(LoadError, match=r"muon.*delete it"):
+        Trainer("s", _module(wide=True), other, tmp_path, seed=1).run(_loss)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:

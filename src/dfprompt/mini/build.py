@@ -36,6 +36,7 @@ from dfprompt.mini.dataset import Renders, make_dataset, read_dataset
 from dfprompt.mini.generation import draw, open_pipeline
 from dfprompt.mini.loop import Report, StepLoss, Trainer, vanishing_values_are_zero
 from dfprompt.mini.pieces import open_piece
+from dfprompt.mini.precision import bfloat16_products, has_fast_bfloat16
 from dfprompt.mini.recipe import STAGES, MiniRecipe
 from dfprompt.mini.world import IMAGE_SIZE
 from dfprompt.rewards.aesthetic import AestheticHead, save_aesthetic_head
@@ -151,7 +152,9 @@ class Build:
         unet = denoiser.make_unet(self.recipe.unet_channels).to(self.device)
         self._begin(unet, UNet2DConditionModel, "unet")
         loss = denoiser.denoiser_loss(latents, states, empty, self.recipe.unet.batch)
-        unet = self._train("unet", unet, self.recipe.unet, loss)
+        half = self.recipe.unet.bfloat16 and has_fast_bfloat16(self.device)
+        with bfloat16_products(unet, enabled=half):
+            unet = self._train("unet", unet, self.recipe.unet, loss)
         _save(unet, self.weights / "pipeline" / "unet")
         make_pipeline(self.weights / "pipeline").save_config(self.weights / "pipeline")
         denoiser.make_scheduler().save_pretrained(self.weights / "pipeline" / "scheduler")

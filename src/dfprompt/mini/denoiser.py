@@ -114,7 +114,7 @@ def denoiser_loss(latents: Tensor, states: Tensor, empty: Tensor, batch: int) ->
         target = a.sqrt() * noise - (1 - a).sqrt() * clean
         device = device_of(unet)
         output = unet(noisy.to(device), timestep.to(device), context.to(device)).sample
-        error = functional.mse_loss(output, target.to(device), reduction="none").mean((1, 2, 3)).cpu()
+        error = functional.mse_loss(output.float(), target.to(device), reduction="none").mean((1, 2, 3)).cpu()
         late = error[timestep < TRAIN_TIMESTEPS // 2].mean().item()
         return error.mean(), {"late": 0.0 if math.isnan(late) else late}
 

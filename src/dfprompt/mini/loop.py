@@ -23,8 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfprompt.errors import LoadError, TrainingError
-
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per weight
+from dfprompt.mini.optimizers import Steps
 
 StepLoss = Callable[[nn.Module, "Draw"], tuple[Tensor, dict[str, float]]]
 Report = Callable[[str, int, int, dict[str, float]], None]
@@ -42,6 +41,8 @@ class StageConfig:
     ema: float = 0.999  # decay of the averaged weights, which are what is shipped; 0 ships the last ones
     checkpoint_every: int = 250
     clip: float = 1.0  # gradient norm
+    muon: bool = False  # Muon for the matrices, AdamW for the rest
+    bfloat16: bool = False  # products in bfloat16 where the device is fast at them; the denoiser alone
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,7 @@ class Trainer:
         self.log = folder / f"{stage}.jsonl"
         self.report = report
         self.named = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        self.optimizer = torch.optim.AdamW(
-            list(self.named.values()), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
-        )
+        self.optimizer = Steps(self.named, lr=config.lr, weight_decay=config.weight_decay, muon=config.muon)
         self.average = {n: p.detach().clone() for n, p in self.named.items()}
         self.step = 0
 
@@ -120,8 +119,7 @@ class Trainer:
         self.module.train()
         started, first = time.monotonic(), self.step
         while self.step < self.config.steps:
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.config, self.step)
+            self.optimizer.set_rate(learning_rate(self.config, self.step))
             value, logged = loss(self.module, make_draw(self.seed, self.stage, self.step))
             if not torch.isfinite(value):
                 raise TrainingError(
@@ -130,8 +128,7 @@ class Trainer:
                 )
             value.backward()
             nn.utils.clip_grad_norm_(list(self.named.values()), self.config.clip)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.take()
             self._average()
             self.step += 1
             if self.step % 50 == 0 or self.step == self.config.steps:
@@ -162,9 +159,7 @@ class Trainer:
         """Write the checkpoint to a temporary name, then rename it into place."""
         tensors = {f"module.{n}": p.detach() for n, p in self.module.state_dict().items()}
         tensors |= {f"average.{n}": p for n, p in self.average.items()}
-        for name, parameter in self.named.items():
-            state = self.optimizer.state.get(parameter, {})
-            tensors |= {f"adam.{key}.{name}": value for key, value in state.items()}
+        tensors |= self.optimizer.moments()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         save_file(
@@ -193,12 +188,7 @@ class Trainer:
         self.module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
         for name, parameter in self.named.items():
             self.average[name] = tensors[f"average.{name}"].clone().to(parameter.device)
-            moments = {
-                key: tensors[f"adam.{key}.{name}"].clone() for key in ("step", "exp_avg", "exp_avg_sq")
-            }
-            self.optimizer.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device) for key, value in moments.items()
-            }
+        self.optimizer.restore(tensors)
 
     def _cut_log(self) -> None:
         """Drop metric rows written after the checkpoint: those steps are about to be run again."""

@@ -27,7 +27,11 @@ class MiniRecipe:
     lm_layers: int = 4
     vae: StageConfig = field(default_factory=lambda: StageConfig(10_000, 32, 2e-3))
     text: StageConfig = field(default_factory=lambda: StageConfig(400, 96, 2e-3, ema=0.98))
-    unet: StageConfig = field(default_factory=lambda: StageConfig(6_000, 96, 1e-3, warmup=200, ema=0.9993))
+    unet: StageConfig = field(
+        default_factory=lambda: StageConfig(
+            6_000, 96, 1.5e-3, warmup=200, ema=0.9993, muon=True, bfloat16=True
+        )
+    )
     decoder: StageConfig = field(default_factory=lambda: StageConfig(3_000, 16, 1e-3))
     clip: StageConfig = field(
         default_factory=lambda: StageConfig(900, 160, 1.5e-3, weight_decay=0.02, ema=0.995)
@@ -76,7 +80,7 @@ def miniature() -> MiniRecipe:
         lm_layers=1,
         vae=StageConfig(4, 4, 1e-3, **tiny),  # type: ignore[arg-type]
         text=StageConfig(4, 8, 1e-3, **tiny),  # type: ignore[arg-type]
-        unet=StageConfig(4, 8, 1e-3, **tiny),  # type: ignore[arg-type]
+        unet=StageConfig(4, 8, 1e-3, muon=True, bfloat16=True, **tiny),  # type: ignore[arg-type]
         decoder=StageConfig(4, 4, 1e-3, **tiny),  # type: ignore[arg-type]
         clip=StageConfig(4, 8, 1e-3, **tiny),  # type: ignore[arg-type]
         judge=StageConfig(4, 8, 1e-3, **tiny),  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ class RolloutSettings(Config):
     max_modifiers: int = Field(default=0, ge=0)
     """Most modifiers a rewrite may append; 0 leaves that to the tokens."""
     control_draws: int = Field(default=1, ge=1)
-    """Rows per rewrite, its words on one noise with controls drawn anew each; above 1 controls are compared."""
+    """Rows per rewrite, on one noise with controls drawn anew each; above 1 controls are compared."""
     batch_size: int = Field(default=32, ge=1)
     """Rewrites handed to the reward at a time, such as pictures per batch."""
 
