@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from dfprompt.errors import ConfigError
+from dfprompt.errors import ConfigError, TrainingError
 from dfprompt.experiments.arms import ARMS, choose_arms
 from dfprompt.experiments.overview import format_overview
 from dfprompt.experiments.stage_two import Recipes, evaluate_arms, evaluate_closely, run_arms, runs_of
+from dfprompt.experiments.workers import run_jobs
 from tiny_policies import tiny_tokenizer, tiny_trunk
 
 PROMPTS = "".join(
@@ -60,9 +63,11 @@ def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
     assert set(policies) == {"stage-1", "frozen-1", "frozen-2", "frozen-3"}
     trained = {path: path.stat().st_mtime_ns for path in folder.rglob("model.safetensors")}
     said.clear()
-    policies = run_arms(recipes, folder, arms, said.append)
+    policies = run_arms(recipes, folder, arms, said.append, processes=2)
     assert {path: path.stat().st_mtime_ns for path in trained} == trained, "nothing is trained twice"
-    assert len(said) == 5, said  # the other stage 1, one arm on three seeds, one on one
+    # The other stage 1; how many there are; one line for each that stands, two for each that is new.
+    assert len(said) == 2 + 3 + 2 * 4, said
+    assert said[-1].endswith("7 of 7")
     assert {"stage-1-token", "token-1", "grpo-1"} <= set(policies)
     (tmp_path / "test.txt").write_text("a red cat\na blue star\n")
     run = evaluate_arms(
@@ -95,6 +100,38 @@ def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
     (plain,) = (line for line in overview.splitlines() if line.startswith("| plain |"))
     assert plain.count("|") == overview.splitlines()[2].count("|")
     assert all(f"| {line.method} |" in overview for line in run.summary.methods)
+
+
+def _works(name: str, note: Callable[[str], None]) -> Path:
+    note(f"{name} begins")
+    return Path(name)
+
+
+def _fails(note: Callable[[str], None]) -> Path:
+    raise TrainingError("the loss is nan")
+
+
+def _dies(note: Callable[[str], None]) -> Path:
+    os._exit(9)
+
+
+def test_a_failing_training_does_not_stop_those_beside_it() -> None:
+    said: list[str] = []
+    jobs = {"ppo-1": _fails, "ppo-2": partial(_works, "b"), "ppo-3": partial(_works, "c")}
+    with pytest.raises(TrainingError, match=r"^ppo-1: the loss is nan$"):
+        run_jobs(jobs, 2, said.append)
+    assert {"ppo-2: b begins", "ppo-3: c begins"} <= set(said)
+    assert said[-1].endswith("3 of 3")
+
+
+def test_trainings_come_back_in_the_order_they_were_asked_for() -> None:
+    jobs = {name: partial(_works, name) for name in ("c", "a", "b")}
+    assert list(run_jobs(jobs, 3, lambda _: None).items()) == [(n, Path(n)) for n in ("c", "a", "b")]
+
+
+def test_a_process_that_dies_is_said() -> None:
+    with pytest.raises(TrainingError, match=r"process died.*the same command goes on"):
+        run_jobs({"ppo-1": _dies}, 2, lambda _: None)
 
 
 def test_every_arm_has_its_seeds_and_the_first_of_all_comes_first() -> None:

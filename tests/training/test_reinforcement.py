@@ -476,6 +476,50 @@ def test_two_processes_take_the_steps_of_one(whole: dict[Go, Path], tmp_path: Pa
                 assert two[key] == pytest.approx(one[key], rel=2e-3, abs=1e-5), (one["step"], key)
 
 
+FAILS_IN_ONE = """
+import os, sys
+from pathlib import Path
+import tiny_rl
+tiny_rl.stage_one_folder = lambda: Path(sys.argv[2])
+from dfprompt.errors import RewardError, TrainingError
+from test_reinforcement import go_ppo
+from tiny_rl import toy_reward
+
+rank, calls = os.environ["RANK"], 0
+
+def reward(attempts):
+    global calls
+    calls += 1
+    if rank == "1" and calls == 4:
+        raise RewardError("the disk with the pictures is gone")
+    return toy_reward(attempts)
+
+try:
+    go_ppo(Path(sys.argv[1]) / "run", reward)
+except TrainingError as error:
+    Path(sys.argv[1], "said-" + rank).write_text(str(error))
+"""
+
+
+@pytest.mark.slow
+def test_a_reward_that_fails_in_one_process_ends_all(tmp_path: Path) -> None:
+    """The other would wait for rows that never come."""
+    script = tmp_path / "fails.py"
+    script.write_text(FAILS_IN_ONE)
+    here = Path(__file__).parent
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{here}{os.pathsep}{here.parent}",
+        "ACCELERATE_USE_CPU": "true",
+    }
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = [str(script), str(tmp_path), str(stage_one_folder())]
+    subprocess.run([*launch, *arguments], env=environment, check=True, capture_output=True, timeout=300)
+    said = [(tmp_path / f"said-{rank}").read_text() for rank in (0, 1)]
+    assert said[0] == said[1]
+    assert said[0].startswith("the disk with the pictures is gone; ")
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

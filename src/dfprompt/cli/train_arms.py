@@ -54,6 +54,9 @@ def arms(
     changes: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Change a setting of every stage 2 recipe; repeatable."
     ),
+    processes: int = typer.Option(
+        1, "--processes", metavar="N", min=1, help="Runs of stage 2 that train side by side, on a CPU."
+    ),
     evaluation: bool = typer.Option(
         True, "--evaluate/--no-evaluate", help="Evaluate all that is trained, at the end."
     ),
@@ -67,7 +70,7 @@ def arms(
     Examples:
       dfprompt train arms --output experiment
       dfprompt train arms --output experiment --arm ppo --arm frozen --no-evaluate
-      dfprompt train arms --output experiment --count 200 --seeds 8 --close 20
+      dfprompt train arms --output experiment --processes 2 --count 200 --seeds 8 --close 20
     """
     from dfprompt.evaluation.files import write_text
     from dfprompt.experiments.arms import choose_arms
@@ -81,7 +84,8 @@ def arms(
 
     chosen = choose_arms(tuple(only))
     files = find_recipes(recipes, prefix, ("curate", "sft", "ppo", "grpo"))
-    policies = run_arms(Recipes(source, **files, changes=tuple(changes)), output, chosen, console.note)
+    asked_for = Recipes(source, **files, changes=tuple(changes))
+    policies = run_arms(asked_for, output, chosen, console.note, processes=processes)
     answer: dict[str, object] = {"policies": {name: str(path) for name, path in policies.items()}}
     if evaluation:
         asked: dict[str, Any] = {

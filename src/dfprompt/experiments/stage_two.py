@@ -6,8 +6,9 @@ asked for later join those that stand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dfprompt.api.curation import run_curation
@@ -21,9 +22,9 @@ from dfprompt.errors import ConfigError, TrainingError
 from dfprompt.evaluation.control_arms import Stripped
 from dfprompt.evaluation.methods import Method, PolicyMethod
 from dfprompt.experiments.arms import Arm
+from dfprompt.experiments.workers import Note, run_jobs
 from dfprompt.training.run_folder import RECIPE
 
-Note = Callable[[str], None]
 _CLOSE = ("ppo-", "frozen-", "placebo-", "grpo-", "unpaired-")
 _BASELINES = ("plain", "suffix", "random", "starter", "best-of-4")
 
@@ -49,21 +50,26 @@ def find_recipes(folder: Path, prefix: str, names: Sequence[str]) -> dict[str, P
     return found
 
 
-def run_arms(recipes: Recipes, folder: Path, arms: Sequence[Arm], note: Note) -> dict[str, Path]:
+def run_arms(
+    recipes: Recipes, folder: Path, arms: Sequence[Arm], note: Note, *, processes: int = 1
+) -> dict[str, Path]:
     """Train what is not trained yet; returns the policy of each run, "stage-1" (and "stage-1-token") first.
 
-    A run that a watchdog stopped has a policy too: its best by then, or its last with export=last. Raises
-    what curation and training raise.
+    With `processes` above 1 that many runs of stage 2 train at a time. A run that a watchdog stopped has a
+    policy too: its best by then, or its last with export=last. Raises what curation and training raise.
     """
     data = folder / "data"
     curate_once(recipes, data, note)
     found = {"stage-1": train_stage_one(recipes, folder / "stage-1", data, "phrase", note)}
     if any(arm.control == "token" for arm in arms):
         found["stage-1-token"] = train_stage_one(recipes, folder / "stage-1-token", data, "token", note)
+    jobs = {}
     for name, arm, seed in runs_of(arms):
         base = found["stage-1-token" if arm.control == "token" else "stage-1"]
-        found[name] = train_stage_two(recipes, folder / "runs" / name, arm, seed, base, data, note)
-    return found
+        jobs[name] = partial(train_stage_two, recipes, folder / "runs" / name, arm, seed, base, data)
+    if processes > 1:
+        return found | run_jobs(jobs, processes, note)
+    return found | {name: job(note) for name, job in jobs.items()}
 
 
 def runs_of(arms: Sequence[Arm]) -> Iterator[tuple[str, Arm, int]]:

@@ -240,8 +240,23 @@ class _Stage:
         """Roll out; a reward or a picture that fails stops the run and says how to go on."""
         processes = self.accelerator.num_processes
         mine = share_draws(draws, self.accelerator.process_index, processes)
-        parts = [self._part(mine, keep_plain, watched)] if mine.tasks else []
-        return join_rollouts(gather_object(parts) if processes > 1 else parts, self.policy.vocabulary.end_id)
+        if processes == 1:
+            parts = [self._part(mine, keep_plain, watched)]
+        else:
+            parts = self._parts_of_all(mine, keep_plain, watched)
+        return join_rollouts(parts, self.policy.vocabulary.end_id)
+
+    def _parts_of_all(self, mine: Draws, keep_plain: bool, watched: bool) -> list[Rollout]:
+        """Every process's rows. Where one fails all raise its error: they would wait for its rows."""
+        parts: list[Rollout] = []
+        failures: list[str] = []
+        try:
+            parts = [self._part(mine, keep_plain, watched)] if mine.tasks else []
+        except TrainingError as error:
+            failures = [str(error)]
+        if failures := gather_object(failures):
+            raise TrainingError(failures[0])
+        return list(gather_object(parts))
 
     def _part(self, draws: Draws, keep_plain: bool, watched: bool) -> Rollout:
         try:
