@@ -12,7 +12,14 @@ import pytest
 from dfprompt.errors import ConfigError, TrainingError
 from dfprompt.experiments.arms import ARMS, choose_arms
 from dfprompt.experiments.overview import format_overview
-from dfprompt.experiments.stage_two import Recipes, evaluate_arms, evaluate_closely, run_arms, runs_of
+from dfprompt.experiments.stage_two import (
+    Recipes,
+    draw_side_by_side,
+    evaluate_arms,
+    evaluate_closely,
+    run_arms,
+    runs_of,
+)
 from dfprompt.experiments.workers import run_jobs
 from tiny_policies import tiny_tokenizer, tiny_trunk
 
@@ -82,15 +89,18 @@ def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
     table = run.to_markdown()
     for name in ("plain", "best-of-4", "frozen-2", "token-1", "stripped:token-1", "grpo-1"):
         assert name in table
-    close = evaluate_closely(
-        {**policies, "placebo-1": policies["frozen-1"]},
-        folder / "close",
-        prompts=tmp_path / "test.txt",
-        seeds=[0, 1, 2],
-        pipeline=tiny_folder("sd1"),
-        rewards=[f"clip:{reward_set / 'clip'}"],
-        note=said.append,
-    )
+    asked = {
+        "prompts": tmp_path / "test.txt",
+        "pipeline": tiny_folder("sd1"),
+        "rewards": [f"clip:{reward_set / 'clip'}"],
+    }
+    with_placebo = {**policies, "placebo-1": policies["frozen-1"]}
+    options = {**asked, "seeds": [0], "search_images": 8}
+    draw_side_by_side(with_placebo, folder / "broad", folder / "close", options, 3, said.append)
+    drawn = (folder / "close" / "rows.jsonl").read_bytes()
+    assert (folder / "broad" / "rows.jsonl").is_file()
+    close = evaluate_closely(with_placebo, folder / "close", seeds=[0, 1, 2], **asked, note=said.append)
+    assert (folder / "close" / "rows.jsonl").read_bytes() == drawn, "evaluating again draws nothing"
     methods = {row.method for row in close.outcome.rows}
     three = {f"{arm}-{seed}" for arm in ("frozen", "grpo") for seed in (1, 2, 3)}
     assert methods == {"plain", "stripped:placebo-1"} | three

@@ -55,7 +55,7 @@ def arms(
         [], "--set", metavar="KEY=VALUE", help="Change a setting of every stage 2 recipe; repeatable."
     ),
     processes: int = typer.Option(
-        1, "--processes", metavar="N", min=1, help="Runs of stage 2 that train side by side, on a CPU."
+        1, "--processes", metavar="N", min=1, help="Runs of stage 2 that train side by side; evaluations too."
     ),
     evaluation: bool = typer.Option(
         True, "--evaluate/--no-evaluate", help="Evaluate all that is trained, at the end."
@@ -76,6 +76,7 @@ def arms(
     from dfprompt.experiments.arms import choose_arms
     from dfprompt.experiments.stage_two import (
         Recipes,
+        draw_side_by_side,
         evaluate_arms,
         evaluate_closely,
         find_recipes,
@@ -94,13 +95,15 @@ def arms(
             "pipeline": pipeline,
             "rewards": rewards,
             "judges": judges,
-            "note": console.note,
         }
-        folder = output / "evaluation"
-        run = evaluate_arms(policies, folder, seeds=range(seeds), search_images=search_images, **asked)
+        broad = {**asked, "seeds": range(seeds), "search_images": search_images}
+        folder, closely = output / "evaluation", output / "evaluation-close"
+        if close and processes > 1:
+            draw_side_by_side(policies, folder, closely, broad, close, console.note)
+        run = evaluate_arms(policies, folder, **broad, note=console.note)
         table = _tables(run)
         if close:
-            closer = evaluate_closely(policies, output / "evaluation-close", seeds=range(close), **asked)
+            closer = evaluate_closely(policies, closely, seeds=range(close), **asked, note=console.note)
             table += f"\n{close} pictures per prompt:\n\n{_tables(closer)}"
         write_text(output / "table.md", table)
         answer |= {**run.to_json(), "table": str(output / "table.md")}

@@ -6,10 +6,11 @@ asked for later join those that stand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from dfprompt.api.curation import run_curation
 from dfprompt.api.evaluation import VALIDATION_IMAGES, EvaluationRun, evaluate
@@ -159,6 +160,32 @@ def evaluate_closely(
         judges=mini_judges(prompts, judges),
         count=count,
     )
+
+
+def draw_side_by_side(
+    policies: dict[str, Path], folder: Path, closely: Path, options: Mapping[str, Any], close: int, note: Note
+) -> None:
+    """Both evaluations at a time, each in a process; evaluating again in one finds every row drawn.
+
+    `options` are what `evaluate_arms` takes; `close` is the pictures per prompt of `evaluate_closely`.
+    """
+    shared = {name: value for name, value in options.items() if name not in ("seeds", "search_images")}
+    jobs = {
+        folder.name: partial(_drawn, evaluate_arms, policies, folder, dict(options)),
+        closely.name: partial(_drawn, evaluate_closely, policies, closely, {**shared, "seeds": range(close)}),
+    }
+    run_jobs(jobs, 2, note)
+
+
+def _drawn(
+    evaluation: Callable[..., EvaluationRun],
+    policies: dict[str, Path],
+    folder: Path,
+    options: Mapping[str, Any],
+    note: Note,
+) -> Path:
+    evaluation(policies, folder, **options, note=note)
+    return folder
 
 
 def mini_judges(prompts: str | Path, judges: Sequence[str]) -> Sequence[str]:

@@ -1,6 +1,7 @@
-"""Several trainings side by side, each in a process of its own with its share of the cores.
+"""Several long jobs side by side, each in a process of its own with its share of the cores.
 
 Small models leave most of a second core idle; two trainings on two cores take little longer than one.
+What a job makes lies in its folder, and it goes on there when it is run again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def run_jobs(jobs: Mapping[str, Job], processes: int, note: Note) -> dict[str, P
     Jobs are picklable (functools.partial of a function of a module). One that fails does not stop the others;
     at the end TrainingError names every one that failed and why.
     """
-    note(f"{len(jobs)} trainings, {processes} at a time; each logs into metrics.jsonl of its folder")
+    note(f"{len(jobs)} jobs, {processes} at a time; each keeps its own log in its folder: {', '.join(jobs)}")
     found: dict[str, Path] = {}
     failed: dict[str, str] = {}
     # A fork would copy a process whose threads are at work; a fresh one has none.
@@ -47,7 +48,7 @@ def run_jobs(jobs: Mapping[str, Job], processes: int, note: Note) -> dict[str, P
                 note(f"{name}: {outcome}, {len(found) + len(failed)} of {len(jobs)}")
         except BrokenProcessPool as error:
             raise TrainingError(
-                f"a training's process died (out of memory?) after {len(found)} of {len(jobs)}; "
+                f"a job's process died (out of memory?) after {len(found)} of {len(jobs)}; "
                 "the same command goes on where they were"
             ) from error
         except BaseException:
