@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
@@ -18,9 +20,18 @@ def make_accelerator(*, device: str = "auto", mixed_precision: str = "no") -> Ac
     # come one after another.
     AcceleratorState._reset_state(reset_partial_state=False)
     try:
-        return Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
+        accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
     except ValueError as error:
         raise ConfigError(f"mixed_precision {mixed_precision!r} does not work here: {error}") from error
+    atexit.unregister(_leave_group)
+    atexit.register(_leave_group)
+    return accelerator
+
+
+def _leave_group() -> None:
+    """Leave the other processes in good order: a group whose threads are still at work aborts this one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def seed_step(seed: int, step: int, process: int) -> None:
