@@ -1,4 +1,4 @@
-"""Train the mini denoiser or decoder on, in one process per core: how the third world's were made.
+"""Train the mini denoiser or decoder on, in one process per core: the procedure of README.md, tidied up.
 
     python experiments/mini-third-world/train.py prepare --output trained --renders 80000
     torchrun --nproc-per-node 2 experiments/mini-third-world/train.py unet --output trained --minutes 90

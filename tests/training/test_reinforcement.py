@@ -445,6 +445,21 @@ def test_a_reward_calibrated_otherwise_is_not_gone_on_with(tmp_path: Path) -> No
     go_ppo(tmp_path / "run", reward, resume=True)
 
 
+def _run_two(script: str, folder: Path) -> None:
+    """Run a script in two processes; its arguments are a folder and stage 1."""
+    file = folder / "two.py"
+    file.write_text(script)
+    here = Path(__file__).parent
+    path = f"{here}{os.pathsep}{here.parent}"
+    environment = {**os.environ, "PYTHONPATH": path, "ACCELERATE_USE_CPU": "true"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = [str(file), str(folder), str(stage_one_folder())]
+    done = subprocess.run(
+        [*launch, *arguments], env=environment, check=False, capture_output=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+
+
 TWO = """
 import sys
 from pathlib import Path
@@ -459,17 +474,7 @@ go_grpo(Path(sys.argv[1]) / "grpo")
 
 @pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(whole: dict[Go, Path], tmp_path: Path) -> None:
-    script = tmp_path / "two.py"
-    script.write_text(TWO)
-    here = Path(__file__).parent
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{here}{os.pathsep}{here.parent}",
-        "ACCELERATE_USE_CPU": "true",
-    }
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    arguments = [str(script), str(tmp_path), str(stage_one_folder())]
-    subprocess.run([*launch, *arguments], env=environment, check=True, capture_output=True)
+    _run_two(TWO, tmp_path)
     for go, name in ((go_ppo, "ppo"), (go_grpo, "grpo")):
         for one, two in zip(metrics(whole[go]), metrics(tmp_path / name), strict=True):
             for key in ("reward", "loss", "kl/text", "entropy/range", "grad_norm"):
@@ -504,20 +509,7 @@ except TrainingError as error:
 @pytest.mark.slow
 def test_a_reward_that_fails_in_one_process_ends_all(tmp_path: Path) -> None:
     """The other would wait for rows that never come."""
-    script = tmp_path / "fails.py"
-    script.write_text(FAILS_IN_ONE)
-    here = Path(__file__).parent
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{here}{os.pathsep}{here.parent}",
-        "ACCELERATE_USE_CPU": "true",
-    }
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    arguments = [str(script), str(tmp_path), str(stage_one_folder())]
-    done = subprocess.run(
-        [*launch, *arguments], env=environment, check=False, capture_output=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    _run_two(FAILS_IN_ONE, tmp_path)
     said = [(tmp_path / f"said-{rank}").read_text() for rank in (0, 1)]
     assert said[0] == said[1]
     assert said[0].startswith("the disk with the pictures is gone; ")

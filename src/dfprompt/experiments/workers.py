@@ -60,9 +60,11 @@ def run_jobs(jobs: Mapping[str, Job], processes: int, note: Note) -> dict[str, P
 
 
 def _share_cores(processes: int) -> None:
+    """Its share, and no more threads than were asked for (OMP_NUM_THREADS)."""
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    share = (os.cpu_count() or 1) // processes
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), share)))
 
 
 def _run(job: Job) -> tuple[Path | None, str, list[str]]:

@@ -1,8 +1,7 @@
 """What turns gradients into steps: AdamW, or Muon for the matrices with AdamW for the rest.
 
 Muon (Jordan et al., 2024) makes a matrix's step orthogonal, so that directions rarely seen are learnt as
-fast as common ones. The mini denoiser, trained on from where AdamW no longer moved it in ten minutes, goes
-on falling (`experiments/mini-third-world`).
+fast as common ones. `experiments/mini-third-world` has both side by side on the mini denoiser.
 """
 
 from __future__ import annotations
