@@ -4,7 +4,8 @@
     torchrun --nproc-per-node 2 experiments/mini-third-world/train.py unet --output trained --minutes 90
     torchrun --nproc-per-node 2 experiments/mini-third-world/train.py decoder --output trained --minutes 25
 
-Begins at the weights that ship with the package. Differs from `dfprompt mini build` in three things:
+Begins at the pipeline in the package, which is what came of it; the run of README.md began at the second
+frozen world's, which stood there then. Differs from `dfprompt mini build` in three things:
 gradients are averaged over processes, the module is compiled, and the length is a time. It is not resumable.
 """
 

@@ -148,7 +148,7 @@ def test_every_arm_has_its_seeds_and_the_first_of_all_comes_first() -> None:
     runs = [name for name, *_ in runs_of(ARMS)]
     assert len(runs) == len(set(runs)) == sum(arm.seeds for arm in ARMS)
     assert runs.index("ppo-2") > runs.index("hack-1")
-    assert {arm.name for arm in ARMS if arm.seeds == 3} == {"ppo", "frozen", "placebo", "grpo", "unpaired"}
+    assert {arm.name for arm in ARMS if arm.seeds == 3} == {"ppo", "frozen", "placebo", "grpo", "grpo-frozen"}
 
 
 def test_an_arm_there_is_not_is_named() -> None:

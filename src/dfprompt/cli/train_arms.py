@@ -24,7 +24,8 @@ def arms(
         [],
         "--arm",
         metavar="NAME",
-        help="ppo, frozen, placebo, grpo, heads, unpaired, token or hack; default: all.",
+        help="ppo, frozen, placebo, grpo, grpo-frozen, heads, compared, one-draw, token or hack; "
+        "default: all.",
     ),
     source: str = typer.Option("mini", "--source", help="What is curated, as `dfprompt curate` takes it."),
     pipeline: str = typer.Option("mini", "--pipeline", metavar="X", help="What the evaluation draws with."),

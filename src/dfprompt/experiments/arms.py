@@ -47,8 +47,20 @@ ARMS = (
         seeds=3,
     ),
     Arm("grpo", "words, ranges and weights by GRPO", algorithm="grpo", seeds=3),
+    Arm(
+        "grpo-frozen",
+        "words by GRPO, every control the default",
+        algorithm="grpo",
+        changes=("train=words", _ONE_DRAW),
+        seeds=3,
+    ),
     Arm("heads", "stage 1's words, ranges and weights by PPO", changes=("train=heads",)),
-    Arm("unpaired", "PPO with one set of controls per rewrite, not compared", changes=(_ONE_DRAW,), seeds=3),
+    Arm(
+        "compared",
+        "PPO with two sets of controls per rewrite, compared",
+        changes=("rollout.control_draws=2",),
+    ),
+    Arm("one-draw", "GRPO with one set of controls per rewrite", algorithm="grpo", changes=(_ONE_DRAW,)),
     Arm(
         "token",
         "PPO with a control per token and a majority vote, as published",

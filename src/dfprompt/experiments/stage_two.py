@@ -26,7 +26,7 @@ from dfprompt.experiments.arms import Arm
 from dfprompt.experiments.workers import Note, run_jobs
 from dfprompt.training.run_folder import RECIPE
 
-_CLOSE = ("ppo-", "frozen-", "placebo-", "grpo-", "unpaired-")
+_CLOSE = ("ppo-", "frozen-", "placebo-", "grpo-")
 _BASELINES = ("plain", "suffix", "random", "starter", "best-of-4")
 
 
@@ -106,9 +106,10 @@ def evaluate_arms(
     methods = [*_BASELINES, *human, *(f"{name}={path}" for name, path in policies.items())]
     for name in policies:
         # What the controls are worth: the same words without them, and with them dealt out anew.
-        if name.startswith(("ppo", "placebo", "token-", "heads")):
+        whole = name.startswith(("ppo-", "grpo-")) and not name.startswith("grpo-frozen")
+        if whole or name.startswith(("placebo-", "token-", "heads-")):
             methods.append(f"stripped:{name}")
-        if name.startswith("ppo"):
+        if whole:
             methods += [f"shuffled:{name}", f"constant:{name}"]
     if "ppo-1" in policies:
         methods.append("best-of-4:ppo-1")

@@ -97,7 +97,7 @@ def plot_ablations(grids: Sequence[Grid], output: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.6), sharey=True, layout="constrained")
+    figure, axes = pyplot.subplots(1, 2, figsize=(11.5, 4.6), sharey=True, layout="constrained")
     for axis, arms, title in (
         (axes[0], RANGE_ARMS, "when it acts (weight 1)"),
         (axes[1], WEIGHT_ARMS, "how strongly (full range)"),
@@ -107,6 +107,7 @@ def plot_ablations(grids: Sequence[Grid], output: Path) -> None:
         axis.set_title(title)
         axis.set_xlabel("taste against plain (raters' formula, points)")
     axes[0].set_ylabel("subject and colour read as asked,\nagainst plain (percent points)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     count = sum(len(grid.scenes) for grid in grids)
     figure.suptitle(f"{len(grids)} disturbing modifiers, {count} paired seeds per arm, 95 % intervals")
     figure.savefig(output, dpi=150)
@@ -150,7 +151,5 @@ def _draw_panel(axis: object, points: Sequence[Point], arms: Sequence[tuple[str,
     axis.axvline(0, color="grey", linewidth=0.6)
     handles = [axis.plot([], [], mark, color="black", linestyle="none")[0] for mark in _MARKS]
     labels = [pair[0] if arms is RANGE_ARMS else f"weight {pair[1]}" for pair in arms]
-    first = axis.legend(handles, labels, loc="lower left", fontsize=8)
-    axis.add_artist(first)
-    if arms is WEIGHT_ARMS:
-        axis.legend(fontsize=8, loc="lower right")
+    # Below the panel: inside, a legend would hide points wherever they happen to lie.
+    axis.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncol=3, frameon=False)

@@ -113,6 +113,8 @@ def _build(record: Mapping[str, Any]) -> str:
     if "started_from" in record:
         earlier = record["started_from"]
         origin = f"The autoencoder and the denoiser were trained on from an earlier build (`{earlier}`).\n\n"
+    for stage, how in record.get("trained_further", {}).items():
+        origin += f"Trained further after this build: {stage}, {how}.\n\n"
     return (
         f"## How it was built\n{origin}"
         "Minutes are those of a stage's last stretch, after its last interruption.\n\n"

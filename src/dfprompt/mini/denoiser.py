@@ -55,7 +55,7 @@ def make_scheduler() -> UniPCMultistepScheduler:
         # evenly spaced in time the late half decided all (8 % of swapped subjects kept the first).
         use_exponential_sigmas=True,
         sigma_max=10.0,
-        sigma_min=0.025,
+        sigma_min=0.015,
     )
 
 
