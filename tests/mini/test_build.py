@@ -63,6 +63,7 @@ assert not [m for m in sys.modules if m.split(".")[0] == "dfprompt"]
 def test_only_safe_formats_are_written_and_each_stage_is_on_record(built: Path) -> None:
     files = [path for path in (built / "weights").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".toml", ".txt"}
+    assert len({path.stat().st_mode for path in files}) == 1  # safetensors leaves weights to their owner alone
     record = json.loads((built / "build.json").read_text())
     assert set(record["stages"]) == set(STAGES)
     assert all(row["seconds"] >= 0 and row["device"] == "cpu" for row in record["stages"].values())

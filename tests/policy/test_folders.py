@@ -38,6 +38,7 @@ def test_a_saved_policy_says_the_same(control: str, tmp_path: Path) -> None:
     assert {"config.json", "model.safetensors", "policy.json", "tokenizer.json"} <= names
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
+    assert len({path.stat().st_mode for path in (tmp_path / "p").iterdir() if path.is_file()}) == 1
 
 
 def test_saving_again_replaces_the_whole_folder(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_only_the_latest_stay_and_only_whole_ones_count(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "step-00000010").iterdir()} == {
         "model.safetensors", "optimizer.safetensors", "state.json",
     }  # fmt: skip
+    assert len({path.stat().st_mode for path in (tmp_path / "step-00000010").iterdir()}) == 1
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

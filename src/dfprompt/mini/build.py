@@ -39,6 +39,7 @@ from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.precision import bfloat16_products, has_fast_bfloat16
 from dfprompt.mini.recipe import STAGES, MiniRecipe
 from dfprompt.mini.world import IMAGE_SIZE
+from dfprompt.permissions import match_permissions
 from dfprompt.rewards.aesthetic import AestheticHead, save_aesthetic_head
 
 
@@ -349,6 +350,7 @@ def _save(model: Any, folder: Path, *, store_half: bool = False) -> None:
         halved = {name: tensor.half().contiguous() for name, tensor in load_file(file).items()}
         save_file(halved, file, metadata={"format": "pt"})
     _forget_origin(partial / "config.json")
+    match_permissions(partial / "config.json")
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(partial.iterdir()):
         os.replace(path, folder / path.name)

@@ -21,6 +21,7 @@ from dfprompt.mini.loop import Draw, StepLoss, device_of
 from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.renderer import Scene
 from dfprompt.mini.world import COLOURS, SCENES, SUBJECTS
+from dfprompt.permissions import match_permissions
 
 CLASSES = {"subject": SUBJECTS, "colour": tuple(COLOURS), "scene": tuple(SCENES)}
 
@@ -60,6 +61,7 @@ class Judge(nn.Module):
         state = {name: value.half().contiguous() for name, value in self.state_dict().items()}
         save_file(state, folder / "judge.safetensors")
         (folder / "classes.json").write_text(json.dumps(CLASSES, indent=1) + "\n")
+        match_permissions(folder / "classes.json")
 
     @classmethod
     def load(cls, folder: Path) -> Judge:

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 
 from dfprompt.domain import find_domain
 from dfprompt.errors import LoadError
+from dfprompt.permissions import match_permissions
 from dfprompt.policy.budget import CLIP_TOKENS, TokenBudget
 from dfprompt.policy.bundle import Policy
 from dfprompt.policy.configuration import POLICY_FIELDS, PolicyConfig
@@ -110,6 +111,7 @@ def save_policy_folder(policy: Policy, folder: Path, *, extra: Mapping[str, Path
         if counting is not policy.tokenizer:
             counting.save_pretrained(partial / COUNTING)
     _forget_folders(partial / "config.json")
+    match_permissions(partial / "config.json")
     card = {"dfprompt": _VERSION, "name": policy.name, "prompt_tokens": policy.budget.limit}
     (partial / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     for name, source in (extra or {}).items():

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dfprompt.errors import LoadError
+from dfprompt.permissions import match_permissions
 from dfprompt.rewards.tensorfiles import read_tensors
 
 WEIGHTS_NAME = "aesthetic.safetensors"
@@ -84,6 +85,7 @@ def save_aesthetic_head(head: AestheticHead, folder: str | Path, tower: str | No
     save_file(head_to_state(head), folder / WEIGHTS_NAME)
     config = {"activation": head.activation, "widths": list(head.widths), "tower": tower}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    match_permissions(folder / "config.json")
 
 
 def head_to_state(head: AestheticHead) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfprompt.errors import LoadError, TrainingError
+from dfprompt.permissions import match_permissions
 
 _NAME = re.compile(r"step-(\d{8,})")
 _VERSION = 1
@@ -67,6 +68,7 @@ class Checkpoints:
             save_file(moments, partial / "optimizer.safetensors")
             content = {"dfprompt": _VERSION, "step": step, "state": dict(state)}
             (partial / "state.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+            match_permissions(partial / "state.json")
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)
         except (OSError, SafetensorError) as error:
