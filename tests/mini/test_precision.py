@@ -65,6 +65,38 @@ def test_norms_see_single_precision(unet: UNet2DConditionModel) -> None:
     assert set(seen) == {torch.float32}
 
 
+def test_attention_itself_is_single(unet: UNet2DConditionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel is given says nothing while autocast is on: what it answers does."""
+    answered: list[torch.dtype] = []
+    attend = nn.functional.scaled_dot_product_attention
+
+    def listen(*rows: Tensor, **how: Tensor | None) -> Tensor:
+        out: Tensor = attend(*rows, **how)
+        answered.append(out.dtype)
+        return out
+
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", listen)
+    with bfloat16_products(unet):
+        unet(*_inputs())
+    assert answered
+    assert set(answered) == {torch.float32}
+
+
+def test_a_training_inside_it_sees_every_step_s_weights(unet: UNet2DConditionModel) -> None:
+    """A cast that was kept from the first step would leave a whole training at its start."""
+    with bfloat16_products(unet):
+        for kind in (nn.Conv2d, nn.Linear):
+            before = unet(*_inputs()).sample
+            with torch.no_grad():
+                for module in unet.modules():
+                    if isinstance(module, kind):
+                        module.weight.mul_(0.5)
+            assert not torch.equal(unet(*_inputs()).sample, before)
+        inside = unet(*_inputs()).sample
+    with bfloat16_products(unet):
+        assert torch.equal(unet(*_inputs()).sample, inside)
+
+
 def test_everything_is_put_back(unet: UNet2DConditionModel) -> None:
     exact, before = unet(*_inputs()).sample, unet.attn_processors
     with pytest.raises(RuntimeError, match="on purpose"), bfloat16_products(unet):

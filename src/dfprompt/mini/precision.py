@@ -42,7 +42,9 @@ def bfloat16_products(unet: UNet2DConditionModel, *, enabled: bool = True) -> It
     hooks = [norm.register_forward_pre_hook(_to_single) for norm in norms]
     unet.set_attn_processor(_SingleAttention())
     try:
-        with torch.autocast(device.type, torch.bfloat16):
+        # No cache: what it keeps for a weight it keeps until the outermost context ends, here a whole
+        # training, whose steps would all see the weights of the first.
+        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
             yield
     finally:
         for hook in hooks:
@@ -68,6 +70,7 @@ class _SingleAttention:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         rows = (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
         query, key, value = (row.float().unflatten(-1, (attn.heads, -1)).transpose(1, 2) for row in rows)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
+        with torch.autocast(query.device.type, enabled=False):  # it would cast them back
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
         out: Tensor = attn.to_out[1](attn.to_out[0](mixed.transpose(1, 2).flatten(2)))
         return out
