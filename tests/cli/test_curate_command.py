@@ -97,6 +97,7 @@ def test_a_data_set_that_stands_is_not_touched(cli: Cli, source: Path, tmp_path:
     ("arguments", "named"),
     [
         (["nowhere.jsonl", "--no-images"], "nowhere.jsonl"),
+        (["prompts.txt"], "--pipeline"),
         (["prompts.txt", "--set", "confidence.sigm=1"], "sigma"),
         (["prompts.txt", "--set", "confidence.sigma=2"], "sigma"),
         (["empty.txt", "--no-images"], "no row is left"),

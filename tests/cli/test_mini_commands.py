@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from dfprompt.api import world
 from dfprompt.api.headroom import measure_mini_headroom, reward_values
 from dfprompt.api.rewards import load_reward
-from dfprompt.api.world import build_mini, check_mini, show_mini, write_mini_card
+from dfprompt.api.world import build_mini, check_mini, install_mini, read_headroom, show_mini, write_mini_card
 from dfprompt.cli.main import app
 from dfprompt.errors import ConfigError, LoadError
-from dfprompt.mini.build import Build
+from dfprompt.mini.build import Build, digest
 from dfprompt.mini.captions import canonical
 from dfprompt.mini.headroom import asked_scenes, draw_grid
 from dfprompt.mini.recipe import miniature
@@ -103,8 +104,10 @@ def test_check_as_json_has_its_version_first(answer: dict[str, Any]) -> None:
         "measured_on",
         "smaller_is_better",
         "of",
+        "at_most",
         "interval",
         "measured",
+        "goal",
         "reached",
     }
 
@@ -146,19 +149,62 @@ def test_headroom_is_drawn_once_and_goes_into_the_card(
     stored = np.load(output / "grids" / "trending.npz")["pictures"][3]
     prompt = canonical(*[(s.subject, s.colour, s.scene) for s in asked_scenes(2)][3])
     images = torch.from_numpy(stored).permute(0, 3, 1, 2).float() / 255
-    grid = draw_grid(None, None, "trending", output / "grids", per_scene=2)  # type: ignore[arg-type]
+    drawn_by = f"{digest(weights / 'pipeline')} {digest(weights / 'judge')}"
+    how: dict[str, Any] = {"per_scene": 2, "world": drawn_by}
+    grid = draw_grid(None, None, "trending", output / "grids", **how)  # type: ignore[arg-type]
     torch.testing.assert_close(
         torch.from_numpy(reward_values(weights, grid)[3]).float(), load_reward(weights)(images, [prompt] * 16)
     )
     checks = answer["checks"]
     copy = tmp_path / "world"
     shutil.copytree(weights.parent, copy)
-    headroom = output / "headroom-taste.json"
+    headroom = read_headroom(output / "headroom-taste.json")
     card = write_mini_card(copy / "weights", checks, headroom=headroom, images=2).read_text()
     assert all(f"| {row['name']} |" in card for row in checks)
     for expected in ("| judges | `", "ball / snow", "| golden hour |", '"vae_channels"', "| unet | "):
         assert expected in card, expected
     assert (copy / "weights" / "samples.png").exists()
+
+
+@pytest.mark.slow
+def test_headroom_of_another_world_or_of_other_prompts_is_not_read_as_this_one(
+    weights: Path, tmp_path: Path
+) -> None:
+    measure_mini_headroom(tmp_path, weights=weights, per_scene=2, modifiers=["trending"])
+    with pytest.raises(ConfigError, match=r"trending\.npz was drawn by another world or for other prompts"):
+        measure_mini_headroom(tmp_path, weights=weights, per_scene=3, modifiers=["trending"])
+    other = tmp_path / "other"
+    shutil.copytree(weights, other)
+    (other / "pipeline" / "note.txt").write_text("changed")
+    with pytest.raises(ConfigError, match="another world"):
+        measure_mini_headroom(tmp_path, weights=other, per_scene=2, modifiers=["trending"])
+
+
+@pytest.mark.parametrize("text", [None, "no JSON", "[1]", '{"by": "taste"}'])
+def test_what_is_no_headroom_is_said_before_anything_is_measured(
+    weights: Path, tmp_path: Path, text: str | None
+) -> None:
+    file = tmp_path / "headroom-taste.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(LoadError, match=r"headroom-taste\.json"):
+        read_headroom(file)
+    given = ["mini", "check", "--card", "--weights", str(tmp_path / "none"), "--headroom", str(file)]
+    done = CliRunner().invoke(app, given)
+    assert isinstance(done.exception, LoadError)
+    assert "headroom-taste.json" in str(done.exception)
+
+
+def test_weights_that_cannot_be_installed_are_not_lost(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "package").write_text("a file where a folder should be")
+    monkeypatch.setattr(world, "files", lambda name: tmp_path / "package")
+    for piece in (*world.PIECES, "pipeline"):
+        (tmp_path / "built" / piece).mkdir(parents=True, exist_ok=True)
+    with pytest.raises(LoadError, match=r"cannot be written .*the built weights lie in .*built"):
+        install_mini(tmp_path / "built")
+    assert (tmp_path / "built" / "pipeline").is_dir()
 
 
 def test_headroom_refuses_what_is_not_there(weights: Path, tmp_path: Path) -> None:

@@ -53,6 +53,29 @@ def test_a_sign_that_one_seed_does_not_share_is_no_agreement() -> None:
     assert not heads.agrees
 
 
+def test_a_seed_of_which_nothing_came_does_not_take_the_others_along() -> None:
+    table = [*rows("frozen-1", 0.0), *rows("frozen-2", 0.0), *rows("ppo-1", 3.0)]
+    table += [
+        dataclasses.replace(row, scores={}, failed={"method": "no rewrite"}) for row in rows("ppo-2", 0.0)
+    ]
+    (heads,) = find_contrasts(table, ["reward"])
+    assert heads.pooled.difference == pytest.approx(3.0)
+    assert len(heads.seeds) == 1
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_seed_without_a_difference_agrees_with_none(sign: float) -> None:
+    table = [*rows("frozen-1", 0.0), *rows("frozen-2", 0.0), *rows("ppo-1", sign), *rows("ppo-2", 0.0)]
+    (heads,) = find_contrasts(table, ["reward"])
+    assert not heads.agrees
+
+
+def test_one_picture_tells_nothing_from_0() -> None:
+    table = [rows(name, value)[0] for name, value in (("plain", 0.0), ("ppo-1", 1.0))]
+    text = format_contrasts(find_contrasts(table, ["reward"]))
+    assert "not told from 0" in text
+
+
 def test_the_table_says_everything() -> None:
     table = [*rows("plain", 0.0), *rows("ppo-1", 1.0, slope=0.1), *rows("ppo-2", 2.0)]
     text = format_contrasts(find_contrasts(table, ["reward"]))

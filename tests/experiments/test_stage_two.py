@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -110,6 +111,25 @@ def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
     (plain,) = (line for line in overview.splitlines() if line.startswith("| plain |"))
     assert plain.count("|") == overview.splitlines()[2].count("|")
     assert all(f"| {line.method} |" in overview for line in run.summary.methods)
+    # What was trained under another recipe is no result of this one; a folder that was moved still is.
+    for other, said_so in (
+        (replace(recipes, changes=("optimizer.steps=2",)), r"optimizer\.steps: 1 before, 2 now"),
+        (replace(recipes, sft=with_line(recipes.sft, "seed = 9")), r"stage-1 .*seed: 0 before, 9 now"),
+        (replace(recipes, curate=with_line(recipes.curate, "source.limit = 3")), r"data .*limit: .* 3 now"),
+    ):
+        with pytest.raises(ConfigError, match=said_so):
+            run_arms(other, folder, arms[:1], said.append)
+    folder.rename(tmp_path / "moved")
+    assert set(run_arms(recipes, tmp_path / "moved", arms[:1], said.append)) == {
+        "stage-1", "frozen-1", "frozen-2", "frozen-3",
+    }  # fmt: skip
+
+
+def with_line(recipe: Path | None, line: str) -> Path:
+    assert recipe is not None
+    changed = recipe.with_stem(f"{recipe.stem}-changed")
+    changed.write_text(f"{line}\n{recipe.read_text()}")
+    return changed
 
 
 def _works(name: str, note: Callable[[str], None]) -> Path:

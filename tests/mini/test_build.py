@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dfprompt.errors import ConfigError
+from dfprompt.errors import ConfigError, LoadError
 from dfprompt.mini.build import Build, digest
 from dfprompt.mini.loop import StageConfig
 from dfprompt.mini.recipe import STAGES, MiniRecipe, miniature
@@ -63,7 +63,7 @@ assert not [m for m in sys.modules if m.split(".")[0] == "dfprompt"]
 def test_only_safe_formats_are_written_and_each_stage_is_on_record(built: Path) -> None:
     files = [path for path in (built / "weights").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".toml", ".txt"}
-    assert len({path.stat().st_mode for path in files}) == 1  # safetensors leaves weights to their owner alone
+    assert len({path.stat().st_mode for path in files}) == 1  # weights are not their owner's alone
     record = json.loads((built / "build.json").read_text())
     assert set(record["stages"]) == set(STAGES)
     assert all(row["seconds"] >= 0 and row["device"] == "cpu" for row in record["stages"].values())
@@ -76,6 +76,29 @@ def test_the_same_seed_builds_the_same_bytes(built: Path, tmp_path: Path) -> Non
     assert {p: digest(tmp_path / "weights" / p) for p in _PIECES} == {
         p: digest(built / "weights" / p) for p in _PIECES
     }
+
+
+@pytest.mark.slow
+def test_a_stage_begins_alike_whether_others_had_to_be_built_first(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last stages draw their first weights after `need`: those of what they need must not move them."""
+    drawn: list[float] = []
+
+    def text(build: Build) -> None:
+        torch.rand(7)
+
+    def unet(build: Build) -> None:
+        build.need("text")
+        drawn.append(float(torch.rand(1)))
+
+    monkeypatch.setattr(Build, "_text", text)
+    monkeypatch.setattr(Build, "_unet", unet)
+    Build(tmp_path / "alone", miniature()).run(["unet"])
+    after = Build(tmp_path / "after", miniature())
+    after.run(["text"])
+    after.run(["unet"])
+    assert drawn[0] == drawn[1]
 
 
 def stages_done(folder: Path) -> list[str]:
@@ -145,6 +168,14 @@ def test_a_build_may_begin_at_the_weights_of_another(built: Path, tmp_path: Path
     assert all(torch.equal(before[name], after[name]) for name in kept)
     assert not all(torch.equal(before[name], other[name]) for name in kept)
     assert json.loads(again.record.read_text())["started_from"] == digest(built / "weights")
+    # Gone on with otherwise, what is not trained yet would begin elsewhere than the record says.
+    for start, said in ((None, "go on at random weights"), (fresh.weights, "holds no pipeline/unet")):
+        with pytest.raises((ConfigError, LoadError), match=said):
+            Build(tmp_path / "again", recipe, start_from=start)
+    with pytest.raises(ConfigError, match="began at random weights"):
+        Build(tmp_path / "fresh", recipe, start_from=built / "weights")
+    with pytest.raises(LoadError, match="folder `weights`"):
+        Build(tmp_path / "folder", recipe, start_from=built)
     wider = dataclasses.replace(recipe, vae_channels=(8, 8, 8, 8))
     with pytest.raises(ConfigError, match="other sizes"):
         Build(tmp_path / "wider", wider, start_from=built / "weights").run(["vae"])

@@ -117,9 +117,15 @@ def test_a_loss_that_is_not_a_number_stops_with_the_last_checkpoint_intact(tmp_p
         return (value * float("nan") if trainer.step == 6 else value), logged
 
     trainer = Trainer("s", _module(), _CONFIG, tmp_path, seed=1)
-    with pytest.raises(TrainingError, match=r"loss is nan at step 6.*Lower the learning rate"):
+    with pytest.raises(
+        TrainingError, match=r"loss is nan at step 6; a checkpoint before it is kept.*another --seed"
+    ):
         trainer.run(loss)
     assert torch.isfinite(Trainer("s", _module(), _CONFIG, tmp_path, seed=1).run(_loss).weight).all()
+    trainer = Trainer("t", _module(), _CONFIG, tmp_path, seed=1)
+    trainer.step = 6
+    with pytest.raises(TrainingError, match=r"at step 6\. Build in another folder"):
+        trainer.run(loss)
 
 
 def test_a_checkpoint_of_another_optimiser_is_named(tmp_path: Path) -> None:

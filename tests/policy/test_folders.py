@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from dfprompt.api.training import find_policy_source
 from dfprompt.errors import ConfigError, LoadError
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget, load_policy_folder, save_policy_folder
+from dfprompt.policy.folders import policy_in
 from dfprompt.policy.lora import add_lora, has_lora
 from tiny_policies import tiny_model, tiny_tokenizer, tiny_trunk
 
@@ -23,6 +25,16 @@ def policy(control: str = "phrase", trunk: str = "gpt2") -> Policy:
 
 def texts(of: Policy) -> list[str]:
     return [str(row.prompt) for row in of.rewrite(["a red cat", "a star"] * 3, list(range(6)), HOW)]
+
+
+def test_a_run_stands_for_the_policy_in_it(tmp_path: Path) -> None:
+    save_policy_folder(policy(), tmp_path / "run" / "policy")
+    (tmp_path / "run" / "recipe.toml").write_text("seed = 1\n")
+    assert texts(load_policy_folder(tmp_path / "run")) == texts(policy())
+    assert find_policy_source(str(tmp_path / "run")) == tmp_path / "run" / "policy"
+    # A policy's own folder is itself, whatever else lies in it.
+    save_policy_folder(policy(), tmp_path / "run" / "policy" / "policy")
+    assert policy_in(tmp_path / "run" / "policy") == tmp_path / "run" / "policy"
 
 
 @pytest.mark.parametrize("control", ["phrase", "token", "none"])

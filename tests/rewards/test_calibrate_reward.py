@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dfprompt.api import calibration
 from dfprompt.api.calibration import calibrate_reward
 from dfprompt.api.rewards import load_reward
 from dfprompt.errors import ConfigError
@@ -115,6 +116,22 @@ def test_what_cannot_be_calibrated_is_named(reward_set: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="is no reward"):
         calibrate_reward(prompts(8), tmp_path / "o.toml", pipeline=Painter(), reward="clip", device="cpu")
     assert not (tmp_path / "o.toml").exists()
+
+
+def test_any_pipeline_but_minis_is_calibrated_for_the_papers_reward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def read(source: str, shelf: object) -> None:
+        asked.append(source)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(calibration, "read_reward_settings", read)
+    for pipeline in (Painter(), "mini", "models/sd14"):
+        with pytest.raises(ConfigError, match="enough"):
+            calibrate_reward(prompts(8), tmp_path / "o.toml", pipeline=pipeline)
+    assert asked == ["paper", "mini", "paper"]
 
 
 def test_an_existing_recipe_is_kept_without_force(reward_set: Path, tmp_path: Path) -> None:

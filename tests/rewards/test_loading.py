@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import dfprompt
-from dfprompt.api.rewards import load_reward, score_images
+from dfprompt.api.rewards import load_reward, read_reward_settings, reward_shelf, score_images
 from dfprompt.config import iter_config_classes, undocumented_fields
 from dfprompt.errors import ConfigError, DFPromptWarning, ImageFileError, LoadError
 from dfprompt.images.recipe import ModelMark, Recipe
@@ -97,6 +97,16 @@ def test_a_recipe_sets_constants_models_extras_and_judges(reward_set: Path, tmp_
     assert {"reward", "aesthetic", "clip", "preference", "second opinion"} <= columns.keys()
     with pytest.raises(ConfigError, match="--allow-code"):
         load_reward(recipe, device="cpu")
+
+
+def test_the_papers_reward_has_its_constants_and_published_weights() -> None:
+    settings, _ = read_reward_settings("paper", reward_shelf("cpu", "float32", None), ["composite.d=0"])
+    assert settings.models.model_dump(exclude_none=True) == {
+        "clip": "clip", "aesthetic": "aesthetic", "preference": "pickscore",
+    }  # fmt: skip
+    found = settings.composite
+    assert (found.a, found.b, found.c, found.d) == (1.0, 0.0, 20.0, 0.0)
+    assert (found.zeta, found.kappa) == (0.28, 18.0)
 
 
 def test_models_with_weight_zero_are_not_even_looked_for(reward_set: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from dfprompt.training.update import (
     drift,
     look_back,
     minibatches,
+    norm_of,
     policy_loss,
     update_policy,
     widen,
@@ -394,3 +396,11 @@ def test_gradients_of_the_loss_are_those_of_finite_differences() -> None:
         each.detach().double().requires_grad_(True) for each in (now.text, now.range_all, now.weight_all)
     ]
     assert torch.autograd.gradcheck(loss, inputs, eps=1e-6, atol=1e-6)
+
+
+def test_a_step_that_was_skipped_has_no_norm() -> None:
+    """In fp16 accelerate skips steps whose gradients overflowed: that is no failure of the run."""
+    taken, skipped = (SimpleNamespace(step_was_skipped=each) for each in (False, True))
+    assert norm_of(taken, "grad_norm", torch.tensor(2.0)) == {"grad_norm": 2.0}
+    assert norm_of(skipped, "grad_norm", torch.tensor(math.inf)) == {}
+    assert norm_of(torch.optim.SGD([torch.zeros(1)]), "grad_norm", 2.0) == {"grad_norm": 2.0}

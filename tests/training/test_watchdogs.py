@@ -12,6 +12,7 @@ from dfprompt.errors import TrainingError
 from dfprompt.rewards.composite import RewardTerms
 from dfprompt.training.metrics import read_rows
 from dfprompt.training.ppo import train_ppo
+from dfprompt.training.reinforcement import _Logs
 from dfprompt.training.watchdogs import Alert, Watchdogs, WatchdogSettings, similarity
 from tiny_rl import TASKS, ppo_settings, stage_one, toy_reward
 
@@ -140,6 +141,20 @@ def test_a_resumed_watch_is_the_same_watch() -> None:
         parts += [second.look(WORDS, rows(at)) for at in range(cut, 14)]
         assert parts == said
     assert {alert.name for _, alerts in said for alert in alerts} >= {"same controls", "falling reward"}
+
+
+def test_an_alert_is_logged_whatever_the_interval(tmp_path: Path) -> None:
+    """It is given once: between two logged steps it would be lost, and the error says to look there."""
+    logs = _Logs(tmp_path, ppo_settings(logging={"interval": 10}), 0)
+    for row in (
+        {"step": 7},
+        {"step": 8, "alerts": ["few words: 3"]},
+        {"step": 9, "alerts": []},
+        {"step": 10},
+    ):
+        logs.write(row, [])
+    logs.close()
+    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [8, 10]
 
 
 def test_a_real_run_that_collapses_is_noticed(tmp_path: Path) -> None:

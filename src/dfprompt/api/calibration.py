@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from dfprompt.api.rewards import read_reward_settings, reward_shelf
+from dfprompt.api.rewards import PAPER, read_reward_settings, reward_shelf
 from dfprompt.config import collect_provenance, write_recipe
 from dfprompt.config.recipes import PROVENANCE
 from dfprompt.errors import ConfigError
@@ -52,7 +52,7 @@ def calibrate_reward(
     output: str | Path,
     *,
     pipeline: str | Draws = "mini",
-    reward: str = "mini",
+    reward: str | None = None,
     quantile: float = 0.5,
     seeds: Sequence[int] = (0, 1),
     device: str = "auto",
@@ -63,10 +63,11 @@ def calibrate_reward(
 ) -> CalibrationRun:
     """Draw each plain prompt with each seed, set zeta and kappa to a quantile, and write the recipe.
 
-    `reward` is a recipe, a folder with a set of scores, or "mini"; `progress` is called with pictures done
-    and in all. Raises ConfigError for a reward without gates, or an existing file without `force`.
+    `reward` is "mini", "paper", a recipe or a folder with a set of scores; by default "mini" for the mini
+    pipeline and "paper" for any other. `progress` is called with pictures done and in all. Raises
+    ConfigError for a reward without gates, or an existing file without `force`.
     """
-    output = Path(output)
+    output, reward = Path(output), reward or ("mini" if pipeline == "mini" else PAPER)
     rows = [(prompt, seed) for prompt in prompts for seed in seeds]
     if 0 < len(rows) < FEWEST_IMAGES:
         raise ConfigError(

@@ -18,6 +18,7 @@ from dfprompt.data.readers import read_records
 from dfprompt.data.records import PromptRecord
 from dfprompt.data.report import Report
 from dfprompt.data.settings import ConfidenceSettings, CurateSettings
+from dfprompt.errors import ConfigError
 from dfprompt.rewards import Reward
 
 MINI = "mini"
@@ -41,9 +42,10 @@ def run_curation(
     """Curate a source as a recipe says: the data set's folder, and what was done.
 
     `source` is a file, a folder of pictures, a hub id, or "mini". Raises ConfigError for a recipe that
-    cannot be run, InputError for rows that cannot be read, LoadError for models.
+    cannot be run, or that names nothing to draw real prompts with, InputError for rows that cannot be read,
+    LoadError for models.
     """
-    settings = load_config(CurateSettings, recipe, assignments)
+    settings = read_curation(source, recipe, assignments)
     folder = choose_folder(output, Path(source).stem or "data")
     records = read_logs(settings.source.limit or _LOGGED) if source == MINI else None
 
@@ -62,14 +64,22 @@ def run_curation(
     return folder, report
 
 
+def read_curation(
+    source: str | Path, recipe: str | Path | None = None, assignments: Iterable[str] = ()
+) -> CurateSettings:
+    """What a recipe says for a source, with what draws and scores named; raises ConfigError."""
+    return _name_instruments(load_config(CurateSettings, recipe, assignments), source)
+
+
 def load_instruments(
     settings: ConfidenceSettings, *, device: str = "auto", dtype: str = "auto", allow_code: bool = False
 ) -> Instruments:
     """The pipeline and the scores that confidence is measured with; mini's judges join mini's pictures."""
-    pipeline = load_pipeline(settings.pipeline, device=device, dtype=dtype)
+    pipeline = load_pipeline(settings.pipeline or MINI, device=device, dtype=dtype)
+    named = {AESTHETIC: settings.aesthetic or MINI, CLIP: settings.clip or MINI}
     scores: dict[str, Reward] = {
-        AESTHETIC: load_reward(_score_source(settings.aesthetic, AESTHETIC), device=device, dtype=dtype),
-        CLIP: load_reward(_score_source(settings.clip, CLIP), device=device, dtype=dtype),
+        kind: load_reward(_score_source(name, kind), device=device, dtype=dtype)
+        for kind, name in named.items()
     }
     for name in settings.judges:
         scores[name] = load_reward(name, device=device, dtype=dtype, allow_code=allow_code)
@@ -91,6 +101,27 @@ def read_logs(count: int) -> Iterator[PromptRecord]:
     for number, logged in enumerate(iter_logs(count, seed=_LOG_SEED, learnt=experience()), start=1):
         facts = {"subject": logged.subject, "colour": logged.colour, "scene": logged.scene}
         yield PromptRecord(logged.prompt, f"mini:{number}", logged.short, logged.modifiers, extra=facts)
+
+
+def _name_instruments(settings: CurateSettings, source: str | Path) -> CurateSettings:
+    """Name what draws and scores, so that the record of a data set does.
+
+    Only the mini world's own prompts are drawn by it unasked: real prompts scored by it would be filtered
+    by models that never saw such pictures.
+    """
+    asked = settings.confidence
+    if not asked.enabled:
+        return settings
+    pipeline = asked.pipeline or (MINI if source == MINI else None)
+    if pipeline is None:
+        raise ConfigError(
+            f"what draws and scores the prompts of {source}? Name it with --pipeline (a folder or hub id), "
+            "or clean the text only with --no-images"
+        )
+    usual = {AESTHETIC: MINI, CLIP: MINI} if pipeline == MINI else {AESTHETIC: AESTHETIC, CLIP: CLIP}
+    named = {"aesthetic": asked.aesthetic or usual[AESTHETIC], "clip": asked.clip or usual[CLIP]}
+    confidence = asked.model_copy(update={"pipeline": pipeline, **named})
+    return settings.model_copy(update={"confidence": confidence})
 
 
 def _score_source(name: str, kind: str) -> str:

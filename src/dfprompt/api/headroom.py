@@ -34,10 +34,11 @@ def measure_mini_headroom(
     """Measure what choosing ranges and weights is worth, and write the tables and the plot into a folder.
 
     Each modifier's grid is drawn once and kept in OUTPUT/grids; a killed run goes on where it was. `by` is
-    the raters' formula or the learnt reward. Raises ConfigError for an unknown modifier, LoadError for
-    missing weights.
+    the raters' formula or the learnt reward. Raises ConfigError for an unknown modifier and for grids of
+    another world, LoadError for missing weights.
     """
     from dfprompt.mini.ablations import RANGE_ARMS, WEIGHT_ARMS, ablate, disturbing, plot_ablations, tastes_of
+    from dfprompt.mini.build import digest
     from dfprompt.mini.headroom import draw_grid, measure_headroom
     from dfprompt.mini.judge import Judge
     from dfprompt.mini.modifiers import MODIFIERS
@@ -48,11 +49,11 @@ def measure_mini_headroom(
     root = weights or mini_folder()
     pipeline, judge = load_pipeline(root / "pipeline"), Judge.load(root / "judge")
     names = list(modifiers) or list(MODIFIERS)
-    grids = []
+    world, grids = f"{digest(root / 'pipeline')} {digest(root / 'judge')}", []
     for number, name in enumerate(names):
         if report:
             report(name, number, len(names))
-        grids.append(draw_grid(pipeline, judge, name, output / "grids", per_scene=per_scene))
+        grids.append(draw_grid(pipeline, judge, name, output / "grids", per_scene=per_scene, world=world))
     if report:
         report("", len(names), len(names))
     values = [tastes_of(grid) if by == "taste" else reward_values(root, grid) for grid in grids]

@@ -39,7 +39,7 @@ from dfprompt.training.run_folder import RECIPE
 Algorithm = Literal["ppo", "grpo"]
 PAGES = "pages"
 MINI_CLIP = "clip:mini"
-_RECIPES: dict[str, type[RlSettings]] = {"ppo": PpoSettings, "grpo": GrpoSettings}
+SETTINGS_OF: Mapping[str, type[RlSettings]] = {"ppo": PpoSettings, "grpo": GrpoSettings}
 _TRAINERS: dict[str, Callable[..., RlResult]] = {"ppo": train_ppo, "grpo": train_grpo}
 
 
@@ -64,7 +64,7 @@ def run_reinforcement(
     folder = choose_run_folder(output, recipe, resume=resume, default=algorithm)
     if recipe is None and resume:
         recipe = folder / RECIPE
-    settings = load_config(_RECIPES[algorithm], recipe, assignments)
+    settings = load_config(SETTINGS_OF[algorithm], recipe, assignments)
     train, validation = read_tasks(settings.data.folder)
     base = find_policy_source(settings.model.base)
     policy = open_trainable(base, settings.model, settings.policy, seed=settings.seed)

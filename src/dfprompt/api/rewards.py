@@ -29,6 +29,7 @@ from dfprompt.rewards import (
 )
 
 RewardLike: TypeAlias = str | Path | Reward
+PAPER = "paper"  # equation 4 with the published code's constants and published weights
 
 # One shelf per device and dtype: scores loaded one after another share the models they have in common.
 _shelves: dict[tuple[str, str, int | None], ModelShelf] = {}
@@ -45,9 +46,10 @@ def load_reward(
 ) -> Score:
     """Load a reward or judge by name, folder or recipe.
 
-    `source`: "mini" (the built-in world's composite), "clip", "aesthetic", "pickscore" or "hps" (published
-    weights, from the local Hub cache), any of these with ":FOLDER", ":FILE" or ":owner/name" behind it,
-    a recipe FILE.toml, a folder (a set of scores, an aesthetic head or a CLIP model), or a callable.
+    `source`: "mini" (the built-in world's composite), "paper" (the paper's composite on published weights),
+    "clip", "aesthetic", "pickscore" or "hps" (published weights, from the local Hub cache), any of these four
+    with ":FOLDER", ":FILE" or ":owner/name" behind it, a recipe FILE.toml, a folder (a set of scores, an
+    aesthetic head or a CLIP model), or a callable.
     `assignments` are `section.key=value` on top of a recipe or set; `allow_code` lets a recipe import code.
     Raises LoadError for missing weights (naming the command that fetches them), ConfigError for the rest.
 
@@ -62,7 +64,8 @@ def load_reward(
     if text.partition(":")[0] in KINDS:
         _refuse_assignments(text, assignments)
         return shelf.load_score(*split_kind(text))
-    folder = None if text in shelf.named or text.endswith(".toml") else Path(source)
+    by_name = text == PAPER or text in shelf.named or text.endswith(".toml")
+    folder = None if by_name else Path(source)
     kind = guess_kind(folder) if folder else None
     if folder and kind in KINDS:
         _refuse_assignments(text, assignments)
@@ -77,6 +80,8 @@ def read_reward_settings(
     """The settings of a composite, a recipe or a folder with a set of scores, and where its paths start."""
     if source.endswith(".toml"):
         return load_config(RewardSettings, source, assignments), Path(source).parent
+    if source == PAPER:
+        return load_config(RewardSettings, None, assignments), Path()
     folder = shelf.named[source]() if source in shelf.named else Path(source)
     if not folder.is_dir():
         raise _unknown(source)
@@ -172,5 +177,5 @@ def _refuse_assignments(source: str, assignments: Sequence[str]) -> None:
 def _unknown(text: str) -> ConfigError:
     if "/" in text and not text.startswith((".", "/")):
         return ConfigError(f"{text}: no such folder; for a hub id say what it is, such as clip:{text}")
-    known = ("mini", *KINDS)
+    known = ("mini", PAPER, *KINDS)
     return ConfigError(f"{text!r} is no reward; {nearest(text, known)} A recipe ends in .toml")

@@ -13,7 +13,7 @@ from dfprompt.config import load_config
 from dfprompt.domain import FILE_NAME as DOMAIN
 from dfprompt.errors import ConfigError
 from dfprompt.policy import Policy, TokenBudget
-from dfprompt.policy.folders import COUNTING, load_policy_model, load_tokenizer
+from dfprompt.policy.folders import COUNTING, load_policy_model, load_tokenizer, policy_in
 from dfprompt.rewards.weights import find_source
 from dfprompt.training.examples import Example, read_examples
 from dfprompt.training.model_setup import policy_fields, set_up_model
@@ -88,9 +88,10 @@ def read_rows_of(folder: str) -> tuple[list[Example], list[Example]]:
 def find_policy_source(name: str) -> Path:
     """The folder of a policy or language model by name, as a folder, or by hub id (which may be fetched).
 
-    "mini" is the mini world's language model before any training on pictures, "mini-sft" its stage 1.
+    "mini" is the mini world's language model before any training on pictures, "mini-sft" its stage 1; the
+    folder of a training run stands for the policy in it.
     """
-    return mini_folder(_PACKAGED[name]) if name in _PACKAGED else find_source(name, Path())
+    return mini_folder(_PACKAGED[name]) if name in _PACKAGED else policy_in(find_source(name, Path()))
 
 
 def open_trainable(base: Path, model: ModelSettings, card: PolicySettings, *, seed: int) -> Policy:

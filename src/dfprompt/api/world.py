@@ -97,16 +97,36 @@ def install_mini(weights: Path) -> Path:
         raise LoadError(f"{weights} lacks {', '.join(missing)}; run: dfprompt mini build --resume")
     root = Path(str(files("dfprompt.mini"))) / "weights"
     partial = root.with_name("weights.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for piece in (*PIECES, *(name for name in TRAINED if (weights / name).is_dir())):
-        shutil.copytree(weights / piece, partial / piece)
-    for extra in sorted(path for path in weights.iterdir() if path.is_file()):
-        shutil.copy(extra, partial / extra.name)  # domain.json, reward.toml, the card and its samples
-    if (weights.parent / "build.json").is_file():
-        shutil.copy(weights.parent / "build.json", partial / "build.json")
-    shutil.rmtree(root, ignore_errors=True)
-    os.replace(partial, root)
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        for piece in (*PIECES, *(name for name in TRAINED if (weights / name).is_dir())):
+            shutil.copytree(weights / piece, partial / piece)
+        for extra in sorted(path for path in weights.iterdir() if path.is_file()):
+            shutil.copy(extra, partial / extra.name)  # domain.json, reward.toml, the card and its samples
+        if (weights.parent / "build.json").is_file():
+            shutil.copy(weights.parent / "build.json", partial / "build.json")
+        shutil.rmtree(root, ignore_errors=True)
+        os.replace(partial, root)
+    except OSError as error:
+        raise LoadError(
+            f"{root} cannot be written ({error}); the built weights lie in {weights} and work from there, "
+            f"for instance --pipeline {weights / 'pipeline'}"
+        ) from error
     return root
+
+
+def read_headroom(file: Path) -> dict[str, Any]:
+    """A headroom-*.json that `measure_mini_headroom` wrote; raises LoadError for anything else."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        missing = {"by", "per_scene", "fidelity", "best_pairs", "commonest_share", "modifier_to_scene"} - set(
+            found
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise LoadError(f"{file} cannot be read ({error}); dfprompt mini headroom writes one") from error
+    if missing:
+        raise LoadError(f"{file} is no headroom-*.json of dfprompt mini headroom: no {min(missing)} in it")
+    return found
 
 
 def check_mini(weights: Path | None = None, *, images: int = 192) -> list[dict[str, Any]]:
@@ -119,6 +139,7 @@ def check_mini(weights: Path | None = None, *, images: int = 192) -> list[dict[s
             **dataclasses.asdict(row),
             "interval": row.interval,
             "measured": row.measured,
+            "goal": row.goal,
             "reached": row.reached,
         }
         for row in rows
@@ -126,11 +147,15 @@ def check_mini(weights: Path | None = None, *, images: int = 192) -> list[dict[s
 
 
 def write_mini_card(
-    weights: Path, checks: Sequence[dict[str, Any]], *, headroom: Path | None = None, images: int = 200
+    weights: Path,
+    checks: Sequence[dict[str, Any]],
+    *,
+    headroom: dict[str, Any] | None = None,
+    images: int = 200,
 ) -> Path:
     """Write the model card with its samples beside the weights; returns the card.
 
-    `checks` are `check_mini`'s rows; `headroom` a headroom-*.json that `measure_mini_headroom` wrote;
+    `checks` are `check_mini`'s rows; `headroom` what `measure_mini_headroom` found;
     `images` renders per modifier are shown to the judges.
     """
     from dfprompt.mini.card import make_card
@@ -144,7 +169,7 @@ def write_mini_card(
         rows,
         judge_every_modifier(weights, images),
         record=json.loads((record / "build.json").read_text()) if record else None,
-        headroom=json.loads(headroom.read_text()) if headroom else None,
+        headroom=headroom,
     )
     show_mini(weights / "samples.png", weights=weights)
     partial = weights / "README.md.partial"

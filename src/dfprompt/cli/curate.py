@@ -28,7 +28,10 @@ def curate(
         None, "--output", metavar="DATA", help="Where to write; default: dfprompt-out/<date>-<source>."
     ),
     pipeline: str | None = typer.Option(
-        None, "--pipeline", metavar="X", help="What draws pictures that rows do not bring."
+        None,
+        "--pipeline",
+        metavar="X",
+        help="What draws pictures that rows do not bring; needed for all sources but mini.",
     ),
     no_images: bool = typer.Option(
         False, "--no-images", help="Clean the text only: nothing is drawn or scored, every clean row is kept."
@@ -46,10 +49,10 @@ def curate(
 
     \b
     Examples:
-      dfprompt curate mini --output data --set source.limit=2000
+      dfprompt curate mini --recipe recipes/mini-curate.toml --output data
       dfprompt curate prompts.csv --no-images --output data
-      dfprompt curate owner/name --pipeline models/sd15 --recipe my.toml --output data
-      dfprompt curate prompts.jsonl --output data --resume
+      dfprompt curate prompts.jsonl --pipeline models/sd15 --output data
+      dfprompt curate prompts.jsonl --pipeline models/sd15 --output data --resume
     """
     from dfprompt.api.curation import run_curation
 

@@ -110,13 +110,14 @@ def check(
       dfprompt mini check --weights mini-build/weights --images 400 --json
       dfprompt mini check --weights mini-build/weights --card --headroom headroom/headroom-reward.json
     """
-    from dfprompt.api.world import check_mini, write_mini_card
+    from dfprompt.api.world import check_mini, read_headroom, write_mini_card
 
     if card and weights is None:
         raise InputError("--card writes beside the weights; say which with --weights DIR")
+    headroom = read_headroom(headroom_file) if headroom_file else None  # before minutes of measuring
     rows = check_mini(weights, images=images)
     if card and weights is not None:
-        console.note(f"the card: {write_mini_card(weights, rows, headroom=headroom_file)}")
+        console.note(f"the card: {write_mini_card(weights, rows, headroom=headroom)}")
     if as_json:
         console.write_json({"checks": rows})
         return
@@ -124,9 +125,8 @@ def check(
 
     table = Table("quality", "measured", "goal", "reached", "measured on")
     for row in rows:
-        goal = f"{'<=' if row['smaller_is_better'] else '>='} {row['target']:g} {row['unit']}"
         reached = "yes" if row["reached"] else "no"
-        table.add_row(row["name"], row["measured"], goal, reached, row["measured_on"])
+        table.add_row(row["name"], row["measured"], row["goal"], reached, row["measured_on"])
     console.rich_console().print(table)
 
 

@@ -25,7 +25,9 @@ def optimize(
     text: list[str] = typer.Argument(
         ..., metavar="TEXT...", help="Plain words; - reads one prompt per line and answers in JSON lines."
     ),
-    policy: str = typer.Option("mini", "--policy", metavar="P", help="mini, a folder, or a hub id."),
+    policy: str = typer.Option(
+        "mini", "--policy", metavar="P", help="mini, mini-sft, starter, a folder (a run's too), or a hub id."
+    ),
     candidates: int = typer.Option(1, "--candidates", metavar="C", help="Different rewrites of each prompt."),
     seed: int = typer.Option(0, "--seed", metavar="S", help="The same seed gives the same rewrites."),
     temperature: float = typer.Option(
@@ -53,7 +55,7 @@ def optimize(
 
     The words you give come first and stay as they are.
 
-    \\b
+    \b
     Examples:
       dfprompt optimize "a red cat on a hill"
       dfprompt optimize "a red cat on a hill" --candidates 3 --seed 7 --ban "film grain"

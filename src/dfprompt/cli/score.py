@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dfprompt.rewards import Score
 
 REWARD_HELP = (
-    "mini, clip, aesthetic, pickscore, hps (any of these but mini with :FOLDER or :owner/name behind it), "
-    "a recipe FILE.toml, or a folder; may be repeated."
+    "mini, paper (equation 4 on published weights), clip, aesthetic, pickscore, hps (each of the last four "
+    "with :FOLDER or :owner/name behind it), a recipe FILE.toml, or a folder; may be repeated."
 )
 _REWARD = typer.Option(["mini"], "--reward", metavar="R", help=REWARD_HELP)
 _DEVICE = typer.Option("auto", "--device", help="auto, cpu, cuda or mps.")
@@ -95,7 +95,9 @@ def calibrate(
     ),
     output: Path = typer.Option(..., "--output", metavar="R.toml", help="The reward recipe to write."),
     pipeline: str = typer.Option("mini", "--pipeline", metavar="X", help="The pipeline that draws."),
-    reward: str = typer.Option("mini", "--reward", metavar="R", help="The composite to calibrate."),
+    reward: str | None = typer.Option(
+        None, "--reward", metavar="R", help="The composite to calibrate; default: mini for mini, else paper."
+    ),
     quantile: float = typer.Option(
         0.5, "--quantile", metavar="Q", help="Share of plain pictures that each gate shall punish."
     ),
@@ -112,7 +114,7 @@ def calibrate(
     \b
     Examples:
       dfprompt calibrate --prompts plain.txt --output reward.toml
-      dfprompt calibrate --pipeline sd14 --reward paper.toml --prompts plain.txt --output sd14-reward.toml
+      dfprompt calibrate --pipeline models/sd14 --prompts plain.txt --output sd14-reward.toml
     """
     if output.exists() and not force:
         raise ConfigError(f"{output} exists; choose another name or pass --force to overwrite it")

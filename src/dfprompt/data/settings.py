@@ -67,12 +67,12 @@ class ConfidenceSettings(Config):
     """Pictures per prompt, the same seeds for both forms."""
     first_seed: int = Field(default=0, ge=0)
     """The first of the seeds."""
-    pipeline: str = "mini"
-    """What draws the pictures that a row does not bring: "mini", a folder, a hub id."""
-    aesthetic: str = "mini"
-    """Aesthetic score: "mini", aesthetic, aesthetic:FOLDER."""
-    clip: str = "mini"
-    """CLIP score: "mini", clip, clip:FOLDER."""
+    pipeline: str | None = None
+    """What draws the pictures that a row does not bring: a folder, a hub id; mini's own prompts need none."""
+    aesthetic: str | None = None
+    """Aesthetic score: "mini", aesthetic, aesthetic:FOLDER; by default mini's for mini, else aesthetic."""
+    clip: str | None = None
+    """CLIP score: "mini", clip, clip:FOLDER; by default mini's for mini, else clip."""
     judges: tuple[str, ...] = ()
     """Scores that decide nothing and are reported for kept and rejected rows; mini adds its own."""
     batch_size: int = Field(default=32, ge=1)

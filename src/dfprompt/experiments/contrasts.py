@@ -73,8 +73,8 @@ class Contrast:
 
     @property
     def agrees(self) -> bool:
-        """Whether every training seed has the sign of the pooled difference."""
-        return all((each.difference > 0) == (self.pooled.difference > 0) for each in self.seeds)
+        """Whether every training seed has the sign of the pooled difference; none at all is no sign."""
+        return all(each.difference * self.pooled.difference > 0 for each in self.seeds)
 
 
 def find_contrasts(rows: Iterable[Row], scores: Sequence[str]) -> list[Contrast]:
@@ -87,12 +87,21 @@ def find_contrasts(rows: Iterable[Row], scores: Sequence[str]) -> list[Contrast]
         pairs = list(_pairs(by_method, first, second))
         for score in [*scores, _HACKED] if first == _HACK else scores:
             values = [(_values(by_method[a], score), _values(by_method[b], score)) for a, b in pairs]
-            compared = [each for each in (compare_scores(a, b) for a, b in values) if each is not None]
-            if compared:
-                pooled = compare_scores(_mean([a for a, _ in values]), _mean([b for _, b in values]))
-                assert pooled is not None
-                found.append(Contrast(says, score, pooled, tuple(compared)))
+            if (contrast := _contrast(says, score, values)) is not None:
+                found.append(contrast)
     return found
+
+
+def _contrast(
+    says: str, score: str, values: Sequence[tuple[Mapping[Key, float], Mapping[Key, float]]]
+) -> Contrast | None:
+    """The contrast of both arms' values by training seed; None where no picture has both."""
+    # A seed of which no picture came has no part in the mean either: it would leave nothing of it.
+    seeds = [(found, a, b) for a, b in values if (found := compare_scores(a, b)) is not None]
+    if not seeds:
+        return None
+    pooled = compare_scores(_mean([a for _, a, _ in seeds]), _mean([b for *_, b in seeds]))
+    return None if pooled is None else Contrast(says, score, pooled, tuple(found for found, *_ in seeds))
 
 
 def format_contrasts(contrasts: Sequence[Contrast]) -> str:
@@ -117,7 +126,7 @@ def format_contrasts(contrasts: Sequence[Contrast]) -> str:
 
 def _verdict(contrast: Contrast) -> str:
     low, high = contrast.pooled.interval
-    if low <= 0 <= high:
+    if not (low > 0 or high < 0):  # nor by an interval that one prompt cannot have
         return "not told from 0"
     return f"{len(contrast.seeds)} of {len(contrast.seeds)}" if contrast.agrees else "**seeds differ**"
 

@@ -12,21 +12,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.curation import run_curation
+from dfprompt.api.curation import read_curation, run_curation
 from dfprompt.api.evaluation import VALIDATION_IMAGES, EvaluationRun, evaluate
 from dfprompt.api.policies import load_policy
-from dfprompt.api.reinforcement import run_reinforcement
+from dfprompt.api.reinforcement import SETTINGS_OF, run_reinforcement
 from dfprompt.api.scoring import FIDELITY, TASTE
 from dfprompt.api.training import run_sft
 from dfprompt.api.world import mini_folder
+from dfprompt.config import load_config
 from dfprompt.errors import ConfigError, TrainingError
 from dfprompt.evaluation.control_arms import Stripped
 from dfprompt.evaluation.methods import Method, PolicyMethod
 from dfprompt.experiments.arms import Arm
 from dfprompt.experiments.workers import Note, run_jobs
-from dfprompt.training.run_folder import RECIPE
+from dfprompt.training.run_folder import RECIPE, check_same_recipe
+from dfprompt.training.sft_settings import SftSettings
 
 _CLOSE = ("ppo-", "frozen-", "placebo-", "grpo-")
+_PLACES = ("model.base", "data.folder")  # differ when an experiment's folder was moved
 _BASELINES = ("plain", "suffix", "random", "starter", "best-of-4")
 
 
@@ -195,18 +198,25 @@ def mini_judges(prompts: str | Path, judges: Sequence[str]) -> Sequence[str]:
 
 
 def curate_once(recipes: Recipes, data: Path, note: Note) -> None:
-    """Curate the source into `data`, unless that is done."""
-    if not (data / "report.json").is_file():
-        note(f"curating {recipes.source}")
-        run_curation(recipes.source, recipes.curate, output=data, resume=data.exists())
+    """Curate the source into `data`, unless that is done; raises ConfigError where it was done otherwise."""
+    if (data / "report.json").is_file():
+        check_same_recipe(data, read_curation(recipes.source, recipes.curate))
+        return
+    note(f"curating {recipes.source}")
+    run_curation(recipes.source, recipes.curate, output=data, resume=data.exists())
 
 
 def train_stage_one(recipes: Recipes, folder: Path, data: Path, control: str, note: Note) -> Path:
-    """Train stage 1 in `folder` on `data`, unless that is done; returns its policy."""
-    if not (folder / "policy").is_dir():
-        note(f"stage 1, a control per {control}")
-        changes = [f"data.folder={data}", f"model.control={control}"]
-        run_sft(recipes.sft, changes, output=folder, resume=(folder / RECIPE).is_file())
+    """Train stage 1 in `folder` on `data`, unless that is done; returns its policy.
+
+    Raises ConfigError for one that was trained otherwise: it would stand in a table under another recipe.
+    """
+    changes = [f"data.folder={data}", f"model.control={control}"]
+    if (folder / "policy").is_dir():
+        check_same_recipe(folder, load_config(SftSettings, recipes.sft, changes), but=_PLACES)
+        return folder / "policy"
+    note(f"stage 1, a control per {control}")
+    run_sft(recipes.sft, changes, output=folder, resume=(folder / RECIPE).is_file())
     return folder / "policy"
 
 
@@ -215,14 +225,16 @@ def train_stage_two(
 ) -> Path:
     """Train one run of stage 2 from the policy `base`, unless that is done; returns its policy.
 
-    A run that a watchdog stopped has a policy too. Raises what training raises, ConfigError where none came.
+    A run that a watchdog stopped has a policy too. Raises what training raises, ConfigError where none came
+    and for a run that was trained otherwise.
     """
-    if (folder / "policy").is_dir():
-        return folder / "policy"
-    note(f"{arm.name}, seed {seed}: {arm.says}")
     recipe = recipes.ppo if arm.algorithm == "ppo" else recipes.grpo
     changes = [f"model.base={base}", f"data.folder={data}", f"model.control={arm.control}", f"seed={seed}"]
     changes += [f"policy.name={folder.name}", *recipes.changes, *arm.changes]
+    if (folder / "policy").is_dir():
+        check_same_recipe(folder, load_config(SETTINGS_OF[arm.algorithm], recipe, changes), but=_PLACES)
+        return folder / "policy"
+    note(f"{arm.name}, seed {seed}: {arm.says}")
     try:
         resume = (folder / RECIPE).is_file()
         run_reinforcement(arm.algorithm, recipe, changes, output=folder, resume=resume)

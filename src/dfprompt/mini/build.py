@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,17 @@ class Build:
 
     def _check_recipe(self) -> None:
         stated = json.loads(json.dumps(dataclasses.asdict(self.recipe)))
+        origin = {} if self.start_from is None else {"started_from": self._origin(self.start_from)}
         if not self.record.exists():
-            origin = {} if self.start_from is None else {"started_from": digest(self.start_from)}
             _write_json(self.record, {"recipe": stated, **origin, "stages": {}})
             return
-        before = json.loads(self.record.read_text())["recipe"]
+        record = json.loads(self.record.read_text())
+        if record.get("started_from") != origin.get("started_from"):
+            raise ConfigError(
+                f"the build in {self.record.parent.name} began at {_said(record)}, and is to go on at "
+                f"{_said(origin)}; give the same --continue or --start-from as then, or take another folder"
+            )
+        before = record["recipe"]
         changed = sorted(key for key in stated if before.get(key) != stated[key])
         if changed:
             raise ConfigError(
@@ -83,6 +89,17 @@ class Build:
                 f"({', '.join(changed)} differ); "
                 "take another folder, or delete that one to start anew"
             )
+
+    @staticmethod
+    def _origin(weights: Path) -> str:
+        """The digest of the weights to begin at; raises LoadError where they are none."""
+        for name in ("vae", "unet"):
+            if not (weights / "pipeline" / name).is_dir():
+                raise LoadError(
+                    f"{weights} holds no pipeline/{name} to begin at; --start-from takes a build's folder "
+                    "`weights`"
+                )
+        return digest(weights)
 
     def run(self, stages: Sequence[str] = STAGES) -> None:
         """Build the named stages and whatever they need that is not there yet."""
@@ -95,8 +112,11 @@ class Build:
         if stage in json.loads(self.record.read_text())["stages"]:
             return
         started = time.monotonic()
-        torch.manual_seed(self.recipe.seed)
-        with vanishing_values_are_zero():
+        # A stage may need others first: what they draw must not move where this one starts, or a build that
+        # was killed, and finds them done, would start elsewhere.
+        cards = [self.device] if self.device.type == "cuda" else []
+        with vanishing_values_are_zero(), torch.random.fork_rng(devices=cards):
+            torch.manual_seed(self.recipe.seed)
             getattr(self, f"_{stage}")()
         record = json.loads(self.record.read_text())
         record["stages"][stage] = {
@@ -286,7 +306,7 @@ class Build:
 
     def _begin(self, module: Any, kind: Any, name: str) -> None:
         """Begin at the weights of an earlier build, where one is given and has this piece."""
-        if self.start_from is None or not (self.start_from / "pipeline" / name).is_dir():
+        if self.start_from is None:
             return
         earlier = open_piece(kind.from_pretrained, self.start_from / "pipeline" / name, name).float()
         try:
@@ -306,6 +326,11 @@ class Build:
         contrast.make_processor().save_pretrained(self.weights / name)
         # Beside the rewards: what they know, so that they can say when a picture or a word is none of it.
         save_domain(Domain("mini", known_words(), IMAGE_SIZE), self.weights)
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    """Where a build began, in words."""
+    return f"the weights {record['started_from']}" if "started_from" in record else "random weights"
 
 
 def digest(folder: Path) -> str:

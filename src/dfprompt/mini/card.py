@@ -60,9 +60,8 @@ def make_card(
 def _quality(checks: Sequence[Check]) -> str:
     rows = []
     for c in checks:
-        goal = f"{'<=' if c.smaller_is_better else '>='} {c.target:g} {c.unit}"
         reached = "yes" if c.reached else "**no**"
-        rows.append(f"| {c.name} | {c.measured} | {goal} | {reached} | {c.measured_on} |")
+        rows.append(f"| {c.name} | {c.measured} | {c.goal} | {reached} | {c.measured_on} |")
     head = "| what | measured | goal | reached | on |\n|---|---|---|---|---|\n"
     return f"## Quality\nBrackets: 95 % intervals of shares.\n\n{head}" + "\n".join(rows) + "\n"
 

@@ -49,6 +49,7 @@ class Check:
     measured_on: str
     smaller_is_better: bool = False
     of: int = 0
+    at_most: float | None = None  # above it is too much of a good thing
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -72,8 +73,21 @@ class Check:
         return f"{self.value:.3g} {self.unit} ({self.interval[0]:.0f} to {self.interval[1]:.0f})"
 
     @property
+    def goal(self) -> str:
+        """What it must reach, in words.
+
+        >>> Check("kept", 50.0, 70.0, "%", "pictures", at_most=95.0).goal
+        '70 to 95 %'
+        """
+        if self.at_most is not None:
+            return f"{self.target:g} to {self.at_most:g} {self.unit}"
+        return f"{'<=' if self.smaller_is_better else '>='} {self.target:g} {self.unit}"
+
+    @property
     def reached(self) -> bool:
-        return self.value <= self.target if self.smaller_is_better else self.value >= self.target
+        if self.smaller_is_better:
+            return self.value <= self.target
+        return self.target <= self.value <= (float("inf") if self.at_most is None else self.at_most)
 
 
 def check_world(
@@ -169,7 +183,7 @@ def _commitment(weights: Path, images: int, steps: int, guidance_scale: float) -
     )
     seen = len(found.early)
     shared = 100 * len(found.shared_looks) / seen if seen else 0.0
-    where = f"{found.pictures} pictures; the second stands in {found.changed:.0f} %; above 95 % is too much"
+    where = f"{found.pictures} pictures; the second stands in {found.changed:.0f} %"
     return [
         Check(
             "first subject kept when its word is swapped half-way",
@@ -178,6 +192,7 @@ def _commitment(weights: Path, images: int, steps: int, guidance_scale: float) -
             "%",
             where,
             of=found.pictures,
+            at_most=95.0,
         ),
         Check(
             "modifiers of which each half carries 25 to 75 %",
@@ -277,9 +292,9 @@ def _preference(weights: Path, scenes: list[Scene], pictures: npt.NDArray[np.uin
     )
 
 
-def judge_accuracy(weights: Path, modifier: str, images: int) -> dict[str, float]:
+def judge_accuracy(weights: Path, modifier: str, images: int, *, seed: int = 74) -> dict[str, float]:
     """How often (%) the judge reads each fact from real renders with one modifier, nothing falsified."""
-    rng = np.random.default_rng(74)
+    rng = np.random.default_rng(seed)
     mods = (modifier,) if modifier else ()
     scenes = [sample_scene(rng, modifiers=mods, coupled=False) for _ in range(images)]
     correct = Judge.load(weights / "judge").correct(_as_images(_pictures(scenes)), scenes)
@@ -292,13 +307,18 @@ def judge_every_modifier(weights: Path, images: int) -> dict[str, dict[str, floa
 
 
 def _judge_per_modifier(weights: Path, images: int) -> list[Check]:
+    """The worst of all modifiers, found on some renders and measured on others.
+
+    The lowest of 27 shares lies below what it is a share of: measured where it was found, a judge that reads
+    98 % everywhere would be said to miss 97 %.
+    """
     rows = judge_every_modifier(weights, images)
-    out = []
+    fresh, out = 2 * images, []
     for kind in CLASSES:
         worst = min(rows, key=lambda name: rows[name][kind])
-        where = f"{images} renders per modifier; the worst is {worst or 'no modifier'!r}"
-        name, value = f"judge reads the {kind}, worst modifier", rows[worst][kind]
-        out.append(Check(name, value, 97.0, "%", where, of=images))
+        value = judge_accuracy(weights, worst, fresh, seed=75)[kind]
+        where = f"{fresh} renders; {worst or 'no modifier'!r} was the worst on {images} others"
+        out.append(Check(f"judge reads the {kind}, worst modifier", value, 97.0, "%", where, of=fresh))
     return out
 
 

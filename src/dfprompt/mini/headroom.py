@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dfprompt.errors import ConfigError
 from dfprompt.intervals import bootstrap_interval
 from dfprompt.mini.captions import canonical
 from dfprompt.mini.controls import DEFAULT, PAIRS, RANGES
@@ -69,9 +70,20 @@ def columns(short: str, modifier: str) -> list[DFPrompt]:
 
 
 def draw_grid(
-    pipeline: ImagePipeline, judge: Judge, modifier: str, folder: Path, *, per_scene: int, at_once: int = 8
+    pipeline: ImagePipeline,
+    judge: Judge,
+    modifier: str,
+    folder: Path,
+    *,
+    per_scene: int,
+    world: str,
+    at_once: int = 8,
 ) -> Grid:
-    """Draw one modifier's grid, or read it where it lies in `folder` already; one file per modifier."""
+    """Draw one modifier's grid, or read it where it lies in `folder` already; one file per modifier.
+
+    `world` is any text that says what draws and judges. Raises ConfigError for a grid of another world or of
+    other prompts.
+    """
     path = folder / f"{modifier.replace(' ', '-')}.npz"
     asked = asked_scenes(per_scene)
     prompts = [canonical(s.subject, s.colour, s.scene) for s in asked]
@@ -80,9 +92,14 @@ def draw_grid(
         measures, correct = _look(pictures, asked, judge)
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npz")
-        np.savez(partial, pictures=pictures, measures=measures, correct=correct)
+        np.savez(partial, pictures=pictures, measures=measures, correct=correct, world=world, prompts=prompts)
         os.replace(partial, path)
     with np.load(path, allow_pickle=False) as stored:
+        if str(stored.get("world")) != world or list(stored.get("prompts", ())) != prompts:
+            raise ConfigError(
+                f"{path} was drawn by another world or for other prompts; take the same --weights and "
+                "--per-scene, or another --output"
+            )
         return Grid(
             modifier,
             stored["pictures"],

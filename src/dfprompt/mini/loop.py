@@ -122,9 +122,10 @@ class Trainer:
             self.optimizer.set_rate(learning_rate(self.config, self.step))
             value, logged = loss(self.module, make_draw(self.seed, self.stage, self.step))
             if not torch.isfinite(value):
+                kept = f"; a checkpoint before it is kept as {self.path.name}" if self.path.exists() else ""
                 raise TrainingError(
-                    f"stage {self.stage}: the loss is {value.item()} at step {self.step}; a checkpoint "
-                    f"before it is kept as {self.path.name}. Lower the learning rate and resume."
+                    f"stage {self.stage}: the loss is {value.item()} at step {self.step}{kept}. Build in "
+                    "another folder with another --seed or --budget."
                 )
             value.backward()
             nn.utils.clip_grad_norm_(list(self.named.values()), self.config.clip)

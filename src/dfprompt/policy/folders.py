@@ -40,9 +40,10 @@ def load_policy_folder(
 ) -> Policy:
     """Load a policy, or any causal language model as one that writes words with the default control.
 
-    Raises LoadError for a folder that is missing, damaged, or without safetensors weights.
+    The folder of a training run stands for the policy in it. Raises LoadError for a folder that is missing,
+    damaged, or without safetensors weights.
     """
-    folder = Path(folder)
+    folder = policy_in(Path(folder))
     model = load_policy_model(folder, dtype=dtype).to(device)
     card = _read_card(folder)
     tokenizer = load_tokenizer(folder)
@@ -82,6 +83,17 @@ def load_policy_model(
         trunk = _whole(folder, AutoModelForCausalLM.from_pretrained, options)
         model = PolicyModel.from_trunk(trunk, **(settings or {"control": "none"}))
     return model
+
+
+def policy_in(folder: Path) -> Path:
+    """The policy that a training run's folder holds, or the folder itself.
+
+    >>> policy_in(Path("nowhere")).name
+    'nowhere'
+    """
+    inner = folder / "policy"
+    is_run = not (folder / "config.json").is_file() and (inner / "config.json").is_file()
+    return inner if is_run else folder
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -32,7 +32,7 @@ from dfprompt.training.optimization import learning_rate, make_optimizer, set_le
 from dfprompt.training.reinforcement import Report, RlResult, train_on_rewards
 from dfprompt.training.rl_settings import PpoSettings
 from dfprompt.training.rollout import Rewarder, Rollout, Task
-from dfprompt.training.update import Experience, Outcome, add_up, passes, syncing, widen
+from dfprompt.training.update import Experience, Outcome, add_up, norm_of, passes, syncing, widen
 from dfprompt.training.value_model import ValueModel, compute_values
 
 
@@ -136,7 +136,8 @@ class Ppo(Learner):
             self.value_model.parameters(), settings.optimizer.max_grad_norm
         )
         self.value_optimizer.step()
-        return {**add_up(self.accelerator, {"value/loss": total}), "value/grad_norm": float(norm)}
+        figures = add_up(self.accelerator, {"value/loss": total})
+        return figures | norm_of(self.value_optimizer, "value/grad_norm", norm)
 
     def _value_loss(self, part: Experience, count: float) -> Tensor:
         return value_loss(

@@ -293,7 +293,8 @@ class _Logs:
         self.samples = MetricsLog(folder / "samples.jsonl", resume_at=resume_at)
 
     def write(self, row: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> None:
-        if row["step"] % self.settings.logging.interval == 0 or "validation_reward" in row:
+        due = row["step"] % self.settings.logging.interval == 0
+        if due or "validation_reward" in row or row.get("alerts"):  # what is said once is said here
             self.metrics.write(row)
         for sample in samples:
             self.samples.write(sample)

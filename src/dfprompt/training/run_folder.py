@@ -10,7 +10,7 @@ tensorboard/     if asked for
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,7 @@ def open_run(folder: Path, settings: Config, *, seed: int, resume: bool = False,
         save_resolved(settings, recipe, seeds=[seed])
         return
     if resume:
-        before = load_config(type(settings), recipe)
-        if changed := list(differences(before.model_dump(mode="json"), settings.model_dump(mode="json"))):
-            raise ConfigError(
-                f"{folder} was begun with another recipe ({', '.join(changed)}); go on with {recipe}, or "
-                "take another folder"
-            )
+        check_same_recipe(folder, settings)
         return
     if not force:
         raise ConfigError(
@@ -51,6 +46,21 @@ def open_run(folder: Path, settings: Config, *, seed: int, resume: bool = False,
         else:
             path.unlink(missing_ok=True)
     save_resolved(settings, recipe, seeds=[seed])
+
+
+def check_same_recipe(folder: Path, settings: Config, *, but: Sequence[str] = ()) -> None:
+    """Raise ConfigError, naming what differs, unless the run in a folder had these settings.
+
+    `but` are dotted names that may differ: where a run's parts lie, for one that was moved as a whole.
+    """
+    recipe = folder / RECIPE
+    before = load_config(type(settings), recipe)
+    changed = differences(before.model_dump(mode="json"), settings.model_dump(mode="json"))
+    if changed := [each for each in changed if each.partition(":")[0] not in but]:
+        raise ConfigError(
+            f"{folder} was begun with another recipe ({', '.join(changed)}); go on with {recipe}, or "
+            "take another folder"
+        )
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:

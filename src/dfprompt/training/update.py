@@ -204,7 +204,16 @@ def update_policy(
         return Outcome(found, applied=False)
     norm = accelerator.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm)
     optimizer.step()
-    return Outcome({**found, "grad_norm": float(norm)}, applied=True)
+    return Outcome({**found, **norm_of(optimizer, "grad_norm", norm)}, applied=True)
+
+
+def norm_of(optimizer: Any, name: str, norm: Any) -> dict[str, float]:
+    """The gradient norm of a step, as figures; none of a step that was skipped.
+
+    In fp16 a scale for the loss is found by letting gradients overflow now and then: accelerate skips such a
+    step and lowers the scale, and the norm is infinite without anything being wrong.
+    """
+    return {} if getattr(optimizer, "step_was_skipped", False) else {name: float(norm)}
 
 
 def passes(accelerator: Any, minibatch: Experience, size: int) -> Iterator[Experience]:
