@@ -28,7 +28,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: help demo test test-fast lint format bench docs cli-page clean
+.PHONY: help demo test test-fast lint format bench docs cli-page settings-page clean
 
 help:
 	@echo "make demo       what it does, on your screen"
@@ -83,6 +83,9 @@ docs: $(DOCS)
 
 cli-page: $(CORE)
 	$(BIN)/python .ci/write_cli_page.py
+
+settings-page: $(CORE)
+	$(BIN)/python .ci/write_settings_page.py
 
 clean:
 	rm -rf build dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -32,15 +32,18 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         dfprompt.nothing  # noqa: B018
 
 
-def test_the_command_line_page_is_what_the_help_prints() -> None:
-    location = ROOT / ".ci" / "write_cli_page.py"
-    spec = importlib.util.spec_from_file_location("write_cli_page", location)
+@pytest.mark.parametrize(
+    ("page", "target"), [("cli", "cli-page"), ("settings", "settings-page")], ids=["cli", "settings"]
+)
+def test_pages_that_are_written_by_the_code_are_as_it_writes_them(page: str, target: str) -> None:
+    location = ROOT / ".ci" / f"write_{page}_page.py"
+    spec = importlib.util.spec_from_file_location(location.stem, location)
     assert spec is not None
     assert spec.loader is not None
     writer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(writer)
-    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert written == writer.page(), "docs/cli.md is out of date: make cli-page"
+    written = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert written == writer.page(), f"docs/{page}.md is out of date: make {target}"
 
 
 def test_the_picture_on_the_front_page_is_the_programs_own(cli, tmp_path: Path) -> None:
