@@ -56,6 +56,31 @@ def test_modifiers_that_help_are_kept_and_the_others_rejected(tmp_path: Path) ->
     assert report.removed == {"duplicate": 12, "modifiers": 12, "words": 12}
 
 
+def test_a_source_s_own_verdict_is_not_the_filter_s(tmp_path: Path) -> None:
+    """A column of the source that is named like one of ours."""
+    theirs = {"kept": "yes", "confidence": 7, "where": "elsewhere", "short": "x", "likes": 4}
+    rows = [PromptRecord(each.prompt, each.where, extra={**each.extra, **theirs}) for each in records()]
+    report = curate(rows, settings(), tmp_path, instruments=lambda: instruments(Painter()))
+    written = [row for name in SETS for row in rows_of(tmp_path)[name]]
+    assert sum(row["kept"] is True for row in written) == report.kept == 12
+    assert {row["confidence"] for row in written} <= {0.0, 0.5, 1.0}
+    assert {row["where"] for row in written} <= {record.where for record in rows}
+    assert all(row["short"].startswith("a red cat") and row["likes"] == 4 for row in written)
+
+
+def test_the_same_words_split_elsewhere_are_measured_anew(tmp_path: Path) -> None:
+    """Their plain picture is another, whatever the text as a whole is."""
+    text = "a red cat, bright, dark"
+    first = PromptRecord(text, "1", short="a red cat", modifiers=("bright", "dark"))
+    other = PromptRecord(text, "1", short="a red cat, bright", modifiers=("dark",))
+    keep = settings(cleaning={"deduplicate": False})
+    for number, record in enumerate((first, other)):
+        painter = Painter()
+        curate([record], keep, tmp_path, instruments=lambda p=painter: instruments(p), resume=number > 0)  # type: ignore[misc]
+        assert record.short in [prompt for prompt, _ in painter.drawn]
+    assert len(read_scores(tmp_path / "scores.jsonl")) == 2
+
+
 def test_every_row_is_somewhere_once(tmp_path: Path) -> None:
     curate(records(), settings(), tmp_path, instruments=lambda: instruments(Painter()))
     rows = rows_of(tmp_path)

@@ -86,6 +86,7 @@ def test_known_fields_are_taken_and_others_kept(tmp_path: Path) -> None:
         ("a.csv", "text\nx\n", "a.csv:2"),
         ("a.parquet", "PAR1nothing", "Parquet"),
         ("a.npy", "nothing", "never pickled"),
+        ("a.npy", "", "never pickled"),
         ("a.docx", "x", "prompts are read from"),
     ],
 )
@@ -99,6 +100,10 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array(["a", None], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="never pickled objects"):
         rows_of(tmp_path / "a.npy")
+    np.savez(tmp_path / "c.npz", texts=np.array(["a"]))
+    (tmp_path / "c.npz").rename(tmp_path / "c.npy")
+    with pytest.raises(InputError, match="npz"):
+        rows_of(tmp_path / "c.npy")
     np.save(tmp_path / "b.npy", np.zeros(3))
     with pytest.raises(InputError, match="row of strings"):
         rows_of(tmp_path / "b.npy")
@@ -151,6 +156,13 @@ def test_a_picture_without_a_prompt_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"a\.png: no prompt"):
         rows_of(tmp_path)
-    (tmp_path / "metadata.jsonl").write_text("{\n")
-    with pytest.raises(InputError, match="line 1"):
+    for content in (b"{\n", b'["a.png", "a cat"]\n', b"3\n", b'{"text": "a cat"}\n'):
+        (tmp_path / "metadata.jsonl").write_bytes(content)
+        with pytest.raises(InputError, match="line 1"):
+            rows_of(tmp_path)
+    (tmp_path / "metadata.jsonl").write_bytes("é".encode("latin-1"))
+    with pytest.raises(InputError, match=r"cannot read .*metadata\.jsonl"):
         rows_of(tmp_path)
+    line = json.dumps({"file_name": "a.png", "text": "a cat\u2028, 8k"}, ensure_ascii=False)
+    (tmp_path / "metadata.jsonl").write_text(line + "\n", encoding="utf-8")
+    assert [row.prompt for row in rows_of(tmp_path)] == ["a cat\u2028, 8k"]

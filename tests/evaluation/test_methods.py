@@ -187,8 +187,12 @@ def test_prompt_files(tmp_path: Path) -> None:
         {"prompt": " a cat ", "objects": ["cat"]},
         {"short": "a dog", "prompt": "a dog, 8k", "id": 7},
         {"prompt": "a cat"},
+        {"short": "a fox", "modifiers": ["8k", "mist"], "kept": True},  # as `dfprompt curate` writes them
+        {"short": "a hen", "modifiers": [], "kept": True},
     )
-    cat, dog = read_plain_prompts(path)
+    cat, dog, fox, hen = read_plain_prompts(path)
+    assert (fox.text, fox.record["human"]) == ("a fox", "a fox, 8k, mist")
+    assert hen.record["human"] is None
     assert (cat.text, cat.record["objects"]) == ("a cat", ["cat"])
     assert (dog.text, dog.id, dog.record["human"]) == ("a dog", "7", "a dog, 8k")
     plain = tmp_path / "p.txt"
@@ -213,6 +217,31 @@ def test_foreign_methods_fail_by_name(made: Callable[..., Any]) -> None:
     method.rewrite = made  # type: ignore[method-assign]
     with pytest.raises(EvaluationError, match="'theirs'"):
         rewrite_checked(method, PROMPTS, 0)
+
+
+def test_an_arm_over_all_prompts_is_not_extended_by_another(tmp_path: Path, policy: PolicyMethod) -> None:
+    """What is commonest, or permuted, over twenty prompts is not so over a hundred."""
+    late, early = (parse_prompt(f"x, [8k:{name}:1.5]").spans[1] for name in ("late", "early"))
+
+    class Two(Plain):
+        def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:
+            return [DFPrompt([f"{p.text}, ", late if p.id == "a" else early]) for p in prompts]
+
+    rows = [PlainPrompt(f"a cat {name}", name) for name in "abc"]
+    for make in (lambda: Constant(Two("two")), lambda: Stripped(Two("two"))):
+        store = RewriteStore(tmp_path / make().name)
+        (tmp_path / make().name).mkdir()
+        first = store.get(make(), rows[:1], 0)
+        assert not first.failed
+        more = store.get(make(), rows, 0)
+        if make().whole_set:
+            assert set(more.failed) == {"b", "c"}
+            assert "another --output" in more.failed["b"]
+        else:
+            assert not more.failed
+        assert more.prompts["a"] == first.prompts["a"]
+    given = Constant(Two("two"), (LATE, Weight("1.25")))
+    assert not given.whole_set
 
 
 def test_rewrites_are_kept_and_only_new_prompts_asked_for(tmp_path: Path, policy: PolicyMethod) -> None:

@@ -159,6 +159,17 @@ def test_a_judge_that_is_trained_on_is_refused(reward_set: Path, tmp_path: Path)
     )
     with pytest.raises(ConfigError, match="never trained on"):
         load_reward(recipe, device="cpu")
+    # However both are written: a judge must say its kind, a model need not.
+    for model, judged in (
+        (reward_set / "clip", "clip:set/clip"),
+        ("set/clip", f"clip:{reward_set / 'clip'}"),
+    ):
+        (tmp_path / "set").unlink(missing_ok=True)
+        (tmp_path / "set").symlink_to(reward_set)
+        text = f'[composite]\na = 0\nd = 0\n[models]\nclip = "{model}"\n'
+        text += f'[[judges]]\nname = "j"\nscore = "{judged}"\n'
+        with pytest.raises(ConfigError, match="never trained on"):
+            load_reward(write(recipe, text), device="cpu")
 
 
 @pytest.mark.parametrize(

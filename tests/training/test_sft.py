@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -67,6 +68,19 @@ def test_rejected_rows_teach_to_leave_the_prompt_alone(tmp_path: Path) -> None:
     assert [span.text for span in cat.modifiers] == ["8k"]
     assert str(star.prompt) == "the blue star"
     assert star.end == "end"
+
+
+def test_without_a_row_to_validate_on_no_weights_are_called_the_best(tmp_path: Path) -> None:
+    """The mean over no row would be 0, the first validation's, and nothing would ever be below it."""
+    rejected = [Example("a red cat", ("8k",), kept=False)]
+    with pytest.raises(ConfigError, match=r"validation set.*export=last"):
+        train_sft(fresh_policy(), EXAMPLES, rejected, tiny_settings(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    settings = SftSettings.model_validate(tiny_settings().model_dump() | {"export": "last"})
+    result = train_sft(fresh_policy(), EXAMPLES, rejected, settings, tmp_path / "run")
+    assert result.validation_loss == math.inf
+    assert all("validation_loss" not in row for row in metrics(tmp_path / "run"))
+    assert (tmp_path / "run" / "policy").is_dir()
 
 
 def test_the_heads_keep_their_start(tmp_path: Path) -> None:

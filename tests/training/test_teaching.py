@@ -99,6 +99,20 @@ def test_the_loss_is_the_naive_one() -> None:
     assert found == pytest.approx(total, rel=1e-5)
 
 
+def test_rows_that_teach_nothing_weigh_nothing() -> None:
+    """All of a pass may be such rows: modifiers that no policy may say, in passes of one row."""
+    policy = fresh_policy()
+    silent, row = TaughtRow((1, 2), (), (), unsayable=1), encode(CAT)
+    none = negative_logprob(policy.model, policy.vocabulary, [silent])
+    none.backward()
+    assert none.item() == 0
+    assert all(p.grad is None or not p.grad.any() for p in policy.model.parameters())
+    with torch.no_grad():
+        both = negative_logprob(policy.model, policy.vocabulary, [silent, row])
+        alone = negative_logprob(policy.model, policy.vocabulary, [row])
+    assert both.item() == pytest.approx(alone.item(), rel=1e-5)
+
+
 def test_rows_never_reach_into_each_other() -> None:
     policy = fresh_policy()
     rows = [encode(example) for example in tiny_examples(6)]

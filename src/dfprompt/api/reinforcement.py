@@ -136,7 +136,7 @@ def read_tasks(folder: str) -> tuple[list[Task], list[Task]]:
 
 def _tasks(path: Path) -> list[Task]:
     examples = read_examples(path)  # checks every line
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     found: dict[str, Task] = {}
     for example, line in zip(examples, lines, strict=True):
         record = {name: value for name, value in json.loads(line).items() if name != "modifiers"}

@@ -89,7 +89,7 @@ class Meter:
         judged = {name: gains[name].tolist() for name in self.instruments.judges}
         return [
             Measured(
-                key=pair.key,
+                key=pair.measured_as,
                 aesthetic_gain=tuple(gains[AESTHETIC][row].tolist()),
                 clip_gain=tuple(gains[CLIP][row].tolist()),
                 judge_gains={name: tuple(values[row]) for name, values in judged.items()},

@@ -24,6 +24,7 @@ from dfprompt.data.sets import SETS, set_of
 from dfprompt.data.settings import CurateSettings
 from dfprompt.errors import ConfigError, InputError
 
+_OURS = ("short", "modifiers", "kept", "confidence", "where")
 RECIPE, SCORES, REMOVED, REPORT = "recipe.toml", "scores.jsonl", "removed.jsonl", "report.json"
 _MEASURED_WITH = ("pipeline", "aesthetic", "clip", "judges", "seeds", "first_seed")
 Progress = Callable[[int, int], None]
@@ -57,7 +58,7 @@ def curate(
         )
     _write_rows(folder / REMOVED, (_removed_row(each) for each in removed))
     measured = _measure(pairs, settings, folder / SCORES, instruments, progress)
-    sure = [measured[pair.key].confidence(settings.confidence.gamma) for pair in pairs if measured]
+    sure = [measured[pair.measured_as].confidence(settings.confidence.gamma) for pair in pairs if measured]
     kept = [each >= settings.confidence.sigma for each in sure] or [True] * len(pairs)
     sets = _divide(pairs, kept, sure, settings, folder)
     report = Report(
@@ -68,7 +69,7 @@ def curate(
         sets=sets,
         confidence=sure,
         gains=compare_groups(
-            [measured[pair.key] for pair in pairs if measured], [pair.short for pair in pairs], kept
+            [measured[pair.measured_as] for pair in pairs if measured], [pair.short for pair in pairs], kept
         ),
     )
     _write_text(folder / REPORT, json.dumps({"dfprompt": 1, **report.to_json()}, indent=1) + "\n")
@@ -101,7 +102,7 @@ def _measure(
         raise ConfigError("confidence is enabled, and there is nothing to draw and score with")
     found = read_scores(path)
     _write_rows(path, (asdict(each) for each in found.values()))  # without a half-written line
-    todo = [pair for pair in {pair.key: pair for pair in pairs}.values() if pair.key not in found]
+    todo = [each for key, each in {pair.measured_as: pair for pair in pairs}.items() if key not in found]
     if not todo:
         return found
     # Pairs of one short prompt side by side: its plain picture is drawn once.
@@ -133,10 +134,13 @@ def _divide(
             test=settings.sets.test,
             salt=settings.sets.salt,
         )
-        row = {"short": pair.short, "modifiers": list(pair.modifiers), "kept": kept[number]}
+        row: dict[str, Any] = {"short": pair.short, "modifiers": list(pair.modifiers), "kept": kept[number]}
         if sure:
             row["confidence"] = round(sure[number], 6)
-        rows[named].append({**row, "where": pair.record.where, **dict(pair.record.extra)})
+        row["where"] = pair.record.where
+        # A source's own column of such a name says nothing about this filter.
+        beside = {name: value for name, value in pair.record.extra.items() if name not in _OURS}
+        rows[named].append({**row, **beside})
     for name in SETS:
         _write_rows(folder / f"{name}.jsonl", rows[name])
     return {

@@ -34,15 +34,19 @@ def _metadata(path: Path) -> dict[str, dict[str, Any]]:
     """Rows by file name, in the layout of an imagefolder data set: {"file_name": ..., "text": ...}."""
     if not path.is_file():
         return {}
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
             name = row.pop("file_name", None) or row.pop("image")
             found[str(name)] = row
-        except (ValueError, RecursionError, KeyError, AttributeError) as error:
+        except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:
             raise InputError(
                 f'{path}, line {number}: expected {{"file_name": "...", "prompt": "..."}}, got {quote(line)}'
             ) from error

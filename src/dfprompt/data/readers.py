@@ -134,7 +134,9 @@ def _read_text(path: Path) -> Rows:
 def _read_npy(path: Path) -> Rows:
     try:
         texts = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        if not isinstance(texts, np.ndarray):
+            raise ValueError("a .npz file, which holds several")
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(
             f"{path}: only arrays of strings are read, never pickled objects ({error}); "
             "save it with numpy.save(path, numpy.array(list_of_texts, dtype=str))"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,19 @@ class Pair:
         """The same for texts that differ in casing, width and spaces only: 16 hexadecimal digits."""
         return text_key(self.prompt)
 
+    @property
+    def measured_as(self) -> str:
+        """What a measurement holds for: the same words split elsewhere have another plain picture.
+
+        A row's own pictures are part of it. 16 hexadecimal digits.
+        """
+        texts = [normalize(self.short), normalize(self.prompt)]
+        return _digest(json.dumps([*texts, self.record.image, self.record.plain_image]))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
 
 def text_key(text: str) -> str:
     """A digest of a text, normalized: 16 hexadecimal digits.
@@ -55,4 +69,4 @@ def text_key(text: str) -> str:
     >>> text_key("A  Cat") == text_key("a cat")
     True
     """
-    return hashlib.sha256(normalize(text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return _digest(normalize(text))

@@ -21,6 +21,8 @@ Control = tuple[EffectRange, Weight]
 class _Recontrolled(ABC):
     """Rewrites as the base method does, then gives every modifier another control."""
 
+    whole_set = False  # whether a control depends on the other prompts asked for
+
     def __init__(self, base: Method, name: str, definition: str) -> None:
         self.base, self.name, self.pictures = base, name, base.pictures
         self.definition = f"the words of {base.name} ({base.definition}), {definition}"
@@ -65,6 +67,8 @@ class Shuffled(_Recontrolled):
     not owed to matching controls to words.
     """
 
+    whole_set = True
+
     def __init__(self, base: Method, name: str = "shuffled") -> None:
         super().__init__(base, name, "with ranges and weights permuted over all modifiers")
 
@@ -88,6 +92,7 @@ class Constant(_Recontrolled):
         said += f", {how}" if how else ""
         super().__init__(base, name, f"all with one range and weight ({said})")
         self._control = control
+        self.whole_set = control is None
 
     def choose(self, controls: Sequence[Control], seed: int) -> Sequence[Control]:
         """Repeat one control."""

@@ -49,8 +49,8 @@ def read_plain_prompts(source: str | Path) -> list[PlainPrompt]:
     """Read a prompt file: one per line, or in a .jsonl file objects with "prompt" and any other fields.
 
     Of the other fields "id" names the prompt, "human" holds what a person made of it; a file written by
-    `dfprompt curate` serves too ("short" is the plain prompt, "prompt" the human one). Raises InputError
-    naming every line that is wrong.
+    `dfprompt curate` serves too ("short" is the plain prompt, "short" and "modifiers" what a person wrote).
+    Raises InputError naming every line that is wrong.
     """
     path = Path(source)
     try:
@@ -81,13 +81,25 @@ def _read_line(line: str) -> PlainPrompt:
     if not isinstance(row, dict):
         raise InputError(f'expected an object with "prompt", got {quote(line)}')
     if isinstance(row.get("short"), str):
-        row = {**row, "human": row.get("human", row.get("prompt")), "prompt": row["short"]}
+        row = {**row, "human": row.get("human", row.get("prompt", _written(row))), "prompt": row["short"]}
     text, name = row.get("prompt"), row.get("id", "")
     if not isinstance(text, str) or not text.strip():
         raise InputError('no text under "prompt"')
     if not isinstance(name, str | int) or isinstance(name, bool):
         raise InputError(f'"id" must be text, not {quote(name)}')
     return PlainPrompt(text.strip(), str(name), row)
+
+
+def _written(row: Mapping[str, Any]) -> str | None:
+    """What a person wrote, of a curated row: its short form and the modifiers behind it."""
+    modifiers = row.get("modifiers")
+    if (
+        not isinstance(modifiers, list)
+        or not modifiers
+        or not all(isinstance(each, str) for each in modifiers)
+    ):
+        return None
+    return ", ".join([row["short"], *modifiers])
 
 
 def check_prompts(prompts: Sequence[PlainPrompt]) -> list[PlainPrompt]:

@@ -38,20 +38,35 @@ class RewriteStore:
         new = [prompt for prompt in prompts if prompt.id not in kept.prompts]
         if not new:
             return kept
+        # What a method does over all prompts, it does over all of them: of some it would be another method.
+        asked = list(prompts) if getattr(method, "whole_set", False) else new
         started = time.perf_counter()
         try:
-            made = rewrite_checked(method, new, seed)
+            made = rewrite_checked(method, asked, seed)
+            _check_same(method, kept, asked, made)
         except EvaluationError as error:
             kept.failed |= {prompt.id: str(error) for prompt in new}
             return kept
         kept.seconds += time.perf_counter() - started
-        for prompt, rewrite in zip(new, made, strict=True):
+        for prompt, rewrite in zip(asked, made, strict=True):
             if isinstance(rewrite, DFPrompt):
                 kept.prompts[prompt.id] = rewrite
             else:
                 kept.failed[prompt.id] = str(rewrite)
         _write(path, kept)
         return kept
+
+
+def _check_same(
+    method: Method, kept: Rewrites, asked: Sequence[PlainPrompt], made: Sequence[DFPrompt | EvaluationError]
+) -> None:
+    """Raise EvaluationError where prompts that were added change the rewrites of those that stand."""
+    for prompt, rewrite in zip(asked, made, strict=True):
+        if prompt.id in kept.prompts and kept.prompts[prompt.id] != rewrite:
+            raise EvaluationError(
+                f"{method.name} was chosen over fewer prompts, and over these it is another; evaluate it in "
+                "another --output"
+            )
 
 
 def file_name(method: str) -> str:

@@ -28,7 +28,7 @@ def make_reward(
         )
         for entry in settings.extra
     }
-    _refuse_trained_judges(settings)
+    _refuse_trained_judges(settings, base)
     judges = {entry.name: _judge(entry, shelf, base, allow_code) for entry in settings.judges}
     return CompositeReward(
         constants,
@@ -78,16 +78,28 @@ def _judge(entry: JudgeSettings, shelf: ModelShelf, base: Path, allow_code: bool
     return shelf.load_score(kind, place, base=base)
 
 
-def _refuse_trained_judges(settings: RewardSettings) -> None:
-    """A judge that is also trained on judges nothing."""
+def _refuse_trained_judges(settings: RewardSettings, base: Path) -> None:
+    """A judge that is also trained on judges nothing, however both are written."""
     constants, models = settings.composite, settings.models
-    trained = {models.clip} if constants.c else set()
-    trained |= {models.aesthetic} if constants.a else set()
-    trained |= {models.preference} if constants.d else set()
-    trained |= {entry.function for entry in settings.extra if entry.weight}
+    parts = (
+        (models.clip, "clip", constants.c),
+        (models.aesthetic, "aesthetic", constants.a),
+        (models.preference, "pickscore", constants.d),
+    )
+    trained = {_identity(source, kind, base) for source, kind, weight in parts if weight}
+    functions = {entry.function for entry in settings.extra if entry.weight}
     for judge in settings.judges:
-        if (judge.score or judge.function) in trained:
+        scored = judge.score is not None and _identity(judge.score, "", base) in trained
+        if scored or (judge.function is not None and judge.function in functions):
             raise ConfigError(
                 f"judge {judge.name!r} is part of the reward ({judge.score or judge.function}); "
                 "a judge is a score that is never trained on"
             )
+
+
+def _identity(source: str, kind: str, base: Path) -> tuple[str, str]:
+    """Kind and place of a score; a plain source has the kind of its place in equation 4."""
+    head, _, place = source.partition(":")
+    named, place = (head, place) if head in KINDS else (kind, source)
+    path = base / place
+    return named, str(path.resolve()) if place and path.exists() else place

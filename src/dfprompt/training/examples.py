@@ -29,7 +29,7 @@ def read_examples(path: Path) -> list[Example]:
     Raises InputError naming file and line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # and not where a text has a line separator
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}; `dfprompt curate` writes such files") from error
     found = [_read(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]

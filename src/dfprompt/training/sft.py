@@ -59,17 +59,23 @@ def train_sft(
 
     `resume` goes on at the latest checkpoint to the same numbers as an uninterrupted run (bit-equal on
     CPU with the same number of threads). `extra` files are copied beside the policy; `report` is called
-    after every step with its row, the steps in all and the samples drawn. Raises ConfigError for a
-    folder in use, TrainingError where the loss is not finite.
+    after every step with its row, the steps in all and the samples drawn. Raises ConfigError for a folder in
+    use and a validation set that cannot tell the best weights, TrainingError for a loss that is not finite.
     """
     steps = settings.optimizer.steps
     accelerator = make_accelerator(device=settings.device, mixed_precision=settings.optimizer.mixed_precision)
     main = accelerator.is_main_process
+    lessons = make_lessons(policy, train, settings)
+    checked = lessons.encode([each for each in validation if each.kept][: settings.validation.rows])
+    told = any(row.tokens for row in checked)  # the mean over nothing would be 0, and the best there is
+    if not told and settings.export == "best":
+        raise ConfigError(
+            "no row of the validation set passed the filter, so the best weights cannot be told; curate with "
+            "a larger sets.validation or a looser filter, or take the last weights: export=last"
+        )
     if main:
         open_run(folder, settings, seed=settings.seed, resume=resume, force=force)
     accelerator.wait_for_everyone()
-    lessons = make_lessons(policy, train, settings)
-    checked = lessons.encode([each for each in validation if each.kept][: settings.validation.rows])
     freeze_heads(policy)
     if settings.optimizer.gradient_checkpointing:
         policy.model.trunk.gradient_checkpointing_enable()
@@ -102,8 +108,11 @@ def train_sft(
         row: dict[str, Any] = {"step": done, "loss": loss, "grad_norm": norm, "learning_rate": rate}
         row["rows_per_second"] = len(rows) / (time.perf_counter() - started)
         if done % settings.validation.interval == 0 or last:
-            row["validation_loss"] = validation_loss(accelerator, model, policy.vocabulary, checked, settings)
-            if row["validation_loss"] < best["loss"]:
+            if told:
+                row["validation_loss"] = validation_loss(
+                    accelerator, model, policy.vocabulary, checked, settings
+                )
+            if row.get("validation_loss", math.inf) < best["loss"]:
                 best = {"step": done, "loss": row["validation_loss"]}
                 save_policy(accelerator, policy, folder / "best", extra)
             if logs is not None:

@@ -132,7 +132,7 @@ def teach(
 ) -> Trajectory:
     """A batch of rows as a trajectory without controls and without log-probabilities of its own."""
     width = max(len(row.context) for row in rows)
-    length = max(len(row.tokens) for row in rows)
+    length = max(1, *(len(row.tokens) for row in rows))  # rows may all teach nothing
     context = [[vocabulary.end_id] * (width - len(row.context)) + list(row.context) for row in rows]
     there = [[0] * (width - len(row.context)) + [1] * len(row.context) for row in rows]
     token_mask = _right([[True] * len(row.tokens) for row in rows], length, False, device)
