@@ -148,6 +148,15 @@ def test_numbers_no_run_can_have(tiny_pipe, name, arguments, kind, message):
         read_schedule(tiny_pipe(name), **arguments)
 
 
+def test_a_clock_needs_timesteps_that_count_time(tiny_pipe):
+    """EDM's are logarithms of noise: read as time, an early span would never act and a late one always."""
+    pipe = tiny_pipe("sdxl")
+    pipe.scheduler = diffusers.EDMEulerScheduler()
+    assert read_schedule(pipe, num_inference_steps=5).num_inference_steps == 5
+    with pytest.raises(UnsupportedPipelineError, match=r"EDMEulerScheduler.*clock steps"):
+        read_schedule(pipe, num_inference_steps=5, clock="timestep")
+
+
 def test_a_sampler_with_an_unknown_order_is_refused(tiny_pipe):
     class Odd(diffusers.DDIMScheduler):
         def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:

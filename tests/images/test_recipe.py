@@ -69,6 +69,19 @@ def test_the_parameters_are_those_other_programs_read(tmp_path: Path) -> None:
     )
 
 
+def test_other_programs_read_the_negative_prompt_s_plain_words() -> None:
+    recipe = Recipe(
+        prompt="a cat",
+        df_prompt="a cat",
+        negative_prompt="[blurry:early], ugly",
+        plain_negative_prompt="blurry, ugly",
+        seed=7,
+        model=ModelMark(name="mini"),
+    )
+    assert "\nNegative prompt: blurry, ugly\n" in recipe.to_parameters()
+    assert parse_recipe(recipe.to_json_text()).negative_prompt == "[blurry:early], ugly"
+
+
 def test_without_a_recipe_nothing_is_written(tmp_path: Path) -> None:
     assert read_image(save(tmp_path / "a.png", None)).text == {}
 

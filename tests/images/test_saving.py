@@ -74,7 +74,7 @@ def test_what_was_there_before_a_failure_stays(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(InputError, match="cannot make the folder"):
+    with pytest.raises(InputError, match=r"nothing can be written into .*out"):
         save_pictures([Entry(tmp_path / "out" / "a.png", RED)])
     assert (tmp_path / "out").read_text() == "a file"
 
@@ -82,5 +82,18 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(GenerationError, match="nothing half-written"):
+    with pytest.raises(InputError, match="nothing can be written into"):
         save_pictures([Entry(tmp_path / "a.png", RED)])
+
+
+def test_what_cannot_be_written_is_known_before_anything_is_drawn(tmp_path: Path) -> None:
+    """Pictures take minutes: they are not to be lost for the folder they were meant for."""
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(InputError, match=r"a\.png is a folder"):
+        check_free([tmp_path / "b.png", tmp_path / "a.png"], force=True)
+    (tmp_path / "notes.txt").write_text("a file")
+    with pytest.raises(InputError, match=r"into .*notes\.txt"):
+        check_free([tmp_path / "notes.txt" / "deep" / "a.png"], force=False)
+    with pytest.raises(InputError, match="File name too long"):
+        check_free([tmp_path / ("x" * 300) / "a.png"], force=False)
+    check_free([tmp_path / "new" / "deep" / "a.png"], force=False)

@@ -21,6 +21,7 @@ from dfprompt.errors import (
     ParseError,
     UnsupportedPipelineError,
 )
+from dfprompt.pipeline.decode import _decode_xl
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.memory import Slices, ran_out_of_memory
 from dfprompt.pipeline.progress import reporting
@@ -246,6 +247,35 @@ def test_transformers_are_halved_too(pipeline: Any, name: str) -> None:
     handle.remove()
     assert max(seen[1:]) <= 2
     torch.testing.assert_close(halved, whole, atol=TOLERANCE, rtol=0)
+
+
+def test_a_decoder_that_runs_out_of_memory_is_left_in_its_precision(tiny_pipe: Any) -> None:
+    """SDXL's decodes in single precision and goes back, for the fewer pictures that are tried next."""
+    pipe = tiny_pipe("sdxl")
+    pipe.vae.half().register_to_config(force_upcast=True)
+
+    def decode(*_: Any, **__: Any) -> None:
+        assert pipe.vae.dtype == torch.float32
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    pipe.vae.decode = decode
+    with pytest.raises(torch.OutOfMemoryError):
+        _decode_xl(pipe, torch.zeros((1, 4, 8, 8), dtype=torch.float16))
+    assert pipe.vae.dtype == torch.float16
+
+
+def test_a_stock_call_that_fails_leaves_the_decoder_in_its_precision(sd: ImagePipeline) -> None:
+    def decode(*_: Any, **__: Any) -> None:
+        sd.pipe.vae.to(torch.float64)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    own, sd.pipe.vae.decode = sd.pipe.vae.decode, decode
+    try:
+        with pytest.raises(GenerationError, match="single picture"):
+            generate(sd, "sd1", "a cat", [1], share=False)
+    finally:
+        sd.pipe.vae.decode = own
+    assert sd.pipe.vae.dtype == torch.float32
 
 
 def test_other_errors_of_the_denoiser_are_not_taken_for_memory(sd: ImagePipeline) -> None:

@@ -19,6 +19,7 @@ from dfprompt.errors import ConfigError, DFPromptError, LoadError, UnsupportedPi
 from dfprompt.pipeline.hub import choose_files
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.load import load_pipeline_from
+from dfprompt.pipeline.placement import pick_device
 from runs import SIZE, draw, length_arguments
 from tiny_single_file import write_single_file
 
@@ -94,6 +95,12 @@ def test_dtype_device_and_offload(tiny_folder: Folder) -> None:
 def test_a_gpu_that_is_not_there_is_said(tiny_folder: Folder) -> None:
     with pytest.raises(ConfigError, match=r"cuda.*is not there.*use auto or cpu"):
         load_pipeline_from(tiny_folder("sd1"), device="cuda")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "xpu", "hpu", "meta", "cpu:3"])
+def test_devices_that_are_not_there_are_known_before_anything_is_loaded(device: str) -> None:
+    with pytest.raises(ConfigError, match="is not there"):
+        pick_device(device)
 
 
 def test_defaults_beside_the_weights_are_read(copy: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dfprompt.errors import LoadError
+from dfprompt.errors import LoadError, UnsupportedPipelineError
 from dfprompt.pipeline.timesteps import load_timesteps
 
 
@@ -50,6 +50,29 @@ def test_dynamic_shifting_is_that_of_the_full_size(tmp_path: Path) -> None:
     shifted = load_timesteps(source, 4).timesteps
     assert shifted[0] == 1000
     assert shifted[1] == pytest.approx(1000 * 3.1582 / (3.1582 + 1 / 0.667 - 1), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "expected"),
+    [
+        ("FluxPipeline", (1000, 750, 500, 250)),  # it hands its scheduler even levels of noise
+        ("StableDiffusion3Pipeline", (1000, 667, 334, 1)),
+        (None, (1000, 667, 334, 1)),
+    ],
+)
+def test_levels_that_a_pipeline_hands_over_are_those_of_its_runs(
+    tmp_path: Path, pipeline: str | None, expected: tuple[int, ...]
+) -> None:
+    source = write_scheduler(tmp_path, "FlowMatchEulerDiscreteScheduler")
+    if pipeline is not None:
+        (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    assert load_timesteps(source, 4).timesteps == pytest.approx(expected, abs=0.5)
+
+
+@pytest.mark.parametrize("name", ["EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"])
+def test_logarithms_of_noise_are_no_time(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnsupportedPipelineError, match=f"{name}.*clock steps"):
+        load_timesteps(write_scheduler(tmp_path, name), 10)
 
 
 def test_a_scheduler_folder_by_itself(tmp_path: Path) -> None:

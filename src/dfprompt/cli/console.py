@@ -61,10 +61,10 @@ def write_json(result: Mapping[str, Any]) -> None:
 
 def write_file(path: Path, text: str, *, force: bool) -> None:
     """Write a text file by way of a temporary name; refuses to overwrite without `force`."""
-    if path.exists() and not force:
-        raise InputError(f"{path} exists already; choose another name or add --force")
     partial = path.with_name(path.name + ".partial")
     try:
+        if path.exists() and not force:
+            raise InputError(f"{path} exists already; choose another name or add --force")
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
         partial.replace(path)
     except OSError as error:

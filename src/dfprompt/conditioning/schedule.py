@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
@@ -18,6 +18,7 @@ from dfprompt.excerpt import quote
 from dfprompt.prompt.clocks import CLOCKS, Clock, check_steps
 
 # The shift of flow schedules at these image sizes, where a scheduler's configuration says nothing.
+_HAIR = 1e-2  # how far outside their range timesteps may end for rounding alone
 _SHIFT_DEFAULTS = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
 
 
@@ -64,9 +65,12 @@ def read_schedule(
     if clock not in CLOCKS:
         raise PromptValueError(f"the clock must be one of {', '.join(CLOCKS)}, not {quote(clock)}")
     scheduler = copy.deepcopy(pipe.scheduler)
+    classes = [kind.__name__ for kind in type(pipe).__mro__]
     shift = _shift(pipe, scheduler, height, width) if clock == "timestep" else 1.0
-    _set_timesteps(scheduler, steps, timesteps, sigmas or _own_sigmas(pipe, scheduler, steps), shift)
+    _set_timesteps(scheduler, steps, timesteps, sigmas or own_sigmas(classes, scheduler, steps), shift)
     whole = [float(timestep) for timestep in scheduler.timesteps]
+    if clock == "timestep":
+        check_counted(scheduler, whole)
     if timesteps is not None or sigmas is not None:  # some schedulers count the final sigma, some do not
         steps = -(-len(whole) // int(getattr(scheduler, "order", 1)))
     train = int(scheduler.config.get("num_train_timesteps", 1000))
@@ -158,9 +162,21 @@ def _set_timesteps(
         ) from error
 
 
-def _own_sigmas(pipe: Any, scheduler: Any, steps: int) -> list[float] | None:
-    """Return the even sigmas that FLUX and Qwen-Image hand to their scheduler; None for the others."""
-    family = capabilities_of(kind.__name__ for kind in type(pipe).__mro__).family
+def check_counted(scheduler: Any, timesteps: Sequence[float]) -> None:
+    """Raise UnsupportedPipelineError for timesteps that count no time: logarithms of noise, as EDM's are."""
+    if min(timesteps) < -_HAIR:
+        raise UnsupportedPipelineError(
+            f"the timesteps of {type(scheduler).__name__} are logarithms of its noise, and no time is read "
+            "off them; take the clock steps"
+        )
+
+
+def own_sigmas(classes: Iterable[str], scheduler: Any, steps: int) -> list[float] | None:
+    """Return the even sigmas that FLUX and Qwen-Image hand to their scheduler; None for the others.
+
+    `classes` are the names of the pipeline's class and those it inherits from.
+    """
+    family = capabilities_of(classes).family
     if family not in ("flux", "qwen-image"):
         return None
     if family == "flux" and scheduler.config.get("use_flow_sigmas", False):

@@ -61,6 +61,7 @@ class Recipe(_Part):
     prompt: str
     df_prompt: str
     negative_prompt: str | None = None
+    plain_negative_prompt: str | None = None
     seed: int = Field(ge=0, lt=2**64)
     settings: Mapping[str, Setting] = Field(default_factory=dict, max_length=100)
     model: ModelMark
@@ -80,7 +81,7 @@ class Recipe(_Part):
     def to_parameters(self) -> str:
         """Return AUTOMATIC1111's text: prompt, negative prompt, one line of settings.
 
-        The prompt is the plain words: brackets mean something else there.
+        Both prompts are the plain words: brackets mean something else there.
         """
         settings = {**self.settings, "seed": self.seed}
         if {"width", "height"} <= self.settings.keys():
@@ -88,7 +89,8 @@ class Recipe(_Part):
         parts = [f"{name}: {settings[key]}" for key, name in _NAMES.items() if settings.get(key) is not None]
         parts += [f"Model hash: {self.model.hash}"] if self.model.hash else []
         parts += [f"Model: {self.model.name}", f"Version: dfprompt {self.version}".strip()]
-        lines = [self.prompt, *([f"Negative prompt: {self.negative_prompt}"] if self.negative_prompt else [])]
+        negative = self.negative_prompt if self.plain_negative_prompt is None else self.plain_negative_prompt
+        lines = [self.prompt, *([f"Negative prompt: {negative}"] if negative else [])]
         return "\n".join([*lines, ", ".join(parts)])
 
 

@@ -51,13 +51,28 @@ def save_pictures(entries: Sequence[Entry], *, force: bool = False) -> list[Path
 
 
 def check_free(paths: Sequence[Path], *, force: bool) -> None:
-    """Raise InputError if files exist and `force` is false, or if two of them have one name."""
-    taken = [path for path in paths if path.exists()]
+    """Raise InputError for files that cannot be written: there are some and `force` is false, two have one
+    name, a folder stands there, or no folder can be made for them.
+    """
+    try:
+        taken = [path for path in paths if path.exists()]
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise InputError(f"no file can be written to {error.filename}: {error.strerror}") from error
+    if folders := [path for path in taken if path.is_dir()]:
+        raise InputError(f"{folders[0]} is a folder; choose another --output")
+    for parent in {_nearest(path.parent) for path in paths}:
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            raise InputError(f"nothing can be written into {parent}; choose another --output")
     if taken and not force:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise InputError(f"{taken[0]}{more} exists already; choose another --output or add --force")
     if len(set(paths)) < len(paths):
         raise InputError("two pictures would have one name; give them different names")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest of those above it that is there."""
+    return next((each for each in (folder, *folder.parents) if each.exists()), Path())
 
 
 def _make_folders(folder: Path) -> list[Path]:

@@ -33,9 +33,11 @@ def _decode_xl(pipe: Any, latents: Tensor) -> Tensor:
     if upcast:
         vae.to(dtype=torch.float32)
         latents = latents.float()
-    images: Tensor = vae.decode(_unscale(vae.config, latents), return_dict=False)[0]
-    if upcast:
-        vae.to(dtype=torch.float16)
+    try:
+        images: Tensor = vae.decode(_unscale(vae.config, latents), return_dict=False)[0]
+    finally:
+        if upcast:  # out of memory as well: fewer pictures are tried next
+            vae.to(dtype=torch.float16)
     return images
 
 

@@ -313,6 +313,7 @@ class ImagePipeline:
             prompt=prompt.plain_text,
             df_prompt=str(prompt),
             negative_prompt=None if negatives is None else str(negatives[row]),
+            plain_negative_prompt=None if negatives is None else negatives[row].plain_text,
             seed=request.seeds[row],
             settings={**settings, "dtype": str(self.dtype).removeprefix("torch.")},
             model=self.mark,

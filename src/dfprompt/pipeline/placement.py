@@ -31,8 +31,8 @@ def pick_device(device: str | torch.device) -> torch.device:
         raise ConfigError(
             f"there is no device {quote(str(device))}; use auto, cpu, cuda, cuda:1 or mps"
         ) from error
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(picked.type, True):
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (picked.index or 0) >= there.get(picked.type, 0):
         raise ConfigError(
             f"device {quote(str(device))} is not there: torch sees no such GPU; use auto or cpu"
         )

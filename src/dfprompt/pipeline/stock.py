@@ -46,6 +46,8 @@ def draw_rows(pipe: Any, request: Request, steps: Steps) -> Tensor:
         clock=settings.clock,
         long_prompts=settings.long_prompts,
     ) as inputs:
+        vae = getattr(pipe, "vae", None)
+        precision = None if vae is None else vae.dtype
         try:
             drawn = pipe(
                 **inputs,
@@ -55,6 +57,10 @@ def draw_rows(pipe: Any, request: Request, steps: Steps) -> Tensor:
             )
         except ValueError as error:  # what the stock call's own checks say
             raise GenerationError(f"{type(pipe).__name__} refused to draw: {error}") from error
+        finally:
+            # SDXL decodes in float32 and goes back, but not where that runs out of memory.
+            if vae is not None and vae.dtype != precision:
+                vae.to(dtype=precision)
     steps.finish(len(request) * int(pipe.num_timesteps))
     report_hidden(request, getattr(drawn, "nsfw_content_detected", None))
     return check_pictures(drawn.images, request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dfprompt.conditioning.schedule import check_counted, own_sigmas
 from dfprompt.errors import LoadError
 from dfprompt.excerpt import quote
 
@@ -26,19 +27,23 @@ def load_timesteps(source: str, num_inference_steps: int) -> SchedulerRun:
     """Read the scheduler of a pipeline folder, a scheduler folder or a hub id, and lay out N steps.
 
     No weights are read. Schedules that shift with the picture's size are those of the model's full
-    size. Raises LoadError where there is no scheduler, or one that does not count steps.
+    size. Raises LoadError where there is no scheduler, UnsupportedPipelineError for timesteps that
+    count no time.
     """
     scheduler = _load_scheduler(source)
     arguments: dict[str, Any] = {}
     if scheduler.config.get("use_dynamic_shifting", False):
         arguments["mu"] = scheduler.config.get("max_shift", _FULL_SIZE_SHIFT)
+    sigmas = own_sigmas([name], scheduler, num_inference_steps) if (name := _class_of(source)) else None
+    arguments |= {"num_inference_steps": num_inference_steps} if sigmas is None else {"sigmas": sigmas}
     try:
-        scheduler.set_timesteps(num_inference_steps, **arguments)
+        scheduler.set_timesteps(**arguments)
     except (TypeError, ValueError) as error:
         raise LoadError(
             f"{type(scheduler).__name__} cannot run {num_inference_steps} steps: {error}"
         ) from error
     trained = int(scheduler.config.get("num_train_timesteps", 1000))
+    check_counted(scheduler, [float(each) for each in scheduler.timesteps])
     # Schedulers compute in float32 and may end a hair outside the training range.
     timesteps = tuple(min(max(float(each), 0.0), float(trained)) for each in scheduler.timesteps)
     order = int(getattr(scheduler, "order", 1))
@@ -54,6 +59,18 @@ def _steps(scheduler: Any, steps: int, evaluations: int, order: int) -> tuple[in
         first = [at // 4 for at in range(warm_up)] if warm_up else [0] * (evaluations - steps)
         return (*first, *range(steps - (evaluations - len(first)), steps))
     return tuple(at // order for at in range(evaluations))
+
+
+def _class_of(source: str) -> str | None:
+    """The pipeline's class: some hand their scheduler noise levels of their own. None for one alone."""
+    from diffusers import DiffusionPipeline
+
+    if (Path(source) / _CONFIG).is_file():
+        return None
+    try:
+        return str(DiffusionPipeline.load_config(source).get("_class_name"))
+    except (OSError, ValueError):
+        return None
 
 
 def _load_scheduler(source: str) -> Any:

@@ -46,7 +46,8 @@ def explain_silence(plan: Plan, span: Span) -> str:
     """
     if not span.weight.first and not span.weight.last:
         return f"{span} has weight 0 and acts at no step"
-    steps = f"none of the {len(plan.steps)} steps"
-    if len({planned.step for planned in plan.steps}) < plan.num_inference_steps:
+    ran = len({planned.step for planned in plan.steps})  # some samplers evaluate a step more than once
+    steps = f"none of the {ran} steps"
+    if ran < plan.num_inference_steps:
         return f"{span} acts at {steps} that image-to-image runs; widen its range or raise the strength"
     return f"{span} acts at {steps}; widen its range or use more steps"

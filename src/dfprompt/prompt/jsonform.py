@@ -21,7 +21,11 @@ def load_json(text: str) -> Any:
     """
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+    except (
+        ValueError,
+        RecursionError,
+        ArithmeticError,
+    ) as error:  # 1e9999999999999999999 is too much for a Decimal
         raise PromptValueError(f"this is not JSON ({type(error).__name__}): {quote(text)}") from error
 
 

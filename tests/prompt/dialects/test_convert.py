@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from dfprompt.cli.main import app
-from dfprompt.errors import ConversionError, DFPromptError, DFPromptWarning, InputError, ParseError
+from dfprompt.errors import (
+    ConversionError,
+    DFPromptError,
+    DFPromptWarning,
+    InputError,
+    ParseError,
+    PromptValueError,
+)
 from dfprompt.prompt import DFPrompt, EffectRange, Span, parse_prompt
 from dfprompt.prompt.dialects import DIALECTS, Imported, convert_prompt, export_prompt, import_prompt
 from dialect_steps import steps_of
@@ -144,3 +152,29 @@ def test_plan_and_parse_read_dialects_too() -> None:
     texts = [step["text"] for step in json.loads(done.stdout)["plan"]]
     assert texts == ["a b"] * 11 + ["a c"] * 9
     assert parse_prompt("a").is_plain
+
+
+@pytest.mark.parametrize(
+    ("text", "dialect"),
+    [
+        ("[a:b:1e9999999999999999999]", "a1111"),
+        ("[a:b:1e-9999999999999999999]", "a1111"),
+        ("((x):1e9999999)", "comfyui"),
+        ("((((x:1e999999))))", "comfyui"),
+    ],
+)
+def test_numbers_beyond_all_decimals_are_one_error(text: str, dialect: str) -> None:
+    with pytest.raises(DFPromptError):
+        convert_prompt(text, source=dialect, target="native", num_inference_steps=10)
+
+
+@pytest.mark.parametrize(("text", "dialect"), [("(x:1e99999999999999999999)", name) for name in DIALECTS])
+def test_what_no_decimal_can_be_is_words_or_an_error(text: str, dialect: str) -> None:
+    with contextlib.suppress(DFPromptError):
+        assert "1e9" in convert_prompt(text, source=dialect, target="native", num_inference_steps=10).text
+
+
+def test_numbers_beyond_all_decimals_are_one_error_in_json() -> None:
+    spans = '[{"text": "x", "weight": 1e9999999999999999999}]'
+    with pytest.raises(PromptValueError):
+        DFPrompt.from_json(f'{{"dfprompt": 1, "spans": {spans}}}')

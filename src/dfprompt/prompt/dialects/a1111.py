@@ -84,7 +84,15 @@ class _Reader:
 
     def _border(self, written: str, text: str, offset: int, remarks: Remarks) -> Decimal:
         """The share done at which A1111 switches."""
-        number = Decimal(written.strip())
+        try:
+            number = Decimal(written.strip())
+        except ArithmeticError as error:
+            raise ParseError(
+                f"{quote(written.strip())} is no time to switch at",
+                text=text,
+                offset=offset,
+                expected="a share of the steps, such as 0.5, or a step",
+            ) from error
         if self.steps is not None:
             value = float(number) * self.steps if "." in written else float(number)
             k = min(self.steps, int(value)) if abs(value) < 1e9 else (self.steps if value > 0 else 0)

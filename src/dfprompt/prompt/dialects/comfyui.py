@@ -27,6 +27,7 @@ _TIMES = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*,\s*(\d+(?:\.\d*)?|\.\d+)\s*")
 _EMBEDDING = re.compile(r"(?<!\w)embedding:[^\s,()\[\]]+")
 _PERIOD = Decimal("0.1")
 _BARE = Decimal("1.1")
+_DIGITS = 6  # of a weight, before the point; no pipeline can use a larger one
 _ROUNDING = Context(prec=30, rounding=ROUND_HALF_EVEN)
 _ESCAPED = str.maketrans({character: "\\" + character for character in "\\()[]:|"})
 _TOP_ESCAPED = str.maketrans({character: "\\" + character for character in "\\()[]"})
@@ -59,7 +60,8 @@ def _round(frame: Frame, text: str) -> list[Node]:
         except InvalidOperation:
             weight = None
         if weight is not None and frame.joined(len(frame.parts) - 1):
-            if not weight.is_finite():
+            # Weights multiply where they nest: a number of thousands of digits would leave what decimals can.
+            if not weight.is_finite() or weight.adjusted() > _DIGITS:
                 raise ParseError(
                     f"{quote(number.strip())} is no weight",
                     text=text,
