@@ -294,6 +294,17 @@ tune_prompt("a red house", output, pipeline=pipeline, modifiers=words, images=20
 """
 
 
+def test_pictures_whose_journal_is_gone_are_not_taken_for_this_search_s(
+    tmp_path: Path, tune: Callable[..., TuneRun]
+) -> None:
+    images = tmp_path / "out" / "images"
+    images.mkdir(parents=True)
+    (images / "0123-seed1.png").write_bytes(b"drawn by another pipeline")
+    with pytest.raises(InputError, match=r"holds pictures of a search whose search\.jsonl is gone"):
+        tune()
+    assert not (tmp_path / "out" / "search.jsonl").exists()
+
+
 @pytest.mark.slow
 def test_killed_and_resumed_draws_no_image_twice(
     tiny_folder: Callable[[str], Path], tmp_path: Path, tune: Callable[..., TuneRun]

@@ -32,7 +32,7 @@ from dfprompt.policy.bundle import check_count
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.reading import holds_spans, read_prompt
 from dfprompt.search.candidates import ModifierSpace, Proposal, Space, SpanSpace
-from dfprompt.search.drawing import PictureMeasure
+from dfprompt.search.drawing import PICTURES, PictureMeasure
 from dfprompt.search.engine import Budget, Outcome, search
 from dfprompt.search.findings import (
     BestOf,
@@ -177,6 +177,11 @@ def tune_prompt(
     }
     asked |= {"best-of-n": best_of_n, "proposals": [_show(each) for each in proposals]}
     told = _fingerprint(loaded, space, lexicon, board, settings, asked)
+    # Pictures are known by words and seed: without the journal nothing says what else they were drawn with.
+    if not (folder / JOURNAL).exists() and any((folder / PICTURES).glob("*.png")):
+        raise InputError(
+            f"{folder / PICTURES} holds pictures of a search whose {JOURNAL} is gone; take another --output"
+        )
     journal = Journal(folder / JOURNAL, told, resume=resume)
     measure = PictureMeasure(
         loaded, _scorer(board, space.plain, journal), reward, journal, settings, negative_prompt, metadata

@@ -24,7 +24,7 @@ from dfprompt.search.ledger import Pair
 
 Scorer = Callable[[Tensor, Sequence[Pair]], Sequence[Scores]]
 """Scores pictures (B,3,H,W) drawn from these pairs; plain's pairs come no later than those of their seed."""
-_FOLDER = "images"
+PICTURES = "images"
 
 
 class PictureMeasure:
@@ -50,7 +50,7 @@ class PictureMeasure:
         self.stage = ""
         self.origin_of: Callable[[DFPrompt], str] = lambda prompt: ""
         self.drawn = 0  # pictures drawn in this process
-        self.folder = journal.path.parent / _FOLDER
+        self.folder = journal.path.parent / PICTURES
         self.shares = _can_share(pipeline)
         self._asked: set[Batch] = set()
 
