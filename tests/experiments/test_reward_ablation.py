@@ -47,6 +47,13 @@ def test_a_sweep_replaces_the_usual_values_and_leaves_out_the_recipes_own() -> N
     assert names == ["all", "aesthetic-only", "clip-only", "preference-only", "a-0", "a-3"]
 
 
+def test_a_filter_that_is_off_has_no_points() -> None:
+    off = FILTER.model_copy(update={"enabled": False})
+    assert all(not point.confidence for point in make_points(OWN, off))
+    with pytest.raises(ConfigError, match="so gamma changes nothing"):
+        make_points(OWN, off, only=["gamma"])
+
+
 def test_a_knob_there_is_not_and_too_many_points_are_refused() -> None:
     with pytest.raises(ConfigError, match="kapa"):
         make_points(OWN, FILTER, only=["kapa"])
@@ -69,7 +76,7 @@ def recipes_of(folder: Path, pipeline: Path, reward: Path) -> Recipes:
     (folder / "prompts.txt").write_text("".join(lines))
     texts = {
         # A filter that would have to draw fails: the pipeline is nowhere.
-        "curate": '[confidence]\npipeline = "nowhere"\n[sets]\nvalidation = 0.3\ntest = 0.0\n',
+        "curate": '[confidence]\npipeline = "nowhere"\naesthetic = "aesthetic"\nclip = "clip"\n[sets]\nvalidation = 0.3\ntest = 0.0\n',
         "sft": f'device = "cpu"\n[model]\nbase = "{folder / "lm"}"\n[optimizer]\nsteps = 2\n',
         "ppo": f'device = "cpu"\nseed = 5\n[rollout]\nrows = 4\nmax_new_tokens = 6\n[optimizer]\nsteps = 1\n'
         f'batch_size = 4\n[validation]\nrows = 2\n[pictures]\nsource = "{pipeline}"\n'
@@ -98,7 +105,9 @@ def write_measured(folder: Path, recipes: Recipes) -> Path:
         read_records(recipes.source, settings.source), settings.short_form, settings.cleaning
     ):
         gain = gains[pair.modifiers[0]]
-        rows.append({"key": pair.key, "aesthetic_gain": gain, "clip_gain": (0.0, 0.0), "judge_gains": {}})
+        rows.append(
+            {"key": pair.measured_as, "aesthetic_gain": gain, "clip_gain": (0.0, 0.0), "judge_gains": {}}
+        )
     (folder / SCORES).write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert recipes.curate is not None
     (folder / RECIPE).write_text(recipes.curate.read_text())

@@ -52,7 +52,13 @@ def make_points(
     for name in (*wanted, *only):
         if name not in (*KNOBS, TERMS):
             raise ConfigError(f"there is no knob {name!r}; {nearest(name, [TERMS, *KNOBS])}")
-    chosen = [*only, *wanted] or [TERMS, *KNOBS]
+    asked = [*only, *wanted]
+    if not confidence.enabled and (idle := [knob for knob in asked if knob in _FILTER_KNOBS]):
+        raise ConfigError(
+            f"the curate recipe filters nothing (confidence.enabled), so {idle[0]} changes nothing"
+        )
+    # Without a filter its knobs would make trainings that are all the same.
+    chosen = asked or [TERMS, *(KNOBS if confidence.enabled else _REWARD_KNOBS)]
     points = [Point(ALL, "the recipe as it is")]
     if TERMS in chosen:
         points += _terms()
