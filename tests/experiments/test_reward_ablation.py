@@ -76,7 +76,8 @@ def recipes_of(folder: Path, pipeline: Path, reward: Path) -> Recipes:
     (folder / "prompts.txt").write_text("".join(lines))
     texts = {
         # A filter that would have to draw fails: the pipeline is nowhere.
-        "curate": '[confidence]\npipeline = "nowhere"\naesthetic = "aesthetic"\nclip = "clip"\n[sets]\nvalidation = 0.3\ntest = 0.0\n',
+        "curate": '[confidence]\npipeline = "nowhere"\naesthetic = "aesthetic"\nclip = "clip"\n'
+        "[sets]\nvalidation = 0.3\ntest = 0.0\n",
         "sft": f'device = "cpu"\n[model]\nbase = "{folder / "lm"}"\n[optimizer]\nsteps = 2\n',
         "ppo": f'device = "cpu"\nseed = 5\n[rollout]\nrows = 4\nmax_new_tokens = 6\n[optimizer]\nsteps = 1\n'
         f'batch_size = 4\n[validation]\nrows = 2\n[pictures]\nsource = "{pipeline}"\n'
