@@ -54,9 +54,10 @@ def _table(title: str, kinds: list[type[Config]]) -> str:
 
 def _type(name: str) -> str:
     """What one writes into a recipe: the values of a choice, a list for a tuple."""
+    name = re.sub(r"Optional\[(.*)\]", r"\1", name).replace(" | None", "")
     if found := re.fullmatch(r"Literal\[(.*)\]", name):
         return found[1].replace("'", '"').replace(", ", " or ")
-    return re.sub(r"tuple\[(\w+), \.\.\.\]", r"list of \1", name).replace(" | None", "")
+    return re.sub(r"tuple\[(\w+), \.\.\.\]", r"list of \1", name)
 
 
 def _cell(default: str) -> str:
@@ -71,7 +72,7 @@ def _cell(default: str) -> str:
 
 
 def _bars(text: str) -> str:
-    return text.replace("|", "\\|")
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 if __name__ == "__main__":

@@ -231,7 +231,7 @@ def test_a_disk_that_refuses_leaves_nothing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("mine", encoding="utf-8")
-    refused(run("generate", "a cat", "--output", "file/deep"), InputError, "cannot make the folder")
+    refused(run("generate", "a cat", "--output", "file/deep"), InputError, "nothing can be written into")
     save, calls = Image.Image.save, []
 
     def fill_up(self: Image.Image, *arguments: Any, **keywords: Any) -> None:

@@ -57,6 +57,7 @@ def test_dynamic_shifting_is_that_of_the_full_size(tmp_path: Path) -> None:
     [
         ("FluxPipeline", (1000, 750, 500, 250)),  # it hands its scheduler even levels of noise
         ("StableDiffusion3Pipeline", (1000, 667, 334, 1)),
+        ("KolorsPipeline", (1000, 667, 334, 1)),  # one that is not drawn with here
         (None, (1000, 667, 334, 1)),
     ],
 )

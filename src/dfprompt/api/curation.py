@@ -110,8 +110,9 @@ def _name_instruments(settings: CurateSettings, source: str | Path) -> CurateSet
     by models that never saw such pictures.
     """
     asked = settings.confidence
-    if not asked.enabled:
-        return settings
+    if not asked.enabled:  # nothing is drawn: who would have, is no part of what was done
+        nobody = asked.model_copy(update={"pipeline": None, "aesthetic": None, "clip": None})
+        return settings.model_copy(update={"confidence": nobody})
     pipeline = asked.pipeline or (MINI if source == MINI else None)
     if pipeline is None:
         raise ConfigError(

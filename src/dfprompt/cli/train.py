@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -81,7 +82,7 @@ def sft(
                 "policy": str(policy),
                 "steps": result.steps,
                 "best_step": result.best_step,
-                "validation_loss": result.validation_loss,
+                "validation_loss": result.validation_loss if math.isfinite(result.validation_loss) else None,
             }
         )
     else:

@@ -101,6 +101,12 @@ def _measure(
     if instruments is None:
         raise ConfigError("confidence is enabled, and there is nothing to draw and score with")
     found = read_scores(path)
+    keys = {pair.measured_as for pair in pairs}
+    if len(found) > 1 and pairs and not keys & found.keys():
+        raise ConfigError(
+            f"{path}: nothing measured there is of this source, or an earlier version measured it; take "
+            "another --output"
+        )
     _write_rows(path, (asdict(each) for each in found.values()))  # without a half-written line
     todo = [each for key, each in {pair.measured_as: pair for pair in pairs}.items() if key not in found]
     if not todo:

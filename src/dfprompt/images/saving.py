@@ -54,10 +54,7 @@ def check_free(paths: Sequence[Path], *, force: bool) -> None:
     """Raise InputError for files that cannot be written: there are some and `force` is false, two have one
     name, a folder stands there, or no folder can be made for them.
     """
-    try:
-        taken = [path for path in paths if path.exists()]
-    except OSError as error:  # a name that is too long, a folder that may not be looked into
-        raise InputError(f"no file can be written to {error.filename}: {error.strerror}") from error
+    taken = [path for path in paths if _is_there(path)]
     if folders := [path for path in taken if path.is_dir()]:
         raise InputError(f"{folders[0]} is a folder; choose another --output")
     for parent in {_nearest(path.parent) for path in paths}:
@@ -68,6 +65,17 @@ def check_free(paths: Sequence[Path], *, force: bool) -> None:
         raise InputError(f"{taken[0]}{more} exists already; choose another --output or add --force")
     if len(set(paths)) < len(paths):
         raise InputError("two pictures would have one name; give them different names")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file; raises InputError for a name too long or not to be looked up."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(f"no file can be written to {path}: {error.strerror}") from error
+    return True
 
 
 def _nearest(folder: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dfprompt.conditioning.schedule import check_counted, own_sigmas
-from dfprompt.errors import LoadError
+from dfprompt.errors import LoadError, UnsupportedPipelineError
 from dfprompt.excerpt import quote
 
 _CONFIG = "scheduler_config.json"
@@ -34,7 +34,7 @@ def load_timesteps(source: str, num_inference_steps: int) -> SchedulerRun:
     arguments: dict[str, Any] = {}
     if scheduler.config.get("use_dynamic_shifting", False):
         arguments["mu"] = scheduler.config.get("max_shift", _FULL_SIZE_SHIFT)
-    sigmas = own_sigmas([name], scheduler, num_inference_steps) if (name := _class_of(source)) else None
+    sigmas = _own_sigmas(source, scheduler, num_inference_steps)
     arguments |= {"num_inference_steps": num_inference_steps} if sigmas is None else {"sigmas": sigmas}
     try:
         scheduler.set_timesteps(**arguments)
@@ -61,15 +61,18 @@ def _steps(scheduler: Any, steps: int, evaluations: int, order: int) -> tuple[in
     return tuple(at // order for at in range(evaluations))
 
 
-def _class_of(source: str) -> str | None:
-    """The pipeline's class: some hand their scheduler noise levels of their own. None for one alone."""
+def _own_sigmas(source: str, scheduler: Any, steps: int) -> list[float] | None:
+    """The noise levels that the pipeline hands its scheduler; None for a scheduler alone and most classes.
+
+    Timesteps can be read off any pipeline: of one that cannot draw here nothing is known but its scheduler.
+    """
     from diffusers import DiffusionPipeline
 
     if (Path(source) / _CONFIG).is_file():
         return None
     try:
-        return str(DiffusionPipeline.load_config(source).get("_class_name"))
-    except (OSError, ValueError):
+        return own_sigmas([str(DiffusionPipeline.load_config(source).get("_class_name"))], scheduler, steps)
+    except (OSError, ValueError, UnsupportedPipelineError):
         return None
 
 
