@@ -305,7 +305,7 @@ class Build:
         return CLIPModel.from_pretrained(self.weights / "clip").float().to(self.device)
 
     def _begin(self, module: Any, kind: Any, name: str) -> None:
-        """Begin at the weights of an earlier build, where one is given and has this piece."""
+        """Begin at the weights of an earlier build, where one is given."""
         if self.start_from is None:
             return
         earlier = open_piece(kind.from_pretrained, self.start_from / "pipeline" / name, name).float()
