@@ -98,9 +98,10 @@ def _hooked(call: Call, compiled: Compiled, names: dict[str, str]) -> Iterator[S
         names = {}  # the hook replaces everything, so that lengths and masks always agree
     reached = {name: argument for name, argument in adapter.denoiser_names.items() if name not in names}
     run = CarriedRun(call.pipe)
-    with RunHooks([adapter.denoiser], run) as hooks:
+    with RunHooks(adapter.listeners, run) as hooks:
         run.hooks = hooks
-        hooks.on_input(adapter.denoiser, DenoiserSwap(call, compiled, reached, hooks))
+        for listener in adapter.listeners:
+            hooks.on_input(listener, DenoiserSwap(call, compiled, reached, hooks))
         run.callback = HookedSwap(call.swap(compiled, names), hooks)
         yield run.callback
 

@@ -151,8 +151,9 @@ class CarriedRun:
         if self.callback is None or frame.f_locals.get("callback_on_step_end") is not self.callback:
             return False
         # Every run sets its timesteps anew, so the tensor itself tells one run from another.
-        if self.pipe.scheduler.timesteps is not self._timesteps:
-            self._timesteps = self.pipe.scheduler.timesteps
+        timesteps = frame.f_locals["self"].scheduler.timesteps
+        if timesteps is not self._timesteps:
+            self._timesteps = timesteps
             if self.hooks is not None:
                 self.hooks.begin()
         return True
