@@ -31,11 +31,11 @@ class RunHooks:
     separate calls.
 
     >>> import torch
-    >>> model = torch.nn.Linear(1, 1)
+    >>> model = torch.nn.Identity()
     >>> with RunHooks([model], lambda: True) as hooks:
-    ...     hooks.on_output(model, lambda module, inputs, output: output * 0)
+    ...     hooks.on_output(model, lambda module, inputs, output: output * 2)
     ...     float(model(torch.ones(1, 1)))
-    0.0
+    2.0
     """
 
     def __init__(self, denoisers: Sequence[nn.Module], is_ours: Callable[[], bool]) -> None:
