@@ -46,7 +46,8 @@ class RunHooks:
         self._thread = 0
         self._paused = False
         self._handles: list[Any] = []
-        for module in dict.fromkeys(denoisers):
+        self._denoisers = set(denoisers)
+        for module in self._denoisers:
             self._handles += [
                 module.register_forward_pre_hook(self._enter, with_kwargs=True),
                 module.register_forward_hook(self._leave, always_call=True),
@@ -90,7 +91,8 @@ class RunHooks:
         def guarded(module: Any, arguments: tuple[Any, ...], output: Any) -> Any:
             return hook(module, arguments, output) if self.acting else None
 
-        self._handles.append(module.register_forward_hook(guarded))
+        # Before the hook that notes the end of a denoiser's call.
+        self._handles.append(module.register_forward_hook(guarded, prepend=module in self._denoisers))
 
     def begin(self, evaluation: int = 0) -> None:
         """Note that the run's next denoiser call belongs to this evaluation."""
