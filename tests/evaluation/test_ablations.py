@@ -32,13 +32,14 @@ from dfprompt.evaluation.ablations import (
 )
 from dfprompt.evaluation.attribution import Attribution, attribute, changes_of, keep_spans, plain_words
 from dfprompt.evaluation.effects import EVERY, Effect, ScoreTable, adjusted
-from dfprompt.evaluation.manifest import ROWS
-from dfprompt.evaluation.prompts import PlainPrompt, noise_seed
-from dfprompt.evaluation.records import Row, read_rows
 from dfprompt.evaluation.rewrites import Rewrites
 from dfprompt.evaluation.run import Outcome, Plan
-from dfprompt.evaluation.scoreboard import Scoreboard
 from dfprompt.evaluation.tables import format_number
+from dfprompt.images.tensors import to_pil, to_tensor
+from dfprompt.measurement.log import ROWS, read_rows
+from dfprompt.measurement.prompts import PlainPrompt, noise_seed
+from dfprompt.measurement.rows import Row
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt, Span, make_plan, parse_prompt
 from tiny_evaluation import PROMPTS, SETTINGS, brightness, redness
@@ -186,7 +187,8 @@ def test_p_values_are_adjusted_over_all_that_were_compared() -> None:
 
 def _alone(sd: ImagePipeline, prompt: DFPrompt | str, words: PlainPrompt, seeds: Sequence[int]) -> Tensor:
     noise = [noise_seed(words.id, seed) for seed in seeds]
-    return sd.draw([prompt] * len(seeds), noise, SETTINGS).images
+    images = sd.draw([prompt] * len(seeds), noise, SETTINGS).images
+    return to_tensor(to_pil(images))  # as files hold them
 
 
 def test_range_arms_are_their_pictures_drawn_alone(sd: ImagePipeline, tmp_path: Path) -> None:

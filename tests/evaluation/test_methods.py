@@ -24,8 +24,8 @@ from dfprompt.evaluation.methods import (
     rewrite_checked,
 )
 from dfprompt.evaluation.modifiers import find_modifiers
-from dfprompt.evaluation.prompts import PlainPrompt, as_prompts, noise_seed, read_plain_prompts
 from dfprompt.evaluation.rewrites import RewriteStore
+from dfprompt.measurement.prompts import PlainPrompt, as_prompts, noise_seed, read_plain_prompts
 from dfprompt.prompt import FULL, LATE, DFPrompt, Span, Weight, parse_prompt
 from dfprompt.prompt.effect import UNIT
 from tiny_policies import tiny_policy

@@ -18,14 +18,14 @@ from dfprompt.api.scoring import FIDELITY, load_scoreboard
 from dfprompt.api.world import mini_folder
 from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import Embedder
-from dfprompt.evaluation.manifest import TABLES
 from dfprompt.evaluation.methods import Method
 from dfprompt.evaluation.picture_sets import measure_distances
-from dfprompt.evaluation.prompts import PlainPrompt, as_prompts, read_plain_prompts
-from dfprompt.evaluation.run import Outcome, Plan, Progress, run_evaluation
+from dfprompt.evaluation.run import TABLES, Outcome, Plan, run_evaluation
 from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import format_markdown, write_tables
 from dfprompt.excerpt import quote
+from dfprompt.measurement.measure import Progress
+from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import Policy, SamplingSettings

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dfprompt.evaluation.ablations import Ablation
 from dfprompt.evaluation.attribution import WRITTEN, Attribution
 from dfprompt.evaluation.effects import Effect
-from dfprompt.evaluation.methods import PLAIN
-from dfprompt.evaluation.scoreboard import Role
 from dfprompt.evaluation.statistics import Comparison
 from dfprompt.evaluation.summary import Failure
 from dfprompt.evaluation.tables import format_number, format_p
 from dfprompt.excerpt import printable
+from dfprompt.measurement.rows import PLAIN
+from dfprompt.measurement.scoreboard import Role
 from dfprompt.prompt import DFPrompt, Span
 
 _FIELDS = (

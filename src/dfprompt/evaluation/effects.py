@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dfprompt.evaluation.records import Row
-from dfprompt.evaluation.scoreboard import Role
 from dfprompt.evaluation.statistics import Comparison, Key, adjust_holm, compare_scores
+from dfprompt.measurement.rows import Row
+from dfprompt.measurement.scoreboard import Role
 
 EVERY = "all modifiers"
 """In the place of one modifier's words: the mean over all of an ablation."""

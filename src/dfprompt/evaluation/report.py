@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from dfprompt.evaluation.contest import Match, Shot, Standing, rank
-from dfprompt.evaluation.methods import PLAIN
 from dfprompt.evaluation.tables import format_number
 from dfprompt.excerpt import printable
 from dfprompt.images.grid import make_grid
 from dfprompt.images.tensors import to_pil
+from dfprompt.measurement.rows import PLAIN
 from dfprompt.prompt.picture import draw_plan
 
 THUMBNAIL = 256  # pixels of the longer side

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dfprompt.evaluation.diversity import Diversity, measure_diversity
-from dfprompt.evaluation.methods import PLAIN
 from dfprompt.evaluation.modifiers import find_modifiers
-from dfprompt.evaluation.records import Row
 from dfprompt.evaluation.run import Outcome
-from dfprompt.evaluation.scoreboard import Role
 from dfprompt.evaluation.statistics import Comparison, Key, adjust_holm, compare_scores
+from dfprompt.measurement.rows import PLAIN, Row
+from dfprompt.measurement.scoreboard import Role
 
 
 @dataclass(frozen=True)
