@@ -11,8 +11,6 @@ from dfprompt.conditioning.compile import plan_prompts
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import read_schedule
 from dfprompt.errors import ConfigError
-from dfprompt.evaluation.statistics import Comparison, Key, compare_scores
-from dfprompt.evaluation.summary import mean_of_prompts
 from dfprompt.images.recipe import ModelMark, Recipe
 from dfprompt.measurement.measure import can_share
 from dfprompt.measurement.prompts import PlainPrompt
@@ -25,6 +23,7 @@ from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.pipeline.stock import scheduled
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.plan import Plan
+from dfprompt.statistics.comparison import Comparison, Key, compare_scores, mean_of_prompts
 
 
 @dataclass(frozen=True)
