@@ -17,7 +17,7 @@ from torch import Tensor
 
 import tiny_pipelines
 from dfprompt.api.ablations import AblationOptions, ablate_ranges, ablate_weights
-from dfprompt.errors import DFPromptWarning, EvaluationError, InputError
+from dfprompt.errors import DFPromptWarning, InputError
 from dfprompt.evaluation.ablation_plots import plot_attribution, plot_ranges, plot_weights
 from dfprompt.evaluation.ablation_tables import format_ablation, format_attribution, format_effects_csv
 from dfprompt.evaluation.ablations import (
@@ -302,7 +302,7 @@ def test_killed_and_resumed_nothing_is_drawn_twice(kind: str, sd: ImagePipeline,
 def test_another_prompt_may_not_be_mixed_in(sd: ImagePipeline, tmp_path: Path) -> None:
     attribute(sd, WRITTEN, _plan((), [0]), tmp_path)
     rows = (tmp_path / ROWS).read_bytes()
-    with pytest.raises(EvaluationError, match=r"method written.*differ"):
+    with pytest.raises(InputError, match=r"method written.*differ"):
         attribute(sd, WRITTEN.with_weight(0, "1.25"), _plan((), [0]), tmp_path)
     assert (tmp_path / ROWS).read_bytes() == rows
 
@@ -478,7 +478,7 @@ def test_twenty_steps_unless_said_otherwise(sd: ImagePipeline, tmp_path: Path) -
     small = SETTINGS.model_copy(update={"num_inference_steps": None})
     options = AblationOptions([0], sd, [brightness], settings=small)
     ablate_ranges(["a dog"], tmp_path, ["snow"], options=options)
-    manifest = json.loads((tmp_path / "evaluation.json").read_text())
+    manifest = json.loads((tmp_path / ROWS).read_text().splitlines()[0])["asked"]
     assert manifest["settings"]["num_inference_steps"] == 20
 
 

@@ -144,6 +144,33 @@ def test_rows_without_rewrite_are_made_when_there_is_one(sd: ImagePipeline, tmp_
     assert len(read_rows(tmp_path / ROWS)) == 6
 
 
+def test_a_score_that_failed_is_made_again_on_request_from_the_picture_that_is_there(
+    sd: ImagePipeline, tmp_path: Path
+) -> None:
+    def failing(images: Tensor, prompts: Sequence[str], records: Any = None) -> Tensor:
+        raise RuntimeError("no network")
+
+    boards = [Scoreboard({"brightness": brightness}, {"redness": score}) for score in (failing, redness)]
+    first = evaluate(sd, tmp_path, [Styled(), BestOf(2)], seeds=[0], scoreboard=boards[0])
+    assert all(row.failed.keys() == {"redness"} for row in first.rows)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
+    kept = evaluate(sd, tmp_path, [Styled(), BestOf(2)], seeds=[0], scoreboard=boards[1])
+    assert kept.rows == first.rows, "failed rows are rows"
+    asked = {"seeds": [0], "scoreboard": boards[1], "retry_failed": True}
+    again = evaluate(sd, tmp_path, [Styled(), BestOf(2)], **asked)
+    whole = evaluate(sd, tmp_path / "whole", [Styled(), BestOf(2)], seeds=[0], scoreboard=boards[1])
+    for row, same in zip(again.rows, whole.rows, strict=True):
+        assert row == replace(same, seconds=row.seconds)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("pictures/**/*.png")} == files
+
+
+def test_scores_are_those_of_the_pictures_files(sd: ImagePipeline, tmp_path: Path) -> None:
+    for row in evaluate(sd, tmp_path, [Styled()], seeds=[0]).rows:
+        pixels = _pixels(tmp_path, row)[None]
+        assert row.scores["redness"] == redness(pixels, []).item()
+        assert find_recipe(read_image(tmp_path / str(row.picture)).text).scores == row.scores
+
+
 @pytest.mark.parametrize("change", ["settings", "scores", "method"])
 def test_another_experiment_may_not_be_mixed_in(change: str, sd: ImagePipeline, tmp_path: Path) -> None:
     evaluate(sd, tmp_path, [Styled()], seeds=[0], prompts=PROMPTS[:1])
