@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from dfprompt.api.rewards import load_reward
 from dfprompt.api.world import mini_folder
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError
+from dfprompt.storage import write_text
 
 Value = Literal["taste", "reward"]
 Report = Callable[[str, int, int], None]
@@ -72,7 +72,7 @@ def measure_mini_headroom(
         "ranges": ranges,
         "weights": strengths,
     }
-    _write(output / f"headroom-{by}.json", json.dumps(result, indent=1) + "\n")
+    write_text(output / f"headroom-{by}.json", json.dumps(result, indent=1) + "\n")
     return result
 
 
@@ -88,7 +88,3 @@ def reward_values(root: Path, grid: Any) -> npt.NDArray[np.float64]:
     return found
 
 
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -13,6 +13,7 @@ from typing import Any
 
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, LoadError
+from dfprompt.storage import reported, whole_files, whole_folder, write_text
 
 PIECES = ("pipeline", "clip", "aesthetic", "preference", "judge", "lm")
 TRAINED = ("sft", "policy")  # what stages 1 and 2 make of the language model, where they were run
@@ -90,29 +91,28 @@ def build_mini(
 
 def install_mini(weights: Path) -> Path:
     """Copy built weights into this installation, so that "mini" finds them; returns where they lie."""
-    import shutil
-
     missing = [piece for piece in PIECES if not (weights / piece).is_dir()]
     if missing:
         raise LoadError(f"{weights} lacks {', '.join(missing)}; run: dfprompt mini build --resume")
     root = Path(str(files("dfprompt.mini"))) / "weights"
-    partial = root.with_name("weights.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        for piece in (*PIECES, *(name for name in TRAINED if (weights / name).is_dir())):
-            shutil.copytree(weights / piece, partial / piece)
-        for extra in sorted(path for path in weights.iterdir() if path.is_file()):
-            shutil.copy(extra, partial / extra.name)  # domain.json, reward.toml, the card and its samples
-        if (weights.parent / "build.json").is_file():
-            shutil.copy(weights.parent / "build.json", partial / "build.json")
-        shutil.rmtree(root, ignore_errors=True)
-        os.replace(partial, root)
+        with whole_folder(root) as unfinished:
+            _copy_world(weights, unfinished)
     except OSError as error:
         raise LoadError(
             f"{root} cannot be written ({error}); the built weights lie in {weights} and work from there, "
             f"for instance --pipeline {weights / 'pipeline'}"
         ) from error
     return root
+
+
+def _copy_world(weights: Path, folder: Path) -> None:
+    for piece in (*PIECES, *(name for name in TRAINED if (weights / name).is_dir())):
+        shutil.copytree(weights / piece, folder / piece)
+    for extra in sorted(path for path in weights.iterdir() if path.is_file()):
+        shutil.copy(extra, folder / extra.name)  # domain.json, reward.toml, the card and its samples
+    if (weights.parent / "build.json").is_file():
+        shutil.copy(weights.parent / "build.json", folder / "build.json")
 
 
 def read_headroom(file: Path) -> dict[str, Any]:
@@ -172,9 +172,7 @@ def write_mini_card(
         headroom=headroom,
     )
     show_mini(weights / "samples.png", weights=weights)
-    partial = weights / "README.md.partial"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, weights / "README.md")
+    write_text(weights / "README.md", text)
     return weights / "README.md"
 
 
@@ -183,10 +181,6 @@ def show_mini(output: Path, *, weights: Path | None = None, seed: int = 1) -> Pa
     from dfprompt.mini.show import make_sheet
 
     sheet = make_sheet(weights or mini_folder(), seed=seed)
-    partial = output.with_name(output.name + ".partial")
-    try:
-        sheet.save(partial, format="PNG")
-        os.replace(partial, output)
-    except OSError as error:
-        raise ConfigError(f"cannot write {output}: {error.strerror}; check the folder") from error
+    with reported(output, ConfigError, "check the folder"), whole_files(output) as (unfinished,):
+        sheet.save(unfinished, format="PNG")
     return output

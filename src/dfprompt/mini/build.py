@@ -39,7 +39,7 @@ from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.precision import bfloat16_products, has_fast_bfloat16
 from dfprompt.mini.recipe import STAGES, MiniRecipe
 from dfprompt.mini.world import IMAGE_SIZE
-from dfprompt.permissions import match_permissions
+from dfprompt.storage import save_tensors, whole_folder, write_text
 from dfprompt.rewards.aesthetic import AestheticHead, save_aesthetic_head
 
 
@@ -224,7 +224,7 @@ class Build:
             taste.aesthetic_loss(features, rated.taste, self.recipe.head.batch),
         )
         save_aesthetic_head(head.cpu(), self.weights / "aesthetic", tower="../clip")
-        _write_text(self.weights / "reward.toml", taste.REWARD)
+        write_text(self.weights / "reward.toml", taste.REWARD)
         loss = taste.preference_loss(rated, tokenizer, self.recipe.preference.batch)
         self._save_clip(self._train("preference", clip, self.recipe.preference, loss), "preference")
 
@@ -247,7 +247,7 @@ class Build:
         if not path.exists():
             rows = logs.iter_logs(self.recipe.prompts, seed=self.recipe.seed, learnt=logs.experience())
             lines = [json.dumps(dataclasses.asdict(row)) for row in rows]
-            _write_text(path, "\n".join(lines) + "\n")
+            write_text(path, "\n".join(lines) + "\n")
         fields = [json.loads(line) for line in path.read_text().splitlines()]
         return [logs.LoggedPrompt(**{**row, "modifiers": tuple(row["modifiers"])}) for row in fields]
 
@@ -365,17 +365,16 @@ def _save(model: Any, folder: Path, *, store_half: bool = False) -> None:
     the file alone.
     """
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     model = model.cpu()
     if isinstance(model, ModelMixin):
         model = copy.deepcopy(model).half()
-    model.save_pretrained(partial)
-    if store_half:
-        file = partial / "model.safetensors"
-        halved = {name: tensor.half().contiguous() for name, tensor in load_file(file).items()}
-        save_file(halved, file, metadata={"format": "pt"})
-    _forget_origin(partial / "config.json")
-    match_permissions(partial / "config.json")
+    with whole_folder(partial) as unfinished:
+        model.save_pretrained(unfinished)
+        if store_half:
+            file = unfinished / "model.safetensors"
+            halved = {name: tensor.half().contiguous() for name, tensor in load_file(file).items()}
+            save_tensors(halved, file, metadata={"format": "pt"})
+        _forget_origin(unfinished / "config.json")
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(partial.iterdir()):
         os.replace(path, folder / path.name)
@@ -390,16 +389,8 @@ def _forget_origin(config: Path) -> None:
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
-    os.replace(partial, path)
+    save_tensors(tensors, path)
 
 
 def _write_json(path: Path, value: Any) -> None:
-    _write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-def _write_text(path: Path, value: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(value, encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(value, indent=1) + "\n")

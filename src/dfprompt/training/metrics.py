@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import ConfigError
+from dfprompt.errors import ConfigError, TrainingError
+from dfprompt.excerpt import quote
+from dfprompt.storage import LineFile, read_lines
 from dfprompt.training.disk import writing
 
 
@@ -21,39 +23,45 @@ class MetricsLog:
     def __init__(self, path: Path, *, resume_at: int | None = None, tensorboard: Path | None = None) -> None:
         self.path = path
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [] if resume_at is None else [row for row in read_rows(path) if row["step"] <= resume_at]
+            self._file = LineFile(path)
+        lines = self._file.lines
+        rows = [] if resume_at is None else _parse(path, lines)
+        kept = [line for line, row in zip(lines, rows, strict=False) if row["step"] <= (resume_at or 0)]
         with writing(path):
-            _write_rows(path, kept)
+            if kept != lines:
+                self._file.rewrite(kept)
             self._board = None if tensorboard is None else _open_board(tensorboard, resume_at)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row; it must have a "step". Numbers that are not finite become null."""
-        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(row)) + "\n")
+        with writing(self.path):
+            self._file.append([json.dumps(_finite(row))])
         if self._board is not None:
             for name, value in row.items():
                 if isinstance(value, int | float) and name != "step":
                     self._board.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
-        """Finish what TensorBoard still holds back."""
+        """Give the file free, and finish what TensorBoard still holds back."""
+        self._file.close()
         if self._board is not None:
             self._board.close()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSONL file; a last line that a kill left half-written is left out."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line.endswith("}")]
+    return _parse(path, read_lines(path))
 
 
-def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    partial.replace(path)
+def _parse(path: Path, lines: Sequence[str]) -> list[dict[str, Any]]:
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            found.append({**row, "step": int(row["step"])})
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise TrainingError(f"{path}, line {number}: not a row of a training: {quote(line)}") from error
+    return found
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
