@@ -245,8 +245,8 @@ def check_ours(folder: Path, names: Iterable[str], manifest: str, *, force: bool
     >>> try:
     ...     check_ours(place, ["train.jsonl"], "recipe.toml", force=False)
     ... except InputError as error:
-    ...     print(str(error).removeprefix(str(place)))
-     holds train.jsonl but no recipe.toml, so dfprompt did not write it; choose another --output, or add --force to write over it
+    ...     print(str(error).removeprefix(str(place)).partition(";")[0])
+     holds train.jsonl but no recipe.toml, so dfprompt did not write it
     """
     if force or (folder / manifest).is_file():
         return
