@@ -25,6 +25,7 @@ from dfprompt.errors import DFPromptError, InputError
 
 _UNFINISHED = re.compile(r"\.dfprompt-[0-9a-f]{16}\.partial")
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux's renameat2(2)
+_BLOCK = 2**16  # bytes read at once
 _HERE = -100  # AT_FDCWD: paths count from the current folder
 _ADVICE = "nothing half-written was left there; make room or choose another place, and run it again"
 
@@ -269,14 +270,29 @@ def read_lines(path: Path) -> list[str]:
         content = path.read_bytes()
     except FileNotFoundError:
         return []
-    return _whole_lines(content)[1]
+    whole = content[: content.rfind(b"\n") + 1]  # the end of a line is no part of it
+    return whole.decode("utf-8", "replace").split("\n")[:-1]
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Append lines to a file, which is made if need be, as `LineFile.append` does; raises as it does.
+
+    >>> import tempfile
+    >>> place = Path(tempfile.mkdtemp()) / "rows.jsonl"
+    >>> for line in ('{"a": 1}', '{"a": 2}'):
+    ...     append_lines(place, [line])
+    >>> read_lines(place)
+    ['{"a": 1}', '{"a": 2}']
+    """
+    with LineFile(path) as file:
+        file.append(lines)
 
 
 class LineFile:
     """Lines appended to a file, on the disk before `append` returns; one process at a time.
 
-    `lines` are those it held when it was opened; a last line that a kill cut short is cut off. Raises
-    OSError, also for a link; InputError where another process is writing it.
+    A last line that a kill cut short is cut off. Raises OSError, also for a link; InputError where another
+    process is writing it.
 
     >>> import tempfile
     >>> place = Path(tempfile.mkdtemp()) / "rows.jsonl"
@@ -300,9 +316,9 @@ class LineFile:
         self._descriptor: int | None = os.open(self.path, flags, 0o666)
         try:
             _lock(self._descriptor, self.path)
-            content = self.path.read_bytes()
-            self._size, self.lines = _whole_lines(content)
-            if len(content) > self._size:
+            size = os.fstat(self._descriptor).st_size
+            self._size = _end_of_lines(self._descriptor, size)
+            if size > self._size:
                 os.ftruncate(self._descriptor, self._size)
             if is_new:
                 _sync_folder(self.path.parent)
@@ -346,9 +362,15 @@ class LineFile:
         self.close()
 
 
-def _whole_lines(content: bytes) -> tuple[int, list[str]]:
-    whole = content[: content.rfind(b"\n") + 1]
-    return len(whole), whole.decode("utf-8", "replace").split("\n")[:-1]
+def _end_of_lines(descriptor: int, size: int) -> int:
+    """Where the last whole line of a file ends, looked for from its end."""
+    while size > 0:
+        start = max(0, size - _BLOCK)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        if (at := os.read(descriptor, size - start).rfind(b"\n")) >= 0:
+            return start + at + 1
+        size = start
+    return 0
 
 
 def _new_name(path: Path) -> Path:

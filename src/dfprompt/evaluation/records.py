@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
-from dfprompt.errors import EvaluationError
+from dfprompt.errors import EvaluationError, InputError
 from dfprompt.excerpt import quote
 from dfprompt.storage import LineFile, read_lines, reported
 
@@ -48,7 +48,7 @@ class Row:
         """Return the row as one line of JSON, ASCII only."""
         values = asdict(self)
         values["scores"] = {name: _finite(value) for name, value in self.scores.items()}
-        return json.dumps(values, allow_nan=False)
+        return json.dumps(values, allow_nan=False) + "\n"
 
 
 def _finite(value: float) -> float:
@@ -86,10 +86,6 @@ def read_rows(path: Path) -> list[Row]:
         lines = read_lines(path)
     except OSError as error:
         raise EvaluationError(f"cannot read {path}: {error.strerror}") from error
-    return _parse(path, lines)
-
-
-def _parse(path: Path, lines: Iterable[str]) -> list[Row]:
     rows: dict[RowKey, Row] = {}
     for number, line in enumerate(lines, 1):
         row = parse_row(line, f"{path}, line {number}")
@@ -111,10 +107,13 @@ class RowFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with reported(path, EvaluationError, "choose another folder"):
-            self._file = LineFile(path)
         try:
-            self.rows = {row.key: row for row in _parse(path, self._file.lines)}
+            with reported(path, EvaluationError, "choose another folder"):
+                self._file = LineFile(path)
+        except InputError as error:
+            raise EvaluationError(f"another evaluation is writing {path}; wait for it") from error
+        try:
+            self.rows = {row.key: row for row in read_rows(path)}
         except BaseException:
             self._file.close()
             raise
@@ -128,7 +127,7 @@ class RowFile:
             fresh[row.key] = row
         if fresh:
             with reported(self.path, EvaluationError, "make room and run the command again"):
-                self._file.append(row.to_line() for row in fresh.values())
+                self._file.append(row.to_line().removesuffix("\n") for row in fresh.values())
         self.rows |= fresh
 
     def drop_failed(self) -> int:
@@ -137,7 +136,7 @@ class RowFile:
         dropped = len(self.rows) - len(kept)
         if dropped:
             with reported(self.path, EvaluationError, "make room and run the command again"):
-                self._file.rewrite(row.to_line() for row in kept.values())
+                self._file.rewrite(row.to_line().removesuffix("\n") for row in kept.values())
             self.rows = kept
         return dropped
 

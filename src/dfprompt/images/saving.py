@@ -31,11 +31,9 @@ def save_pictures(entries: Sequence[Entry], *, force: bool = False) -> list[Path
     """
     paths = [entry.path for entry in entries]
     check_free(paths, force=force)
-    where = (
-        paths[0]
-        if len(paths) == 1
-        else Path(os.path.commonpath([str(path.parent) for path in paths] or ["."]))
-    )
+    if not paths:
+        return []
+    where = paths[0] if len(paths) == 1 else paths[0].parent
     with reported(where, GenerationError), whole_files(*paths) as unfinished:
         for entry, place in zip(entries, unfinished, strict=True):
             entry.image.save(place, format="PNG", pnginfo=_text_chunks(entry.recipe))

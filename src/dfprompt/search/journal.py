@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.errors import GenerationError, InputError
-from dfprompt.storage import LineFile, reported
+from dfprompt.storage import append_lines, read_lines, reported
 
 VERSION = 1
 Key = tuple[str, int]
@@ -122,12 +122,12 @@ class Journal:
 
     def _append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         advice = "make room, then add --resume"
-        with reported(self.path, GenerationError, advice), LineFile(self.path) as file:
-            file.append(json.dumps(row) for row in rows)
+        with reported(self.path, GenerationError, advice):
+            append_lines(self.path, (json.dumps(row) for row in rows))
 
     def _read(self, head: Mapping[str, Any]) -> None:
-        with reported(self.path, InputError, "check the folder"), LineFile(self.path) as file:
-            lines = file.lines
+        with reported(self.path, InputError, "check the folder"):
+            lines = read_lines(self.path)
         if not lines:
             self._append([head])
             return

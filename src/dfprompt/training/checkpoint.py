@@ -21,11 +21,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfprompt.errors import LoadError, TrainingError
-from dfprompt.storage import remove, reported, save_tensors, whole_folder, write_text
+from dfprompt.storage import library_errors, remove, reported, whole_folder, write_text
 
 _NAME = re.compile(r"step-(\d{8,})")
 _VERSION = 1
@@ -55,13 +55,17 @@ class Checkpoints:
         Raises TrainingError when the disk is full or not writable; earlier checkpoints stay.
         """
         target = self.folder / f"step-{step:08d}"
-        with reported(target, TrainingError, self.describe_last()), whole_folder(target) as unfinished:
+        with (
+            reported(target, TrainingError, self.describe_last()),
+            whole_folder(target) as unfinished,
+            library_errors(),
+        ):
             tensors = {f"{name}/{key}": each for name, part in trained.items() for key, each in _model(part)}
             moments = {
                 f"{name}/{key}": each for name, part in trained.items() for key, each in _optimizer(part)
             }
-            save_tensors(tensors, unfinished / "model.safetensors")
-            save_tensors(moments, unfinished / "optimizer.safetensors")
+            save_file(tensors, unfinished / "model.safetensors")
+            save_file(moments, unfinished / "optimizer.safetensors")
             content = {"dfprompt": _VERSION, "step": step, "state": dict(state)}
             write_text(unfinished / "state.json", json.dumps(content) + "\n")
         for old in self.steps()[: -self.keep]:

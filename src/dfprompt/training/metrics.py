@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dfprompt.errors import ConfigError, TrainingError
 from dfprompt.excerpt import quote
-from dfprompt.storage import LineFile, read_lines
+from dfprompt.storage import append_lines, read_lines, write_text
 from dfprompt.training.disk import writing
 
 
@@ -22,40 +22,30 @@ class MetricsLog:
 
     def __init__(self, path: Path, *, resume_at: int | None = None, tensorboard: Path | None = None) -> None:
         self.path = path
+        kept = [] if resume_at is None else [row for row in read_rows(path) if row["step"] <= resume_at]
         with writing(path):
-            self._file = LineFile(path)
-        lines = self._file.lines
-        rows = [] if resume_at is None else _parse(path, lines)
-        kept = [line for line, row in zip(lines, rows, strict=False) if row["step"] <= (resume_at or 0)]
-        with writing(path):
-            if kept != lines:
-                self._file.rewrite(kept)
+            write_text(path, "".join(f"{json.dumps(row)}\n" for row in kept))
             self._board = None if tensorboard is None else _open_board(tensorboard, resume_at)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row; it must have a "step". Numbers that are not finite become null."""
         with writing(self.path):
-            self._file.append([json.dumps(_finite(row))])
+            append_lines(self.path, [json.dumps(_finite(row))])
         if self._board is not None:
             for name, value in row.items():
                 if isinstance(value, int | float) and name != "step":
                     self._board.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
-        """Give the file free, and finish what TensorBoard still holds back."""
-        self._file.close()
+        """Finish what TensorBoard still holds back."""
         if self._board is not None:
             self._board.close()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSONL file; a last line that a kill left half-written is left out."""
-    return _parse(path, read_lines(path))
-
-
-def _parse(path: Path, lines: Sequence[str]) -> list[dict[str, Any]]:
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(path), 1):
         try:
             row = json.loads(line)
             found.append({**row, "step": int(row["step"])})
