@@ -24,7 +24,7 @@ from dfprompt.data.sets import SETS, set_of
 from dfprompt.data.settings import CurateSettings
 from dfprompt.errors import ConfigError, InputError
 from dfprompt.excerpt import quote
-from dfprompt.storage import LineFile, check_ours, read_lines, remove, reported, write_text
+from dfprompt.storage import append_lines, check_ours, read_lines, remove, reported, write_text
 
 _OURS = ("short", "modifiers", "kept", "confidence", "where")
 RECIPE, SCORES, REMOVED, REPORT = "recipe.toml", "scores.jsonl", "removed.jsonl", "report.json"
@@ -118,13 +118,13 @@ def _measure(
     # Pairs of one short prompt side by side: its plain picture is drawn once.
     todo.sort(key=lambda pair: pair.short)
     meter, size = Meter(instruments(), settings.confidence), settings.confidence.batch_size
-    with reported(path, ConfigError, "make room and go on with --resume"), LineFile(path) as file:
-        for start in range(0, len(todo), size):
-            fresh = meter.measure(todo[start : start + size])
-            file.append(json.dumps(asdict(each)) for each in fresh)
-            found |= {each.key: each for each in fresh}
-            if progress is not None:
-                progress(start + len(fresh), len(todo))
+    for start in range(0, len(todo), size):
+        fresh = meter.measure(todo[start : start + size])
+        with reported(path, ConfigError, "make room and go on with --resume"):
+            append_lines(path, (json.dumps(asdict(each)) for each in fresh))
+        found |= {each.key: each for each in fresh}
+        if progress is not None:
+            progress(start + len(fresh), len(todo))
     return found
 
 
