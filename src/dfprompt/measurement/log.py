@@ -62,7 +62,7 @@ class MeasurementLog:
         with reported(path, EvaluationError, _ADVICE):
             self._file = LineFile(path)
         try:
-            self._open(self._file.lines, path, set(free), resume=resume)
+            self._open(read_lines(path), path, set(free), resume=resume)
         except BaseException:
             self.close()
             raise
