@@ -138,7 +138,9 @@ def swap_vae(pipe: Any, source: str, dtype: torch.dtype) -> ModelMark:
         raise LoadError(f"the VAE {quote(source)} is neither a folder nor a .safetensors file")
     try:
         if path.is_dir():
-            vae = kind.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
+            vae = kind.from_pretrained(
+                path, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
+            )
         else:
             vae = _vae_from_file(kind, path, pipe.vae, dtype)
     except LOADER_ERRORS as error:

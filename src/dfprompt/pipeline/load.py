@@ -106,6 +106,7 @@ def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: to
             variant=parts.variant,
             use_safetensors=True,
             local_files_only=True,
+            trust_remote_code=False,
             **left_out,
             **encoders,
         )

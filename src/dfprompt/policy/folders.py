@@ -32,7 +32,18 @@ from dfprompt.policy.modeling import PolicyModel
 CARD = "policy.json"
 COUNTING = "counting"
 _VERSION = 1
-_LOADING_ERRORS = (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError)
+# What files of any content make the loaders raise.
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    MemoryError,
+    SafetensorError,
+)
 
 
 def load_policy_folder(
@@ -71,12 +82,12 @@ def load_policy_model(
 
     if not folder.is_dir():
         raise LoadError(f"{folder}: there is no such folder; a policy is a folder written by dfprompt train")
-    options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
+    options = {"dtype": dtype, "use_safetensors": True}
     if (folder / "adapter_config.json").is_file():
         return _load_adapted(folder, dtype)
     if not (folder / "config.json").is_file():
         raise LoadError(f"{folder}: no config.json, so neither a policy nor a language model")
-    config = _guarded(folder, AutoConfig.from_pretrained, folder, local_files_only=True)
+    config = _guarded(folder, AutoConfig.from_pretrained, folder)
     if isinstance(config, PolicyConfig):
         model = _whole(folder, PolicyModel.from_pretrained, options)
     else:
@@ -100,7 +111,7 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder; raises LoadError where its files are missing or make no tokenizer."""
     from transformers import AutoTokenizer
 
-    tokenizer = _guarded(folder, AutoTokenizer.from_pretrained, folder, local_files_only=True)
+    tokenizer = _guarded(folder, AutoTokenizer.from_pretrained, folder)
     if len(tokenizer) < 3:
         raise LoadError(f"{folder}: the tokenizer's files are missing (tokenizer.json, or its vocabulary)")
     return tokenizer
@@ -167,7 +178,7 @@ def _load_adapted(folder: Path, dtype: torch.dtype) -> PolicyModel:
             f"{folder}: the adapter's base model is not where it was, {named or 'not named'}; put it there, "
             "or correct base_model_name_or_path in adapter_config.json"
         )
-    config = _guarded(folder, PolicyConfig.from_pretrained, folder, local_files_only=True)
+    config = _guarded(folder, PolicyConfig.from_pretrained, folder)
     settings = {name: getattr(config, name) for name in POLICY_FIELDS}
     model = load_policy_model(base, dtype=dtype, settings=settings)
     return _guarded(folder, load_adapter, model, folder)
@@ -184,9 +195,13 @@ def _whole(folder: Path, load: Callable[..., Any], options: Mapping[str, Any]) -
 
 
 def _guarded(folder: Path, load: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call a from_pretrained of transformers: files of this disk alone, never a folder's own Python code.
+
+    Without `trust_remote_code=False` transformers asks on stdin whether to run such code.
+    """
     try:
         with _quietly():
-            return load(*arguments, **options)
+            return load(*arguments, local_files_only=True, trust_remote_code=False, **options)
     except _LOADING_ERRORS as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise LoadError(f"{folder}: cannot be loaded: {reason}") from error

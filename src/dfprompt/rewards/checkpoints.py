@@ -32,8 +32,6 @@ def load_tower(
 
     Raises LoadError naming the folder and what is wrong with it.
     """
-    from transformers import CLIPTokenizer
-
     if not (folder / "config.json").is_file():
         raise LoadError(
             f"{folder}: no config.json; a CLIP model is a folder written by CLIPModel.save_pretrained"
@@ -42,7 +40,7 @@ def load_tower(
         model = _guarded(folder, _clip_model, folder)
     else:
         model = _guarded(folder, _open_clip_model, folder, checkpoint)
-    tokenizer = _guarded(folder, CLIPTokenizer.from_pretrained, folder, local_files_only=True)
+    tokenizer = _guarded(folder, _clip_tokenizer, folder)
     if len(tokenizer) < 3:  # nothing but the end tokens: the vocabulary file is missing
         raise LoadError(
             f"{folder}: the tokenizer's files are missing (tokenizer.json, or vocab.json and merges.txt)"
@@ -60,7 +58,11 @@ def _clip_model(folder: Path) -> Any:
     from transformers import CLIPModel
 
     model, info = CLIPModel.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        folder,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
     )
     if missing := sorted(info["missing_keys"]):
         raise LoadError(
@@ -69,10 +71,16 @@ def _clip_model(folder: Path) -> Any:
     return model
 
 
+def _clip_tokenizer(folder: Path) -> Any:
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def _open_clip_model(folder: Path, checkpoint: Path) -> Any:
     from transformers import CLIPConfig, CLIPModel
 
-    config = CLIPConfig.from_pretrained(folder, local_files_only=True)
+    config = CLIPConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     state = convert_open_clip(read_tensors(checkpoint))
     with torch.device("meta"):
         model = CLIPModel(config)
