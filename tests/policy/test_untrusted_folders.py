@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -80,10 +81,8 @@ def test_code_in_a_folder_never_runs_and_nobody_is_asked(
     edit(folder / name, change)
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda text="": asked.append(text) or "y")
-    try:
+    with contextlib.suppress(LoadError):  # refused, or loaded as the stock class that it names
         load_policy_folder(folder)
-    except LoadError as error:
-        assert str(folder) in str(error)
     assert not asked
     assert not list(tmp_path.rglob("RAN"))
 
@@ -110,7 +109,7 @@ def test_a_list_of_prompts_answers_no_question(tmp_path: Path) -> None:
         lambda c: c.update(trunk=[1, 2]),
         lambda c: c.update(forbidden=5),
         lambda c: c.update(dtype="evil"),
-        lambda c: c["trunk"].update(attn_implementation="somebody/attention"),
+        lambda c: c.update(attn_implementation="somebody/attention"),
         lambda c: c.update(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}),
         lambda c: c.update(trunk=None),
         lambda c: c.update(ranges=5),
@@ -122,8 +121,7 @@ def test_an_odd_config_is_one_error_that_names_the_folder(change: Edit, tmp_path
     place = tmp_path / "p"
     save_policy_folder(Policy(tiny_model(), tiny_tokenizer(), name="tiny"), place)
     edit(place / "config.json", change)
-    try:
+    with pytest.raises(LoadError) as caught:
         load_policy_model(place)
-    except LoadError as error:
-        assert str(place) in str(error)
-        assert "\n" not in str(error)
+    assert str(place) in str(caught.value)
+    assert "\n" not in str(caught.value)

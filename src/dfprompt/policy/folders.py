@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from dfprompt.domain import find_domain
-from dfprompt.errors import LoadError
+from dfprompt.errors import LoadError, load_errors
 from dfprompt.permissions import match_permissions
 from dfprompt.policy.budget import CLIP_TOKENS, TokenBudget
 from dfprompt.policy.bundle import Policy
@@ -32,18 +31,6 @@ from dfprompt.policy.modeling import PolicyModel
 CARD = "policy.json"
 COUNTING = "counting"
 _VERSION = 1
-# What files of any content make the loaders raise.
-_LOADING_ERRORS = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    MemoryError,
-    SafetensorError,
-)
 
 
 def load_policy_folder(
@@ -88,12 +75,26 @@ def load_policy_model(
     if not (folder / "config.json").is_file():
         raise LoadError(f"{folder}: no config.json, so neither a policy nor a language model")
     config = _guarded(folder, AutoConfig.from_pretrained, folder)
+    _refuse_fetched_code(folder)
     if isinstance(config, PolicyConfig):
         model = _whole(folder, PolicyModel.from_pretrained, options)
     else:
         trunk = _whole(folder, AutoModelForCausalLM.from_pretrained, options)
         model = PolicyModel.from_trunk(trunk, **(settings or {"control": "none"}))
     return model
+
+
+def _refuse_fetched_code(folder: Path) -> None:
+    """Attention named owner/name is compiled code that transformers would fetch from a hub and run."""
+    config = _read_json(folder / "config.json")
+    trunk = config.get("trunk")
+    for part in (config, trunk if isinstance(trunk, dict) else {}):
+        for key in ("attn_implementation", "_attn_implementation"):
+            if "/" in str(part.get(key, "")):
+                raise LoadError(
+                    f"{folder / 'config.json'}: {key} {part[key]!r} names code to be fetched and run; "
+                    "delete the entry"
+                )
 
 
 def policy_in(folder: Path) -> Path:
@@ -181,7 +182,8 @@ def _load_adapted(folder: Path, dtype: torch.dtype) -> PolicyModel:
     config = _guarded(folder, PolicyConfig.from_pretrained, folder)
     settings = {name: getattr(config, name) for name in POLICY_FIELDS}
     model = load_policy_model(base, dtype=dtype, settings=settings)
-    return _guarded(folder, load_adapter, model, folder)
+    with load_errors(f"{folder}: cannot be loaded"), _quietly():
+        return load_adapter(model, folder)
 
 
 def _whole(folder: Path, load: Callable[..., Any], options: Mapping[str, Any]) -> Any:
@@ -199,12 +201,8 @@ def _guarded(folder: Path, load: Callable[..., Any], *arguments: Any, **options:
 
     Without `trust_remote_code=False` transformers asks on stdin whether to run such code.
     """
-    try:
-        with _quietly():
-            return load(*arguments, local_files_only=True, trust_remote_code=False, **options)
-    except _LOADING_ERRORS as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise LoadError(f"{folder}: cannot be loaded: {reason}") from error
+    with load_errors(f"{folder}: cannot be loaded"), _quietly():
+        return load(*arguments, local_files_only=True, trust_remote_code=False, **options)
 
 
 @contextmanager

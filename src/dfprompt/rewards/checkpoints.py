@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 
 from dfprompt.domain import find_domain
-from dfprompt.errors import LoadError
+from dfprompt.errors import LoadError, load_errors
 from dfprompt.rewards.openclip import convert_open_clip
 from dfprompt.rewards.preprocessing import read_preprocessing
 from dfprompt.rewards.tensorfiles import read_tensors
 from dfprompt.rewards.tower import ClipTower
-
-_LOADING_ERRORS = (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError)
 
 
 def load_tower(
@@ -92,12 +89,8 @@ def _open_clip_model(folder: Path, checkpoint: Path) -> Any:
 
 def _guarded(folder: Path, load: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call a loader; what it raises for missing or damaged files becomes a LoadError naming the folder."""
-    try:
-        with _without_progress_bars():
-            return load(*arguments, **options)
-    except _LOADING_ERRORS as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise LoadError(f"{folder}: cannot be loaded: {reason}") from error
+    with load_errors(f"{folder}: cannot be loaded"), _without_progress_bars():
+        return load(*arguments, **options)
 
 
 @contextlib.contextmanager
