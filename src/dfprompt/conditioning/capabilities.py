@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 
 from dfprompt.errors import UnsupportedPipelineError
 from dfprompt.excerpt import quote
+from dfprompt.requests.render import Weighting as Weighting
 
-Weighting = Literal["mean", "scale", "comfy", "compel"]
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 
 # Where a thing that changes from step to step can be changed: in the keyword arguments of the stock

@@ -9,7 +9,7 @@ import torch
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError
 from dfprompt.excerpt import quote
-from dfprompt.pipeline.settings import DTYPES, OFFLOADS
+from dfprompt.requests.render import DTYPES, OFFLOADS
 
 # The transformer families were trained in bfloat16 and overflow in float16.
 _BFLOAT = ("sd3", "flux", "qwen-image")
