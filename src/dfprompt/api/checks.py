@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import platform
-import re
 import warnings
 from collections.abc import Sequence
 from functools import singledispatch
@@ -16,14 +13,12 @@ from dfprompt.excerpt import quote
 from dfprompt.pipeline.weight_files import refuse_pickle
 from dfprompt.prompt.reading import NATIVE, read_prompt
 from dfprompt.requests.base import Request
-from dfprompt.requests.render import DTYPES, DeviceRequest, GenerateRequest, RenderRequest
+from dfprompt.requests.render import DeviceRequest, GenerateRequest, RenderRequest
 from dfprompt.requests.score import ScoreImagesRequest, ScoreRequest
+from dfprompt.sources import DTYPES, check_device, is_hub_id
 
 STDIN = ["-"]
 MINI = "mini"
-_DEVICE = re.compile(r"(cpu|cuda|mps)(?::(\d{1,3}))?")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_BUILT_FOR = re.compile(r"^(?:cuda|hip)\b[^=]*= *(?!None)\S", re.MULTILINE)
 
 
 @singledispatch
@@ -44,7 +39,7 @@ def _check_generate(request: GenerateRequest) -> None:
 
 @check.register
 def _check_scoring(request: ScoreImagesRequest) -> None:
-    check_device(request.device)
+    _check_device(request.device)
     check_scores(request)
 
 
@@ -58,9 +53,14 @@ def check_prompts(texts: Sequence[str], *, plain: bool) -> None:
 
 def check_drawing(request: RenderRequest) -> None:
     """Refuse a device that is not there, a precision nobody knows, a pipeline that is no file or folder."""
-    check_device(request.device)
+    _check_device(request.device)
     check_dtype(request)
     check_pipeline(request.pipeline)
+
+
+def _check_device(device: object) -> None:
+    if isinstance(device, str):
+        check_device(device)
 
 
 def check_dtype(request: DeviceRequest) -> None:
@@ -77,7 +77,7 @@ def check_pipeline(pipeline: object) -> None:
     if Path(pipeline).exists():
         return
     name = str(pipeline)
-    if not _HUB_ID.fullmatch(name) or name.endswith(".safetensors"):
+    if not is_hub_id(name) or name.endswith(".safetensors"):
         raise LoadError(f"{quote(name)} is neither a folder, nor a file, nor a hub id (owner/name)")
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true") and not _is_cached(name):
         raise LoadError(
@@ -112,31 +112,6 @@ def _exists(path: Path) -> bool:
     except OSError as error:
         raise InputError(f"no file can be written to {path}: {error.strerror}") from error
     return True
-
-
-def check_device(device: object) -> None:
-    """Refuse a device that is not there, without loading torch where that can be known without it."""
-    if not isinstance(device, str) or device in ("auto", "cpu"):
-        return
-    known = _DEVICE.fullmatch(device)
-    if known is None:
-        raise ConfigError(f"there is no device {quote(device)}; use auto, cpu, cuda, cuda:1 or mps")
-    if (known[1] == "cuda" and not _torch_knows_gpus()) or (
-        known[1] == "mps" and platform.system() != "Darwin"
-    ):
-        raise ConfigError(f"device {quote(device)} is not there: torch sees no such GPU; use auto or cpu")
-
-
-def _torch_knows_gpus() -> bool:
-    """Whether the torch that is installed was built for CUDA or ROCm; its file of versions says it."""
-    found = importlib.util.find_spec("torch")
-    places = found.submodule_search_locations if found is not None else None
-    if not places:
-        return True  # then torch itself says what is missing
-    try:
-        return _BUILT_FOR.search((Path(places[0]) / "version.py").read_text(encoding="utf-8")) is not None
-    except OSError:
-        return True
 
 
 def check_scores(request: ScoreRequest) -> None:

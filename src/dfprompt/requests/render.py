@@ -15,7 +15,6 @@ from dfprompt.requests.base import HIDDEN, Flag, FolderRequest, Request, SeedReq
 
 OFFLOADS = ("none", "model", "sequential")
 Offload = Literal["none", "model", "sequential"]
-DTYPES = ("float32", "float16", "bfloat16")
 DType = Literal["float32", "float16", "bfloat16"]
 Weighting = Literal["mean", "scale", "comfy", "compel"]
 LongPrompts = Literal["chunk", "truncate"]
