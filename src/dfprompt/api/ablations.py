@@ -25,8 +25,8 @@ from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt
+from dfprompt.requests.render import RenderSettings
 from dfprompt.search.lexicon import built_in_lexicon
 
 TABLE, CSV, RESULT = "table.md", "table.csv", "result.json"

@@ -27,8 +27,8 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import Policy, SamplingSettings
+from dfprompt.requests.render import RenderSettings
 
 VALIDATION_IMAGES = 360
 _MINI_VALIDATION = 24  # prompts; each has several pictures of every arm that lasts

@@ -30,7 +30,7 @@ from dfprompt.measurement.rescoring import check_scores
 from dfprompt.measurement.rows import PLAIN, Row, RowKey
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.requests.render import RenderSettings
 
 REWRITES, PICTURES, TABLES = "rewrites", "pictures", "tables"
 

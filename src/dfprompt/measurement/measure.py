@@ -33,8 +33,8 @@ from dfprompt.measurement.scoreboard import Plain, Scoreboard, Scored
 from dfprompt.pipeline.denoise import check_lockstep
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt
+from dfprompt.requests.render import RenderSettings
 
 AT_ONCE = 64  # pictures drawn, scored and written down together
 Progress = Callable[[int, int], None]

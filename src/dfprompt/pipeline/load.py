@@ -27,9 +27,9 @@ from dfprompt.pipeline.hub import fetch_pipeline
 from dfprompt.pipeline.identity import hash_weights, list_weights
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Origin
 from dfprompt.pipeline.placement import check_offload, pick_dtype, place
-from dfprompt.pipeline.settings import Offload
 from dfprompt.pipeline.single_file import find_configuration, load_single_file
 from dfprompt.pipeline.weight_files import PICKLED, refuse_pickle
+from dfprompt.requests.render import Offload
 from dfprompt.sources import is_hub_id, pick_device
 
 
