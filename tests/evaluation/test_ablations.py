@@ -42,6 +42,7 @@ from dfprompt.measurement.rows import Row
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt, Span, make_plan, parse_prompt
+from dfprompt.table import format_number
 from tiny_evaluation import PROMPTS, SETTINGS, brightness, redness
 
 WORDS = ["anime style", "old film"]

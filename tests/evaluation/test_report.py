@@ -27,6 +27,7 @@ from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
 from dfprompt.statistics.comparison import compare_scores
+from dfprompt.table import format_number
 from runs import SIZE
 from tiny_evaluation import SETTINGS, brightness, redness
 
