@@ -34,7 +34,6 @@ from dfprompt.evaluation.attribution import Attribution, attribute, changes_of, 
 from dfprompt.evaluation.effects import EVERY, Effect, ScoreTable, adjusted
 from dfprompt.evaluation.rewrites import Rewrites
 from dfprompt.evaluation.run import Outcome, Plan
-from dfprompt.evaluation.tables import format_number
 from dfprompt.images.tensors import to_pil, to_tensor
 from dfprompt.measurement.log import ROWS, read_rows
 from dfprompt.measurement.prompts import PlainPrompt, noise_seed

@@ -20,7 +20,6 @@ import tiny_pipelines
 from dfprompt.errors import ConfigError
 from dfprompt.evaluation.contest import Contender, Contest, Match, draw_contests, rank, relabel
 from dfprompt.evaluation.report import make_comparison_grid, make_report
-from dfprompt.evaluation.tables import format_number
 from dfprompt.images.tensors import to_pil
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.scoreboard import Scoreboard

@@ -18,7 +18,6 @@ from PIL import Image
 from torch import Tensor
 
 from dfprompt.evaluation.contest import Contender, Match, Shot, Standing, rank
-from dfprompt.evaluation.tables import format_number
 from dfprompt.excerpt import printable
 from dfprompt.images.grid import make_grid
 from dfprompt.images.tensors import to_pil
