@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dfprompt.evaluation.ablations import Ablation
 from dfprompt.evaluation.attribution import WRITTEN, Attribution
 from dfprompt.evaluation.effects import Effect
+from dfprompt.evaluation.tables import failure_lines
 from dfprompt.excerpt import printable
 from dfprompt.measurement.rows import PLAIN
 from dfprompt.measurement.scoreboard import Role
