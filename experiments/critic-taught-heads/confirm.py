@@ -1,8 +1,8 @@
 """The confirmation set: held-out prompts and noises that nobody looked at while the method was designed.
 
-Written down before any policy was evaluated: of the mini world's held-out prompts in the order in which its generator
-names them, those behind the first 200 (every earlier table used the first 96, 120 or 200), the next 96; noises
-5200 to 5205. Run:  python experiments/critic-taught-heads/confirm.py PROMPTS.jsonl
+Written down before any policy was evaluated: of the mini world's held-out prompts in the order in which its
+generator names them, those behind the first 200 (every earlier table used the first 96, 120 or 200), the next
+96; noises 5200 to 5205. Run:  python experiments/critic-taught-heads/confirm.py PROMPTS.jsonl
 """
 
 from __future__ import annotations

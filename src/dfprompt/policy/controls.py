@@ -28,8 +28,8 @@ def vary_controls(
 
     Words stay as they are: the policy does not read controls back, so that the new ones are draws from the
     same distribution. Copy c of row i depends on seeds[i] and c alone. With `explore`, that share of all
-    controls, the first copy's too, is drawn evenly from those that are allowed; the log-probabilities stay the
-    policy's. Raises ConfigError for control "token", where a phrase's control is a vote, and for "none".
+    controls, the first copy's too, is drawn evenly from those that are allowed; the log-probabilities stay
+    the policy's. Raises ConfigError for control "token", where a phrase's control is a vote, and for "none".
     """
     if trajectory.control != "phrase":
         raise ConfigError(
@@ -70,7 +70,7 @@ def vary_controls(
 
 
 def _flattened(logprobs: Tensor, evenly: Tensor) -> Tensor:
-    """Log-probabilities (N, K), rows (N,) that are drawn `evenly` the same for every class that is allowed."""
+    """Log-probabilities (N, K), the same for every class that is allowed in rows (N,) drawn `evenly`."""
     even = torch.where(logprobs > -torch.inf, 0.0, -torch.inf).log_softmax(-1)
     return torch.where(evenly.to(logprobs.device)[:, None], even, logprobs)
 

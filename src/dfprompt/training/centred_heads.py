@@ -1,8 +1,8 @@
 """Heads that read states less their mean while they train, so that what one phrase teaches stays with it.
 
 States behind phrases have a large part in common (mini: three quarters of what a head learns on one modifier
-moves the control of every other one as much). Less their mean, a head's matrix learns what differs and its bias
-what is common. The function is the same: saving takes the mean back into the bias.
+moves the control of every other one as much). Less their mean, a head's matrix learns what differs and its
+bias what is common. The function is the same: saving takes the mean back into the bias.
 """
 
 from __future__ import annotations

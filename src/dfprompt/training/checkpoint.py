@@ -59,7 +59,8 @@ class Checkpoints:
         state: Mapping[str, Any],
         memory: Mapping[str, Tensor] | None = None,
     ) -> Path:
-        """Write the checkpoint of a step, then let the oldest go; `state` is kept as JSON, `memory` beside it.
+        """Write the checkpoint of a step, then let the oldest go; `state` is kept as JSON, `memory` beside
+        it.
 
         Raises TrainingError when the disk is full or not writable; earlier checkpoints stay.
         """
@@ -129,7 +130,8 @@ class Checkpoints:
             return dict(load_file(path))
         except (OSError, SafetensorError) as error:
             raise LoadError(
-                f"{path}: this checkpoint cannot be read ({error}); delete its folder to go on from an earlier one"
+                f"{path}: this checkpoint cannot be read ({error}); delete its folder to go on from an "
+                "earlier one"
             ) from error
 
     def describe_last(self) -> str:

@@ -32,7 +32,8 @@ def expected_worth(ranges: Tensor, weights: Tensor, worth: Tensor) -> Tensor:
 
 
 def better_controls(logprobs: Tensor, worth: Tensor, sharpness: float) -> Tensor:
-    """Probabilities (..., C) of the policy's controls tilted to those worth more: policy * exp(worth / sharpness).
+    """Probabilities (..., C) of the policy's controls tilted to those worth more: policy * exp(worth /
+    sharpness).
 
     logprobs (..., C) and worth (..., C); `sharpness` is in units of worth.
 
@@ -45,10 +46,10 @@ def better_controls(logprobs: Tensor, worth: Tensor, sharpness: float) -> Tensor
 def words_credit(rewards: Tensor, worth: Tensor, drawn: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """What the words of rows would have earned with controls drawn from `target`, (B,).
 
-    reward + sum over phrases of (mean worth under target - worth of the control drawn): the reward corrected by a
-    model of it, as in Dudik et al. 2011 (arXiv 1103.4601, equation 2) at weight 1. Right on average where
-    the worths are, however controls were drawn; and where they were drawn from target, whatever the worths.
-    rewards (B,); worth, target (B, K, C); drawn (B, K); mask (B, K).
+    reward + sum over phrases of (mean worth under target - worth of the control drawn): the reward corrected
+    by a model of it, as in Dudik et al. 2011 (arXiv 1103.4601, equation 2) at weight 1. Right on average
+    where the worths are, however controls were drawn; and where they were drawn from target, whatever the
+    worths. rewards (B,); worth, target (B, K, C); drawn (B, K); mask (B, K).
 
     >>> worth, drawn = torch.tensor([[[3.0, 1.0]]]), torch.tensor([[1]])
     >>> words_credit(torch.tensor([5.0]), worth, drawn, torch.tensor([[[1.0, 0.0]]]), drawn == 1)

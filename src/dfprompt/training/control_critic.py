@@ -1,22 +1,25 @@
-"""What every control of a phrase is worth: a Gaussian process on all pictures so far, read by heads and words.
+"""What every control of a phrase is worth: a Gaussian process on all pictures so far, read by heads and
+words.
 
-The reward depends on the finished rewrite alone, so a picture of any earlier rollout teaches as well as one of
-this: nothing here goes stale when the policy moves. The model is
+The reward depends on the finished rewrite alone, so a picture of any earlier rollout teaches as well as one
+of this: nothing here goes stale when the policy moves. The model is
 
     reward(row) - mean of its group = sum over its phrases of worth[phrase, control] - the same mean + noise
 
-with a group drawn on one prompt and one noise, which cancel. Two phrases are alike as their words are: a third of
-it whatever the prompt, a third where stage 1's states behind them are alike too, a third where the other words of
-their rows are as well. Two controls are alike by range, by weight, and by both:
+with a group drawn on one prompt and one noise, which cancel. Two phrases are alike as their words are: a
+third of it whatever the prompt, a third where stage 1's states behind them are alike too, a third where the
+other words of their rows are as well. Two controls are alike by range, by weight, and by both:
 
-    k(phrase, phrase') = k_words (1 + k_state + k_state k_company) / 3          each exp(-distance^2 / 2 scale^2)
-    k(control, control') = (1 + [same range] + k_weight + [same range] k_weight) / 4
+    k(phrase, phrase') = k_words (1 + k_state + k_state k_company) / 3          each exp(-distance^2 / 2
+    scale^2) k(control, control') = (1 + [same range] + k_weight + [same range] k_weight) / 4
 
 A row's kernel is the sum over pairs of phrases of the product, centred within groups on both sides;
-pull = (K + noise)^-1 rewards, and worth is the kernel of a phrase with all phrases seen times their rows' pull
-(Rasmussen and Williams 2006, equation 2.25). Pictures of long ago count less: their noise grows with age.
+pull = (K + noise)^-1 rewards, and worth is the kernel of a phrase with all phrases seen times their rows'
+pull (Rasmussen and Williams 2006, equation 2.25). Pictures of long ago count less: their noise grows with
+age.
 
-Shapes: B rows, K phrases of a row, P phrases of a rollout, C = R ranges x W weights, O things learnt side by side.
+Shapes: B rows, K phrases of a row, P phrases of a rollout, C = R ranges x W weights, O things learnt side by
+side.
 """
 
 from __future__ import annotations

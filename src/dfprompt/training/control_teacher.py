@@ -6,8 +6,9 @@
     words are credited with   reward + sum over phrases of (mean q under better controls - q[drawn])
 
 Words are no longer blamed for the controls they were drawn with, and no control has to be drawn to be learnt.
-With `critic.caution` a second output of the critic foresees how much of the plain picture's meaning is lost; it
-is taken off the worth of controls and off the words' credit as foreseen: the luck of a picture is not in it.
+With `critic.caution` a second output of the critic foresees how much of the plain picture's meaning is
+lost; it is taken off the worth of controls and off the words' credit as foreseen: the luck of a picture is
+not in it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from dfprompt.training.update import Experience, widen
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What the critic says of a rollout: the words' rewards (B,), the controls' worth (B, T, R, W), figures."""
+    """What the critic says of a rollout: the words' rewards (B,), the controls' worth (B, T, R, W)."""
 
     rewards: Tensor
     worth: Tensor
@@ -100,7 +101,8 @@ class ControlTeacher:
         if name not in rollout.terms.scores or name not in rollout.plain_scores:
             raise TrainingError(
                 f"critic.caution holds the score {name!r} against the plain picture's, and the reward gives "
-                f"{', '.join(rollout.terms.scores) or 'no scores'}; name one in critic.gate, or set critic.caution=0"
+                f"{', '.join(rollout.terms.scores) or 'no scores'}; name one in critic.gate, or set "
+                "critic.caution=0"
             )
         plain = rollout.plain_scores[name].repeat_interleave(self.group)
         lost = lost_meaning(rollout.terms.scores[name].float(), plain.float(), self.settings.slack)

@@ -1,8 +1,9 @@
-"""The phrases of drawn rows as the critic of controls sees them: place, words, company, and the control drawn.
+"""The phrases of drawn rows as the critic of controls sees them: place, words, company, and the control
+drawn.
 
 A phrase is described by stage 1's state behind it (prompt and words so far), by the mean of its own tokens'
-embeddings (a causal model's last state says what comes next, and only faintly which words have just ended), and
-by the sum of the other phrases' means: what a control is worth depends on what stands beside it.
+embeddings (a causal model's last state says what comes next, and only faintly which words have just ended),
+and by the sum of the other phrases' means: what a control is worth depends on what stands beside it.
 
 Shapes: B rows, K phrases at most in a row, D width of the language model.
 """

@@ -127,7 +127,7 @@ class CriticSettings(Config):
     sharpness: float = Field(default=0.05, gt=0)
     """Units of reward by which a control must be better to be counted on as e times likelier."""
     caution: float = Field(default=0.0, ge=0)
-    """Reward that a unit of lost meaning costs, as foreseen: plain pictures are then drawn as well; 0: off."""
+    """Reward that a unit of lost meaning costs, as foreseen; plain pictures are then drawn too. 0: off."""
     gate: str = "clip"
     """The score of the reward by which meaning is measured, against the plain picture's of the same noise."""
     slack: float = Field(default=0.0, ge=0)
@@ -137,7 +137,7 @@ class CriticSettings(Config):
     memory: float = Field(default=24.0, gt=0)
     """Rollouts after which a picture's noise counts twice: what stands beside a phrase changes."""
     window: int = Field(default=8000, ge=1)
-    """Rows it learns from at most, the latest ones; its time grows with their cube, its memory as the square."""
+    """Rows it learns from at most, the latest; time grows with their cube, memory with their square."""
     words_scale: float = Field(default=0.5, gt=0)
     """How far apart phrases' mean embeddings may be and still mean much the same, in their spread."""
     state_scale: float = Field(default=0.7, gt=0)
@@ -163,7 +163,7 @@ class SharedNoiseSettings(Config):
     """Groups of rewrites of one prompt on one noise."""
 
     size: int = Field(default=1, ge=1)
-    """Rewrites per prompt, on one noise; rollout.rows must be a multiple, and a critic needs 2 or more rows."""
+    """Rewrites per prompt, on one noise; rollout.rows must be a multiple, and a critic needs 2 or more."""
 
 
 class RlSettings(Config):
@@ -230,8 +230,8 @@ class RlSettings(Config):
             raise ValueError("critic.use teaches ranges and weights, and train=words has none")
         if self.critic.use and apart < 2:
             raise ValueError(
-                "critic.use compares rows of one prompt on one noise: set group.size or rollout.control_draws "
-                "to 2 or more"
+                "critic.use compares rows of one prompt on one noise: set group.size or "
+                "rollout.control_draws to 2 or more"
             )
         if rows % apart:
             raise ValueError(

@@ -5,9 +5,9 @@
 
 Each is a mean over its own draws in the minibatch: a control's advantage is that of its phrase's closing
 token (of its own token with control "token"), or one of its own where controls were compared with others of
-the same words; forced tokens and padding have no part. Where a critic knows the worth of controls, the mean worth
-that both heads can expect stands in the place of their surrogates. Each kind is stopped by itself, and heads and
-trunk have a gradient clip each: a head's gradient is as large as the whole trunk's.
+the same words; forced tokens and padding have no part. Where a critic knows the worth of controls, the mean
+worth that both heads can expect stands in the place of their surrogates. Each kind is stopped by itself, and
+heads and trunk have a gradient clip each: a head's gradient is as large as the whole trunk's.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def policy_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of some rows of a minibatch whose draws are counted in `counts`, and what to log, as scalars.
 
-    Only kinds that are `learning` enter the loss; all are measured. Sums over the parts of a minibatch are the
-    loss and the figures of the whole.
+    Only kinds that are `learning` enter the loss; all are measured. Sums over the parts of a minibatch are
+    the loss and the figures of the whole.
     """
     of, trajectory = part.tensors, part.trajectory
     text, control = trajectory.text_mask, trajectory.control_mask
@@ -203,10 +203,10 @@ def update_policy(
 ) -> Outcome:
     """One optimiser step over a minibatch, in passes of micro_batch_size rows, over all processes.
 
-    Where a kind that is `learning` has moved more than `surrogate.stop_kl` from the policy that drew the rows,
-    no step is taken; controls that a critic teaches are not bound to the draws, and never stop. While words
-    are not learning the trunk stays. Gradients are clipped after the backward pass, the heads' by themselves;
-    `grad_norm` (the trunk's) and `grad_norm/heads` are those before clipping.
+    Where a kind that is `learning` has moved more than `surrogate.stop_kl` from the policy that drew the
+    rows, no step is taken; controls that a critic teaches are not bound to the draws, and never stop. While
+    words are not learning the trunk stays. Gradients are clipped after the backward pass, the heads' by
+    themselves; `grad_norm` (the trunk's) and `grad_norm/heads` are those before clipping.
     """
     optimizer.zero_grad()
     counts = minibatch.counts()
