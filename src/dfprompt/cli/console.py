@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from dfprompt import storage
 from dfprompt.errors import DFPromptError, DFPromptWarning, InputError, ParseError
 from dfprompt.excerpt import printable
 
@@ -60,15 +61,11 @@ def write_json(result: Mapping[str, Any]) -> None:
 
 
 def write_file(path: Path, text: str, *, force: bool) -> None:
-    """Write a text file by way of a temporary name; refuses to overwrite without `force`."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        if path.exists() and not force:
+    """Write a text file whole or not at all; refuses to overwrite without `force`."""
+    with storage.reported(path, InputError, "check the folder"):
+        if os.path.lexists(path) and not force:
             raise InputError(f"{path} exists already; choose another name or add --force")
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; check the folder") from error
+        storage.write_text(path, text)
 
 
 def note(text: str) -> None:

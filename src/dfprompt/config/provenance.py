@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import os
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -16,6 +14,7 @@ from dfprompt.config.base import Config
 from dfprompt.config.recipes import PROVENANCE
 from dfprompt.config.tomltext import to_toml
 from dfprompt.errors import ConfigError
+from dfprompt.storage import reported, write_text
 
 _PACKAGES = ("dfprompt", "torch", "diffusers", "transformers", "accelerate", "peft", "numpy")
 
@@ -44,21 +43,14 @@ def save_resolved(
 
 
 def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "", force: bool = False) -> Path:
-    """Write tables as TOML under a temporary name, then rename; `comment` stands above, line by line."""
+    """Write tables as TOML, whole or not at all; `comment` stands above, line by line."""
     path = Path(path)
     if path.exists() and not force:
         raise ConfigError(f"{path} exists; choose another name or pass --force to overwrite it")
     head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
     text = head + ("\n" if head else "") + to_toml(tables)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        unfinished.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+    with reported(path, ConfigError):
+        write_text(path, text)
     return path
 
 

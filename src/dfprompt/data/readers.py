@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from dfprompt.data.hub import HUB_ID, fetch_dataset
+from dfprompt.data.hub import fetch_dataset
 from dfprompt.data.picture_folders import read_picture_folder
 from dfprompt.data.records import FIELDS, PromptRecord
 from dfprompt.data.settings import SourceSettings
 from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
+from dfprompt.sources import is_hub_id
 
 Rows = Iterator[tuple[str, Mapping[str, Any]]]  # where a row stands, and its fields
 
@@ -40,7 +41,7 @@ def _rows_of(source: str | Path) -> Rows:
         return read_picture_folder(path)
     if path.exists():
         return _reader_of(path)(path)
-    if HUB_ID.fullmatch(str(source)):
+    if is_hub_id(str(source)):
         files = fetch_dataset(str(source))
         return itertools.chain.from_iterable(_reader_of(file)(file) for file in files)
     raise InputError(f"{source}: no such file or folder, and no hub id of the form owner/name")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
-from dfprompt.errors import EvaluationError
+from dfprompt.errors import EvaluationError, InputError
 from dfprompt.excerpt import quote
+from dfprompt.storage import LineFile, read_lines, reported
 
 RowKey: TypeAlias = tuple[str, str, int]
 """Method, prompt id, seed."""
@@ -83,20 +82,12 @@ def read_rows(path: Path) -> list[Row]:
 
     Raises EvaluationError for a damaged line or one picture in two rows.
     """
-    return _parse(path, _whole_lines(path))
-
-
-def _whole_lines(path: Path) -> bytes:
     try:
-        content = path.read_bytes() if path.exists() else b""
+        lines = read_lines(path)
     except OSError as error:
         raise EvaluationError(f"cannot read {path}: {error.strerror}") from error
-    return content[: content.rfind(b"\n") + 1]
-
-
-def _parse(path: Path, content: bytes) -> list[Row]:
     rows: dict[RowKey, Row] = {}
-    for number, line in enumerate(content.decode("utf-8", "replace").split("\n")[:-1], 1):
+    for number, line in enumerate(lines, 1):
         row = parse_row(line, f"{path}, line {number}")
         if row.key in rows:
             raise EvaluationError(f"{path}, line {number}: {row.key} stands there twice")
@@ -117,51 +108,35 @@ class RowFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab")
-        except OSError as error:
-            raise EvaluationError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+            with reported(path, EvaluationError, "choose another folder"):
+                self._file = LineFile(path)
+        except InputError as error:
+            raise EvaluationError(f"another evaluation is writing {path}; wait for it") from error
         try:
-            _lock(self._file.fileno(), path)
-            whole = _whole_lines(path)
-            self.rows = {row.key: row for row in _parse(path, whole)}
-            if path.stat().st_size > len(whole):
-                self._file.truncate(len(whole))
+            self.rows = {row.key: row for row in read_rows(path)}
         except BaseException:
             self._file.close()
             raise
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows to the disk; raises EvaluationError where the disk refuses or a row is there already."""
-        lines = []
+        fresh = {}
         for row in rows:
-            if row.key in self.rows:
+            if row.key in self.rows or row.key in fresh:
                 raise EvaluationError(f"{self.path}: {row.key} stands there already")
-            lines.append(row.to_line())
-            self.rows[row.key] = row
-        if not lines:
-            return
-        try:
-            self._file.write("".join(lines).encode("ascii"))
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise EvaluationError(
-                f"cannot write {self.path}: {error.strerror}; make room and run the command again"
-            ) from error
+            fresh[row.key] = row
+        if fresh:
+            with reported(self.path, EvaluationError, "make room and run the command again"):
+                self._file.append(row.to_line().removesuffix("\n") for row in fresh.values())
+        self.rows |= fresh
 
     def drop_failed(self) -> int:
         """Remove the rows in which something failed, so that they are computed again; returns how many."""
         kept = {key: row for key, row in self.rows.items() if not row.failed}
         dropped = len(self.rows) - len(kept)
         if dropped:
-            content = "".join(row.to_line() for row in kept.values()).encode("ascii")
-            partial = self.path.with_name(self.path.name + ".partial")
-            partial.write_bytes(content)
-            os.replace(partial, self.path)
-            self._file.close()
-            self._file = self.path.open("ab")
-            _lock(self._file.fileno(), self.path)
+            with reported(self.path, EvaluationError, "make room and run the command again"):
+                self._file.rewrite(row.to_line().removesuffix("\n") for row in kept.values())
             self.rows = kept
         return dropped
 
@@ -176,16 +151,3 @@ class RowFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    """Take the file for this process; the system frees it when the process ends, however it ends."""
-    with suppress(ImportError):  # Windows has no fcntl; there nothing guards against a second process
-        import fcntl
-
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise EvaluationError(f"another evaluation is writing {path}; wait for it") from error
-        except OSError:
-            return  # a file system without locks

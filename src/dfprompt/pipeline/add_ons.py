@@ -12,9 +12,9 @@ import torch
 from dfprompt.errors import ConfigError, LoadError, UnsupportedPipelineError
 from dfprompt.excerpt import quote
 from dfprompt.images.recipe import ModelMark
-from dfprompt.pipeline.hub import HUB_ID
 from dfprompt.pipeline.identity import hash_weights
 from dfprompt.pipeline.weight_files import LOADER_ERRORS, check_weights, read_header
+from dfprompt.sources import fetch_file, is_hub_id
 
 _LORA_FILE = "pytorch_lora_weights.safetensors"
 
@@ -92,7 +92,7 @@ def _add_lora(pipe: Any, lora: LoraSource, adapter: str) -> ModelMark:
         raise LoadError(
             f"the LoRA {path} fits no layer of {type(pipe).__name__}; use one made for this model"
         )
-    name = lora.source if HUB_ID.fullmatch(lora.source) else path.stem
+    name = lora.source if is_hub_id(lora.source) else path.stem
     return ModelMark(name=name, hash=hash_weights([path]), scale=lora.scale)
 
 
@@ -104,18 +104,9 @@ def _find_lora(source: str) -> Path:
         if named in files or len(files) == 1:
             return named if named in files else files[0]
         raise LoadError(f"{path} holds {len(files)} .safetensors files; name the LoRA's file")
-    if path.is_file() or not HUB_ID.fullmatch(source) or path.suffix:
+    if path.is_file() or not is_hub_id(source) or path.suffix:
         return path
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(hf_hub_download(source, _LORA_FILE))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise LoadError(
-            f"the LoRA {quote(source)} could not be fetched ({type(error).__name__}); check the name and the "
-            "connection, or pass its file"
-        ) from error
+    return fetch_file(source, _LORA_FILE, what="the LoRA")
 
 
 def swap_vae(pipe: Any, source: str, dtype: torch.dtype) -> ModelMark:

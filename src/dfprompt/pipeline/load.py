@@ -23,13 +23,14 @@ from dfprompt.pipeline.add_ons import add_loras, read_lora, swap_vae
 from dfprompt.pipeline.defaults import PipelineDefaults, read_defaults
 from dfprompt.pipeline.encoder_weights import check_whole, load_encoders
 from dfprompt.pipeline.folder import check_folder, read_index
-from dfprompt.pipeline.hub import HUB_ID, fetch_pipeline
+from dfprompt.pipeline.hub import fetch_pipeline
 from dfprompt.pipeline.identity import hash_weights, list_weights
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Origin
-from dfprompt.pipeline.placement import check_offload, pick_device, pick_dtype, place
+from dfprompt.pipeline.placement import check_offload, pick_dtype, place
 from dfprompt.pipeline.settings import Offload
 from dfprompt.pipeline.single_file import find_configuration, load_single_file
 from dfprompt.pipeline.weight_files import LOADER_ERRORS, PICKLED, refuse_pickle
+from dfprompt.sources import is_hub_id, pick_device
 
 
 def load_pipeline_from(
@@ -115,9 +116,7 @@ def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: to
             f"{folder} cannot be loaded: {lines[0]}; download or save the pipeline again"
         ) from error
     check_whole(pipe, folder)
-    name = defaults.name or (
-        source if HUB_ID.fullmatch(source) and not Path(source).is_dir() else _name(folder)
-    )
+    name = defaults.name or (source if is_hub_id(source) and not Path(source).is_dir() else _name(folder))
     return pipe, defaults, Origin(name, partial(_hash_folder, folder), domain=find_domain(folder))
 
 
@@ -148,7 +147,7 @@ def _looks_like_hub_id(source: str) -> bool:
     """Whether a source that is no folder names a model on the hub, not a file."""
     path = Path(source)
     named_file = path.suffix.lower() in (".safetensors", *PICKLED)
-    return HUB_ID.fullmatch(source) is not None and not named_file and not path.exists()
+    return is_hub_id(source) and not named_file and not path.exists()
 
 
 def _name(folder: Path) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
+from dfprompt.conditioning.identify import INDEX
 from dfprompt.errors import LoadError
 from dfprompt.pipeline.folder import list_parts, read_index
-from dfprompt.pipeline.hub import CONFIGURATIONS, find_cached
+from dfprompt.pipeline.hub import CONFIGURATIONS
 from dfprompt.pipeline.weight_files import LOADER_ERRORS, PICKLED, read_header, refuse_pickle
+from dfprompt.sources import find_cached
 
 
 def find_configuration(path: Path, config: str | Path | None) -> Path:
@@ -52,7 +54,7 @@ def _find_base(path: Path, tensors: dict[str, Any]) -> Path:
     shapes = {name: torch.empty(entry["shape"], device="meta") for name, entry in tensors.items()}
     base = str(fetch_diffusers_config(shapes)["pretrained_model_name_or_path"])
     cached = find_cached(base, CONFIGURATIONS)
-    if cached is None:
+    if cached is None or not (cached / INDEX).is_file():
         raise LoadError(
             f"{path} holds weights only, and the configuration of its base model ({base}) is not on this "
             "machine; pass config=FOLDER (--config FOLDER), a diffusers folder of the same kind of model "

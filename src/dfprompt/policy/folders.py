@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -23,11 +22,11 @@ from safetensors import SafetensorError
 
 from dfprompt.domain import find_domain
 from dfprompt.errors import LoadError
-from dfprompt.permissions import match_permissions
 from dfprompt.policy.budget import CLIP_TOKENS, TokenBudget
 from dfprompt.policy.bundle import Policy
 from dfprompt.policy.configuration import POLICY_FIELDS, PolicyConfig
 from dfprompt.policy.modeling import PolicyModel
+from dfprompt.storage import check_ours, library_errors, whole_folder, write_text
 
 CARD = "policy.json"
 COUNTING = "counting"
@@ -107,34 +106,32 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def save_policy_folder(policy: Policy, folder: Path, *, extra: Mapping[str, Path] | None = None) -> Path:
-    """Write a policy through a temporary folder, which then takes the place of the old one.
+    """Write a policy, whole or not at all; it takes the place of the one that stood there.
 
     `extra` maps file names to files copied beside it, such as domain.json. A model with LoRA layers
-    is saved as the adapter and the heads.
+    is saved as the adapter and the heads. Raises InputError for a folder that holds something else; OSError
+    where the disk refuses.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with _quietly():
-        policy.model.save_pretrained(partial)
-        policy.model.config.save_pretrained(partial)  # an adapter alone would not say its tables
-        policy.tokenizer.save_pretrained(partial)
-        counting = policy.budget.tokenizers[0] if policy.budget.tokenizers else policy.tokenizer
-        if counting is not policy.tokenizer:
-            counting.save_pretrained(partial / COUNTING)
-    _forget_folders(partial / "config.json")
-    match_permissions(partial / "config.json")
-    card = {"dfprompt": _VERSION, "name": policy.name, "prompt_tokens": policy.budget.limit}
-    (partial / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    for name, source in (extra or {}).items():
-        shutil.copyfile(source, partial / name)
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(partial, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    if folder.is_dir() and any(folder.iterdir()):
+        check_ours(folder, [each.name for each in folder.iterdir()], CARD, force=False)
+    with whole_folder(folder) as unfinished:
+        _write_parts(policy, unfinished)
+        for name, source in (extra or {}).items():
+            shutil.copyfile(source, unfinished / name)
     return folder
+
+
+def _write_parts(policy: Policy, folder: Path) -> None:
+    counting = policy.budget.tokenizers[0] if policy.budget.tokenizers else policy.tokenizer
+    with _quietly(), library_errors():
+        policy.model.save_pretrained(folder)
+        policy.model.config.save_pretrained(folder)  # an adapter alone would not say its tables
+        policy.tokenizer.save_pretrained(folder)
+        if counting is not policy.tokenizer:
+            counting.save_pretrained(folder / COUNTING)
+    _forget_folders(folder / "config.json")
+    card = {"dfprompt": _VERSION, "name": policy.name, "prompt_tokens": policy.budget.limit}
+    write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
 
 
 def _forget_folders(config: Path) -> None:
@@ -144,7 +141,7 @@ def _forget_folders(config: Path) -> None:
         name = part.get("_name_or_path")
         if name and (Path(name).is_absolute() or Path(name).exists()):
             del part["_name_or_path"]
-    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(config, json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
 def weights_digest(folder: Path) -> str:
