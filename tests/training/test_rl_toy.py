@@ -66,6 +66,7 @@ CRITIC = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
 def test_the_toy_is_solved_by_critic_taught_heads(algorithm: str, tmp_path: Path) -> None:
     _, reached = learn(algorithm, 1, tmp_path / "run", **CRITIC)

@@ -415,6 +415,7 @@ def test_heads_that_a_critic_teaches_are_not_stopped_and_leave_the_trunk_alone_i
     assert all(each.grad is None for each in policy.model.trunk.parameters())
 
 
+@pytest.mark.slow
 def test_gradients_with_a_critic_are_those_of_finite_differences() -> None:
     policy, plain = experience("phrase")
     given = with_worth(plain)

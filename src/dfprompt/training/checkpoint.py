@@ -58,7 +58,7 @@ class Checkpoints:
         state: Mapping[str, Any],
         memory: Mapping[str, Tensor] | None = None,
     ) -> Path:
-        """Write the checkpoint of a step, then let the oldest go; `state` is kept as JSON, `memory` as tensors.
+        """Write the checkpoint of a step, then let the oldest go; `state` is kept as JSON, `memory` beside.
 
         Raises TrainingError when the disk is full or not writable; earlier checkpoints stay.
         """
