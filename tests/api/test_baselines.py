@@ -20,8 +20,8 @@ from dfprompt.evaluation.modifiers import find_modifiers
 from dfprompt.evaluation.prompts import as_prompts
 from dfprompt.evaluation.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt, parse_prompt
+from dfprompt.requests.render import RenderSettings
 from runs import SIZE
 from tiny_evaluation import brightness
 

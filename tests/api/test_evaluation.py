@@ -24,8 +24,8 @@ from dfprompt.evaluation.picture_sets import embed_files
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import Policy, save_policy_folder
+from dfprompt.requests.render import RenderSettings
 from runs import SIZE
 from tiny_evaluation import brightness, redness
 from tiny_policies import storable_policy, tiny_policy

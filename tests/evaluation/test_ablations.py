@@ -38,9 +38,9 @@ from dfprompt.evaluation.records import Row, read_rows
 from dfprompt.evaluation.rewrites import Rewrites
 from dfprompt.evaluation.run import Outcome, Plan
 from dfprompt.evaluation.scoreboard import Scoreboard
-from dfprompt.evaluation.tables import format_number
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt, Span, make_plan, parse_prompt
+from dfprompt.table import format_number
 from tiny_evaluation import PROMPTS, SETTINGS, brightness, redness
 
 WORDS = ["anime style", "old film"]

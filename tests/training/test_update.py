@@ -288,8 +288,13 @@ def gradients(policy: Policy, given: Experience, how: RlSettings) -> list[Tensor
 
 def same(one: list[Tensor], two: list[Tensor]) -> None:
     assert max(float(each.abs().max()) for each in one) > 0.01
+    largest = max(float(each.abs().max()) for each in two)
     for left, right in zip(one, two, strict=True):
-        torch.testing.assert_close(left, right, atol=1e-5, rtol=2e-4)
+        # Relative to the tensor: sums over other passes are added in another order on every processor, so
+        # an element near 0 is off by what its large neighbours round to. Key biases, whose gradient is
+        # nothing but rounding, are measured against the whole gradient.
+        scale = max(float(right.abs().max()), largest / 100)
+        assert float((left - right).abs().max()) <= 1e-5 * scale
 
 
 @controls

@@ -24,8 +24,8 @@ from dfprompt.evaluation.run import Plan, Progress
 from dfprompt.evaluation.scoreboard import Scoreboard
 from dfprompt.evaluation.summary import Failure
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt
+from dfprompt.requests.render import RenderSettings
 from dfprompt.search.lexicon import built_in_lexicon
 
 TABLE, CSV, RESULT = "table.md", "table.csv", "result.json"

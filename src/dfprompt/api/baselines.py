@@ -25,10 +25,10 @@ from dfprompt.evaluation.prompts import PlainPrompt, noise_seed
 from dfprompt.evaluation.run import AT_ONCE, can_share
 from dfprompt.evaluation.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import FULL, DFPrompt, Span, make_plan, parse_prompt
 from dfprompt.prompt.effect import UNIT
+from dfprompt.requests.render import RenderSettings
 from dfprompt.search.candidates import RANGES, WEIGHTS, Arm
 from dfprompt.search.halving import plan_rounds
 from dfprompt.search.ledger import Ledger, Pair

@@ -36,11 +36,11 @@ from dfprompt.images.saving import Entry, check_free, save_pictures
 from dfprompt.images.tensors import to_pil
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
 from dfprompt.prompt.reading import holds_spans, read_prompt
+from dfprompt.requests.render import RenderSettings
 
 REPORT, GRID, RESULT = "report.html", "grid.png", "comparison.json"
 WITH = "with"

@@ -27,8 +27,8 @@ from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import format_markdown, write_tables
 from dfprompt.excerpt import quote
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import Policy, SamplingSettings
+from dfprompt.requests.render import RenderSettings
 
 VALIDATION_IMAGES = 360
 _MINI_VALIDATION = 24  # prompts; each has several pictures of every arm that lasts

@@ -19,10 +19,10 @@ from dfprompt.images.recipe import ModelMark, Recipe
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.pipeline.progress import Report
 from dfprompt.pipeline.schedulers import make_scheduler
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.pipeline.stock import scheduled
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.plan import Plan
+from dfprompt.requests.render import RenderSettings
 from dfprompt.statistics.comparison import Comparison, Key, compare_scores, mean_of_prompts
 
 

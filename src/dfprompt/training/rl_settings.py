@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from dfprompt.config import Config
-from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.requests.render import RenderRequest
 from dfprompt.training.settings import (
     CheckpointSettings,
     LoggingSettings,
@@ -40,13 +40,21 @@ class RolloutSettings(Config):
     """Rewrites handed to the reward at a time, such as pictures per batch."""
 
 
-class PictureSettings(RenderSettings):
+class PictureSettings(RenderRequest):
     """What draws the rewrites, and how; with `ignore_controls` the run is a placebo."""
 
-    source: str = "mini"
-    """The pipeline: "mini", a folder, a .safetensors file, a hub id."""
+    pipeline: str = "mini"
+    """What draws: "mini", a folder, a .safetensors file, a hub id."""
     share: bool = True
     """Compute once what rewrites of one prompt on one noise have in common."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_name(cls, values: Any) -> Any:
+        """Read recipes written when the pipeline was called the source."""
+        if isinstance(values, dict) and "source" in values and "pipeline" not in values:
+            return {"pipeline": values["source"], **{k: v for k, v in values.items() if k != "source"}}
+        return values
 
 
 class RewardChoice(Config):
