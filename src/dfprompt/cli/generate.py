@@ -85,7 +85,7 @@ def generate(
         console.write_json(gallery.to_json())
         return
     for path in [*gallery.files, *([gallery.grid] if gallery.grid else [])]:
-        console.write(str(path))
+        console.write_result(str(path))
 
 
 def _check_prompts(texts: Sequence[str], dialect: str, plain: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import platform
 import subprocess
+import tomllib
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -55,11 +56,28 @@ def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "",
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit of the checkout that holds `folder`, with `+changes` when files differ; None outside one."""
+    """The commit of the checkout of dfprompt that holds `folder`, `+changes` where files differ; else None.
+
+    A repository around an installed package, such as the user's own project, is none of ours.
+    """
+    if not _is_ours(folder):
+        return None
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
     return commit + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the checkout around a folder is this project's: its root holds our pyproject.toml."""
+    root = _git(folder, "rev-parse", "--show-toplevel")
+    if root is None or not folder.resolve().is_relative_to(Path(root).resolve() / "src" / "dfprompt"):
+        return False
+    try:
+        project = tomllib.loads((Path(root) / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(project.get("project", {}).get("name") == "dfprompt")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

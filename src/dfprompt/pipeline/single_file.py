@@ -9,9 +9,10 @@ import torch
 
 from dfprompt.conditioning.identify import INDEX
 from dfprompt.errors import LoadError
+from dfprompt.modelfiles import LOADER_ERRORS
 from dfprompt.pipeline.folder import list_parts, read_index
 from dfprompt.pipeline.hub import CONFIGURATIONS
-from dfprompt.pipeline.weight_files import LOADER_ERRORS, PICKLED, read_header, refuse_pickle
+from dfprompt.pipeline.weight_files import PICKLED, read_header, refuse_pickle
 from dfprompt.sources import find_cached
 
 

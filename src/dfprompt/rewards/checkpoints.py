@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 
 from dfprompt.domain import find_domain
 from dfprompt.errors import LoadError
+from dfprompt.modelfiles import LOADER_ERRORS, check_model_folder
 from dfprompt.rewards.openclip import convert_open_clip
 from dfprompt.rewards.preprocessing import read_preprocessing
 from dfprompt.rewards.tensorfiles import read_tensors
 from dfprompt.rewards.tower import ClipTower
-
-_LOADING_ERRORS = (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError)
 
 
 def load_tower(
@@ -38,6 +36,7 @@ def load_tower(
         raise LoadError(
             f"{folder}: no config.json; a CLIP model is a folder written by CLIPModel.save_pretrained"
         )
+    check_model_folder(folder, weights=checkpoint)
     if checkpoint is None:
         model = _guarded(folder, _clip_model, folder)
     else:
@@ -87,7 +86,7 @@ def _guarded(folder: Path, load: Callable[..., Any], *arguments: Any, **options:
     try:
         with _without_progress_bars():
             return load(*arguments, **options)
-    except _LOADING_ERRORS as error:
+    except LOADER_ERRORS as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise LoadError(f"{folder}: cannot be loaded: {reason}") from error
 

@@ -6,22 +6,13 @@ from pathlib import Path
 from pickle import UnpicklingError  # what torch.load raises for a file that holds more than tensors
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from dfprompt.errors import LoadError
+from dfprompt.modelfiles import LOADER_ERRORS
 
-_DAMAGES = (
-    SafetensorError,
-    UnpicklingError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-)
+_DAMAGES = (*LOADER_ERRORS, UnpicklingError)
 
 
 def read_tensors(source: Path) -> dict[str, Tensor]:
