@@ -49,7 +49,7 @@ def rich_console() -> Console:
     from rich.console import Console
 
     class PrintableConsole(Console):
-        def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+        def render_str(self, text: str, **options: Any) -> Text:
             return super().render_str(_printable_lines(text, sys.stdout), **options)
 
     measured = sys.stdout.isatty() or "COLUMNS" in os.environ
