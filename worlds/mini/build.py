@@ -291,19 +291,25 @@ class Build:
         return np.load(path, allow_pickle=False), prompts
 
     def _tokenizer(self) -> CLIPTokenizer:
-        return CLIPTokenizer.from_pretrained(self.weights / "pipeline" / "tokenizer")
+        return CLIPTokenizer.from_pretrained(self.weights / "pipeline" / "tokenizer", trust_remote_code=False)
 
     def _text_encoder(self) -> CLIPTextModel:
         return (
-            CLIPTextModel.from_pretrained(self.weights / "pipeline" / "text_encoder").float().to(self.device)
+            CLIPTextModel.from_pretrained(self.weights / "pipeline" / "text_encoder", trust_remote_code=False)
+            .float()
+            .to(self.device)
         )
 
     def _vae_model(self) -> AutoencoderKL:
-        vae = AutoencoderKL.from_pretrained(self.weights / "pipeline" / "vae").float()
+        vae = AutoencoderKL.from_pretrained(
+            self.weights / "pipeline" / "vae", trust_remote_code=False
+        ).float()
         return vae.eval().to(self.device, memory_format=torch.channels_last)
 
     def _clip_model(self) -> CLIPModel:
-        return CLIPModel.from_pretrained(self.weights / "clip").float().to(self.device)
+        return (
+            CLIPModel.from_pretrained(self.weights / "clip", trust_remote_code=False).float().to(self.device)
+        )
 
     def _begin(self, module: Any, kind: Any, name: str) -> None:
         """Begin at the weights of an earlier build, where one is given."""
@@ -347,10 +353,10 @@ def digest(folder: Path) -> str:
 def make_pipeline(folder: Path) -> StableDiffusionPipeline:
     """The stock pipeline of the pieces below a folder; its index need not be there yet."""
     return StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(folder / "vae"),
-        text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder"),
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        unet=UNet2DConditionModel.from_pretrained(folder / "unet"),
+        vae=AutoencoderKL.from_pretrained(folder / "vae", trust_remote_code=False),
+        text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder", trust_remote_code=False),
+        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=False),
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet", trust_remote_code=False),
         scheduler=denoiser.make_scheduler(),
         safety_checker=None,
         feature_extractor=None,

@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 
 from dfprompt.errors import UnsupportedPipelineError
 from dfprompt.excerpt import quote
+from dfprompt.requests.render import Weighting as Weighting
 
-Weighting = Literal["mean", "scale", "comfy", "compel"]
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 # The rules under which a weight below 0 means something: values can turn round, encodings cannot.
 SIGNED_WEIGHTINGS = frozenset({"attention"})

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from dfprompt.errors import ConfigError, LoadError, UnsupportedPipelineError
+from dfprompt.errors import ConfigError, LoadError, UnsupportedPipelineError, load_errors
 from dfprompt.excerpt import quote
 from dfprompt.images.recipe import ModelMark
-from dfprompt.modelfiles import LOADER_ERRORS
 from dfprompt.pipeline.identity import hash_weights
 from dfprompt.pipeline.weight_files import check_weights, read_header
 from dfprompt.sources import fetch_file, hub_id_of
@@ -80,15 +79,10 @@ def add_loras(pipe: Any, loras: list[LoraSource]) -> tuple[ModelMark, ...]:
 def _add_lora(pipe: Any, lora: LoraSource, adapter: str) -> ModelMark:
     path = _find_lora(lora.source)
     read_header(path)
-    try:
+    with load_errors(f"the LoRA {path} does not fit {type(pipe).__name__}", "use one made for this model"):
         pipe.load_lora_weights(
             str(path.parent), weight_name=path.name, adapter_name=adapter, local_files_only=True
         )
-    except LOADER_ERRORS as error:
-        raise LoadError(
-            f"the LoRA {path} does not fit {type(pipe).__name__}: {_first_line(error)}; "
-            "use one made for this model"
-        ) from error
     if not any(adapter in names for names in pipe.get_list_adapters().values()):
         raise LoadError(
             f"the LoRA {path} fits no layer of {type(pipe).__name__}; use one made for this model"
@@ -127,15 +121,13 @@ def swap_vae(pipe: Any, source: str, dtype: torch.dtype) -> ModelMark:
         files = sorted(path.glob("*.safetensors"))
     else:
         raise LoadError(f"the VAE {quote(source)} is neither a folder nor a .safetensors file")
-    try:
+    with load_errors(f"the VAE {source} does not fit {type(pipe).__name__}"):
         if path.is_dir():
-            vae = kind.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
+            vae = kind.from_pretrained(
+                path, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
+            )
         else:
             vae = _vae_from_file(kind, path, pipe.vae, dtype)
-    except LOADER_ERRORS as error:
-        raise LoadError(
-            f"the VAE {source} does not fit {type(pipe).__name__}: {_first_line(error)}"
-        ) from error
     _check_latents(vae, pipe.vae, source)
     pipe.vae = vae.eval()
     return ModelMark(name=Path(source).stem, hash=hash_weights(files, path if path.is_dir() else None))
@@ -167,8 +159,3 @@ def _vae_from_file(kind: Any, path: Path, like: Any, dtype: torch.dtype) -> Any:
             return kind.from_single_file(str(path), config=folder, dtype=dtype, local_files_only=True)
         except SingleFileComponentError as error:
             raise LoadError(f"{path} holds no VAE") from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

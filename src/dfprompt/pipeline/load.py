@@ -17,9 +17,8 @@ import torch
 
 from dfprompt.conditioning.capabilities import capabilities_of
 from dfprompt.domain import find_domain
-from dfprompt.errors import ConfigError, LoadError
+from dfprompt.errors import ConfigError, LoadError, load_errors
 from dfprompt.excerpt import quote
-from dfprompt.modelfiles import LOADER_ERRORS
 from dfprompt.pipeline.add_ons import add_loras, read_lora, swap_vae
 from dfprompt.pipeline.defaults import PipelineDefaults, read_defaults
 from dfprompt.pipeline.encoder_weights import check_whole, load_encoders
@@ -28,9 +27,9 @@ from dfprompt.pipeline.hub import fetch_pipeline
 from dfprompt.pipeline.identity import hash_weights, list_weights
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Origin
 from dfprompt.pipeline.placement import check_offload, pick_dtype, place
-from dfprompt.pipeline.settings import Offload
 from dfprompt.pipeline.single_file import find_configuration, load_single_file
 from dfprompt.pipeline.weight_files import PICKLED, refuse_pickle
+from dfprompt.requests.render import Offload
 from dfprompt.sources import hub_id_of, pick_device
 
 
@@ -101,7 +100,7 @@ def _load_folder(folder: Path, name: str, dtype: str | torch.dtype, device: torc
     precision = _precision(defaults, dtype, device, capabilities_of([parts.class_name]).family)
     # SD3 runs without its T5 encoder, but only if the loader is told so.
     left_out = {name: None for name in parts.absent if name.startswith(("text_encoder", "tokenizer"))}
-    try:
+    with load_errors(f"{folder} cannot be loaded", "download or save the pipeline again"):
         encoders = load_encoders(folder, precision)
         pipe = DiffusionPipeline.from_pretrained(
             folder,
@@ -109,14 +108,10 @@ def _load_folder(folder: Path, name: str, dtype: str | torch.dtype, device: torc
             variant=parts.variant,
             use_safetensors=True,
             local_files_only=True,
+            trust_remote_code=False,
             **left_out,
             **encoders,
         )
-    except LOADER_ERRORS as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise LoadError(
-            f"{folder} cannot be loaded: {lines[0]}; download or save the pipeline again"
-        ) from error
     check_whole(pipe, folder)
     return (
         pipe,

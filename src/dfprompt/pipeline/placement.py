@@ -10,7 +10,7 @@ from dfprompt import sources
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError
 from dfprompt.excerpt import quote
-from dfprompt.pipeline.settings import OFFLOADS
+from dfprompt.requests.render import OFFLOADS
 
 # The transformer families were trained in bfloat16 and overflow in float16.
 _BFLOAT = ("sd3", "flux", "qwen-image")

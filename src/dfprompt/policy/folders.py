@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from dfprompt.domain import find_domain
-from dfprompt.errors import LoadError
+from dfprompt.errors import LoadError, load_errors
 from dfprompt.policy.budget import CLIP_TOKENS, TokenBudget
 from dfprompt.policy.bundle import Policy
 from dfprompt.policy.configuration import POLICY_FIELDS, PolicyConfig
@@ -31,7 +30,6 @@ from dfprompt.storage import check_ours, library_errors, whole_folder, write_tex
 CARD = "policy.json"
 COUNTING = "counting"
 _VERSION = 1
-_LOADING_ERRORS = (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError)
 
 
 def load_policy_folder(
@@ -70,18 +68,32 @@ def load_policy_model(
 
     if not folder.is_dir():
         raise LoadError(f"{folder}: there is no such folder; a policy is a folder written by dfprompt train")
-    options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
+    options = {"dtype": dtype, "use_safetensors": True}
     if (folder / "adapter_config.json").is_file():
         return _load_adapted(folder, dtype)
     if not (folder / "config.json").is_file():
         raise LoadError(f"{folder}: no config.json, so neither a policy nor a language model")
-    config = _guarded(folder, AutoConfig.from_pretrained, folder, local_files_only=True)
+    config = _guarded(folder, AutoConfig.from_pretrained, folder)
+    _refuse_fetched_code(folder)
     if isinstance(config, PolicyConfig):
         model = _whole(folder, PolicyModel.from_pretrained, options)
     else:
         trunk = _whole(folder, AutoModelForCausalLM.from_pretrained, options)
         model = PolicyModel.from_trunk(trunk, **(settings or {"control": "none"}))
     return model
+
+
+def _refuse_fetched_code(folder: Path) -> None:
+    """Attention named owner/name is compiled code that transformers would fetch from a hub and run."""
+    config = _read_json(folder / "config.json")
+    trunk = config.get("trunk")
+    for part in (config, trunk if isinstance(trunk, dict) else {}):
+        for key in ("attn_implementation", "_attn_implementation"):
+            if "/" in str(part.get(key, "")):
+                raise LoadError(
+                    f"{folder / 'config.json'}: {key} {part[key]!r} names code to be fetched and run; "
+                    "delete the entry"
+                )
 
 
 def policy_in(folder: Path) -> Path:
@@ -99,7 +111,7 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder; raises LoadError where its files are missing or make no tokenizer."""
     from transformers import AutoTokenizer
 
-    tokenizer = _guarded(folder, AutoTokenizer.from_pretrained, folder, local_files_only=True)
+    tokenizer = _guarded(folder, AutoTokenizer.from_pretrained, folder)
     if len(tokenizer) < 3:
         raise LoadError(f"{folder}: the tokenizer's files are missing (tokenizer.json, or its vocabulary)")
     return tokenizer
@@ -164,10 +176,11 @@ def _load_adapted(folder: Path, dtype: torch.dtype) -> PolicyModel:
             f"{folder}: the adapter's base model is not where it was, {named or 'not named'}; put it there, "
             "or correct base_model_name_or_path in adapter_config.json"
         )
-    config = _guarded(folder, PolicyConfig.from_pretrained, folder, local_files_only=True)
+    config = _guarded(folder, PolicyConfig.from_pretrained, folder)
     settings = {name: getattr(config, name) for name in POLICY_FIELDS}
     model = load_policy_model(base, dtype=dtype, settings=settings)
-    return _guarded(folder, load_adapter, model, folder)
+    with load_errors(f"{folder}: cannot be loaded"), _quietly():
+        return load_adapter(model, folder)
 
 
 def _whole(folder: Path, load: Callable[..., Any], options: Mapping[str, Any]) -> Any:
@@ -181,12 +194,12 @@ def _whole(folder: Path, load: Callable[..., Any], options: Mapping[str, Any]) -
 
 
 def _guarded(folder: Path, load: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    try:
-        with _quietly():
-            return load(*arguments, **options)
-    except _LOADING_ERRORS as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise LoadError(f"{folder}: cannot be loaded: {reason}") from error
+    """Call a from_pretrained of transformers: files of this disk alone, never a folder's own Python code.
+
+    Without `trust_remote_code=False` transformers asks on stdin whether to run such code.
+    """
+    with load_errors(f"{folder}: cannot be loaded"), _quietly():
+        return load(*arguments, local_files_only=True, trust_remote_code=False, **options)
 
 
 @contextmanager
