@@ -25,7 +25,7 @@ def collect_provenance(seeds: Iterable[int] = ()) -> dict[str, Any]:
     return {
         "date": dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat(),
         "seeds": list(seeds),
-        "commit": git_commit(Path(__file__).parent),
+        "commit": _own_commit(Path(__file__).parent),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
@@ -56,16 +56,16 @@ def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "",
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit of the checkout of dfprompt that holds `folder`, `+changes` where files differ; else None.
-
-    A repository around an installed package, such as the user's own project, is none of ours.
-    """
-    if not _is_ours(folder):
-        return None
+    """The commit of the checkout that holds `folder`, with `+changes` where files differ; None outside one."""
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
     return commit + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _own_commit(folder: Path) -> str | None:
+    """The commit of this project; a repository around an installed package, such as the user's, is none of ours."""
+    return git_commit(folder) if _is_ours(folder) else None
 
 
 def _is_ours(folder: Path) -> bool:
