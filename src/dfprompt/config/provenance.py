@@ -56,7 +56,7 @@ def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "",
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit of the checkout that holds `folder`, with `+changes` where files differ; None outside one."""
+    """The commit of the checkout that holds `folder`, with `+changes` when files differ; None outside one."""
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
@@ -64,7 +64,7 @@ def git_commit(folder: Path) -> str | None:
 
 
 def _own_commit(folder: Path) -> str | None:
-    """The commit of this project; a repository around an installed package, such as the user's, is none of ours."""
+    """This project's commit; a repository around an installed package, such as the user's, is not ours."""
     return git_commit(folder) if _is_ours(folder) else None
 
 

@@ -168,7 +168,7 @@ def _forget_folders(config: Path) -> None:
 
 
 def _name_base_from(folder: Path, adapter: Path) -> None:
-    """Name the base model of a LoRA by its way from the policy's folder: both are moved and shared together."""
+    """Name the base model of a LoRA by its way from the policy's folder: they are moved and shared as one."""
     if not adapter.is_file():
         return
     values = read_small_json(adapter)
