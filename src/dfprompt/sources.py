@@ -26,6 +26,7 @@ Choose: TypeAlias = Callable[[Sequence[str]], Sequence[str]]
 """Picks, of the names of a repository's files, those that are needed."""
 
 _HUB = "hub:"
+_LONGEST_ID = 96  # the hub's own limit
 # First parts of paths that people have: a mistyped one must tell the hub nothing.
 _FOLDERS = frozenset(
     "checkpoints data datasets dfprompt-out experiments images lora loras models output outputs pictures "
@@ -45,7 +46,7 @@ def is_hub_id(source: str) -> bool:
     >>> is_hub_id("openai/clip-vit-large-patch14"), is_hub_id("../clip"), is_hub_id("a/b/c")
     (True, False, False)
     """
-    return _HUB_ID.fullmatch(source) is not None
+    return len(source) <= _LONGEST_ID and _HUB_ID.fullmatch(source) is not None
 
 
 def hub_id_of(source: str, base: Path = Path()) -> str | None:
