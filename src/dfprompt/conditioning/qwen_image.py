@@ -12,6 +12,7 @@ from dfprompt.conditioning.adapter import TextAdapter, execution_device
 from dfprompt.conditioning.cache import Encoding
 from dfprompt.conditioning.capabilities import QWEN_IMAGE
 from dfprompt.conditioning.encoders import ChatEncoder, TextEncoder
+from dfprompt.conditioning.entries import Entry
 
 
 class QwenImageAdapter(TextAdapter):
@@ -45,9 +46,9 @@ class QwenImageAdapter(TextAdapter):
     def _assemble(self, parts: Sequence[Encoding]) -> dict[str, Tensor]:
         return {"prompt_embeds": parts[0].sequence.to(self.pipe.text_encoder.dtype)}
 
-    def _stack(self, entries: Sequence[dict[str, Tensor] | None]) -> dict[str, Tensor]:
+    def _stack(self, entries: Sequence[Entry]) -> Entry:
         """Pad every sequence with zeros to the longest, as the pipeline does, and mark what is real."""
-        sequences = [entry["prompt_embeds"] for entry in entries if entry is not None]
+        sequences = [entry["prompt_embeds"] for entry in entries]
         longest = max(map(len, sequences))
         padded = [
             torch.nn.functional.pad(sequence, (0, 0, 0, longest - len(sequence))) for sequence in sequences
@@ -58,14 +59,3 @@ class QwenImageAdapter(TextAdapter):
             "prompt_embeds": torch.stack(padded).to(device),
             "prompt_embeds_mask": mask.to(device),
         }
-
-    def trim(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Cut each side to its longest row, as the pipeline does with a batch of this content."""
-        trimmed = dict(tensors)
-        for prefix in ("", "negative_"):
-            mask = tensors.get(prefix + "prompt_embeds_mask")
-            if mask is not None:
-                longest = int(mask.sum(dim=1).max())
-                trimmed[prefix + "prompt_embeds_mask"] = mask[:, :longest]
-                trimmed[prefix + "prompt_embeds"] = tensors[prefix + "prompt_embeds"][:, :longest]
-        return trimmed
