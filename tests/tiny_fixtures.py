@@ -36,8 +36,8 @@ def tiny_pipe(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
 @pytest.fixture(scope="session")
 def miniature_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A miniature of the mini world, trained for a few steps: the build's folder; only read it."""
-    from dfprompt.mini.build import Build
-    from dfprompt.mini.recipe import miniature
+    from worlds.mini.build import Build
+    from worlds.mini.recipe import miniature
 
     folder = tmp_path_factory.mktemp("miniature-world")
     Build(folder, miniature()).run()

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from dfprompt.mini.controls import DEFAULT
-from dfprompt.mini.headroom import asked_scenes, pair_name
 from dfprompt.mini.measures import MEASURES
 from dfprompt.mini.modifiers import MODIFIERS
 from dfprompt.mini.world import SCENES
+from worlds.mini.headroom import asked_scenes, pair_name
 
 PER_SCENE = 6
 LIKED = ("brightness", "contrast", "warmth", "saturation", "sharpness", "grain")

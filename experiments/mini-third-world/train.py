@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from dfprompt.mini import autoencoder, denoiser, text
-from dfprompt.mini.dataset import make_dataset, read_dataset
-from dfprompt.mini.optimizers import Steps
-from dfprompt.mini.precision import bfloat16_products, has_fast_bfloat16
+from worlds.mini import autoencoder, denoiser, text
+from worlds.mini.dataset import make_dataset, read_dataset
+from worlds.mini.optimizers import Steps
+from worlds.mini.precision import bfloat16_products, has_fast_bfloat16
 
 WEIGHTS = Path(__file__).parents[2] / "src/dfprompt/mini/weights/pipeline"
 HELD_OUT = 1000  # renders at the end of the set that nothing trains on
@@ -64,7 +64,7 @@ def load_autoencoder() -> AutoencoderKL:
 
 
 def train_unet(output: Path, minutes: float, rate: float) -> None:
-    """The denoiser, on the noise levels of `dfprompt.mini.denoiser.focus`."""
+    """The denoiser, on the noise levels of `worlds.mini.denoiser.focus`."""
     data = load_file(output / "data.safetensors")
     latents, states, empty = data["latents"], data["states"], data["empty"]
     unet = UNet2DConditionModel.from_pretrained(WEIGHTS / "unet").float()

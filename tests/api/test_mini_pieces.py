@@ -52,7 +52,7 @@ def test_a_piece_that_cannot_be_read_is_named_with_what_brings_it_back(
 ) -> None:
     load(name)
     harm(elsewhere / victim)
-    with pytest.raises(LoadError, match="dfprompt mini build --install") as caught:
+    with pytest.raises(LoadError, match=r"python -m worlds\.mini build --install") as caught:
         load(name)
     assert str((elsewhere / victim).parent) in str(caught.value)
 

@@ -20,9 +20,9 @@ from diffusers import (
 
 import tiny_pipelines
 from dfprompt.errors import ConfigError, DFPromptError, UnsupportedPipelineError
-from dfprompt.mini import denoiser
 from dfprompt.pipeline.schedulers import CHOICES, make_scheduler, model_kind, schedulers_for
 from runs import draw, generators, length_arguments
+from worlds.mini import denoiser
 
 LATENT = {"clip_sample": False, "set_alpha_to_one": False, "timestep_spacing": "trailing"}
 

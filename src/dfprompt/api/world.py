@@ -1,22 +1,15 @@
-"""The mini world by name: where it lies, how it is built, checked and shown."""
+"""The mini world by name: where it lies, and what to do where a piece of it cannot be read."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from dfprompt.config import nearest
-from dfprompt.errors import ConfigError, LoadError
+from dfprompt.errors import LoadError
 
-PIECES = ("pipeline", "clip", "aesthetic", "preference", "judge", "lm")
-TRAINED = ("sft", "policy")  # what stages 1 and 2 make of the language model, where they were run
-Report = Callable[[str, int, int, dict[str, float]], None]
+BUILD = "python -m worlds.mini build --install"  # in a checkout of the project; hours on a CPU
 
 
 def mini_folder(piece: str = "") -> Path:
@@ -30,8 +23,8 @@ def mini_folder(piece: str = "") -> Path:
     if not folder.is_dir() or not any(folder.iterdir()):
         what = f"the {piece} of the mini world" if piece else "the mini world"
         raise LoadError(
-            f"{what} is not in this installation; build it with `dfprompt mini build --install` "
-            "(hours on a CPU), or pass a folder built elsewhere"
+            f"{what} is not in this installation; install the package again, build it in a checkout (hours "
+            f"on a CPU: {BUILD}), or pass a folder built elsewhere"
         )
     return folder
 
@@ -50,143 +43,5 @@ def reading_mini(folder: Path) -> Iterator[None]:
             raise
         raise LoadError(
             f"{error}. It is a piece of the mini world, which comes with the package: install the package "
-            "again, or build the piece (hours on a CPU): dfprompt mini build --install"
+            f"again, or build the piece in a checkout (hours on a CPU): {BUILD}"
         ) from error
-
-
-def build_mini(
-    folder: Path,
-    *,
-    stages: Sequence[str] = (),
-    seed: int = 1,
-    device: str = "cpu",
-    minutes: float | None = None,
-    resume: bool = False,
-    processes: int = 1,
-    start_from: Path | None = None,
-    report: Report | None = None,
-) -> Path:
-    """Build the mini world, or some stages of it, in a folder; returns the folder of its weights.
-
-    `minutes` shortens or lengthens every training (two CPU cores are assumed); `start_from` are weights
-    of an earlier build, whose autoencoder and denoiser are trained on. Raises ConfigError when the folder
-    holds a build and `resume` is false, or one of another recipe.
-    """
-    from dfprompt.mini.build import Build
-    from dfprompt.mini.recipe import STAGES, MiniRecipe
-
-    for stage in stages:
-        if stage not in STAGES:
-            raise ConfigError(f"there is no stage {stage!r} of the mini build; {nearest(stage, STAGES)}")
-    if (folder / "build.json").exists() and not resume:
-        raise ConfigError(f"{folder} holds a build; add --resume to go on with it, or take another folder")
-    recipe = dataclasses.replace(MiniRecipe(), seed=seed)
-    if minutes is not None:
-        recipe = recipe.within(minutes)
-    build = Build(folder, recipe, device=device, report=report, processes=processes, start_from=start_from)
-    build.run(tuple(stages) or STAGES)
-    return build.weights
-
-
-def install_mini(weights: Path) -> Path:
-    """Copy built weights into this installation, so that "mini" finds them; returns where they lie."""
-    import shutil
-
-    missing = [piece for piece in PIECES if not (weights / piece).is_dir()]
-    if missing:
-        raise LoadError(f"{weights} lacks {', '.join(missing)}; run: dfprompt mini build --resume")
-    root = Path(str(files("dfprompt.mini"))) / "weights"
-    partial = root.with_name("weights.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        for piece in (*PIECES, *(name for name in TRAINED if (weights / name).is_dir())):
-            shutil.copytree(weights / piece, partial / piece)
-        for extra in sorted(path for path in weights.iterdir() if path.is_file()):
-            shutil.copy(extra, partial / extra.name)  # domain.json, reward.toml, the card and its samples
-        if (weights.parent / "build.json").is_file():
-            shutil.copy(weights.parent / "build.json", partial / "build.json")
-        shutil.rmtree(root, ignore_errors=True)
-        os.replace(partial, root)
-    except OSError as error:
-        raise LoadError(
-            f"{root} cannot be written ({error}); the built weights lie in {weights} and work from there, "
-            f"for instance --pipeline {weights / 'pipeline'}"
-        ) from error
-    return root
-
-
-def read_headroom(file: Path) -> dict[str, Any]:
-    """A headroom-*.json that `measure_mini_headroom` wrote; raises LoadError for anything else."""
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        missing = {"by", "per_scene", "fidelity", "best_pairs", "commonest_share", "modifier_to_scene"} - set(
-            found
-        )
-    except (OSError, ValueError, TypeError) as error:
-        raise LoadError(f"{file} cannot be read ({error}); dfprompt mini headroom writes one") from error
-    if missing:
-        raise LoadError(f"{file} is no headroom-*.json of dfprompt mini headroom: no {min(missing)} in it")
-    return found
-
-
-def check_mini(weights: Path | None = None, *, images: int = 192) -> list[dict[str, Any]]:
-    """Measure the built world against what it must reach: one row per quality."""
-    from dfprompt.mini.check import check_world
-
-    rows = check_world(weights or mini_folder(), images=images)
-    return [
-        {
-            **dataclasses.asdict(row),
-            "interval": row.interval,
-            "measured": row.measured,
-            "goal": row.goal,
-            "reached": row.reached,
-        }
-        for row in rows
-    ]
-
-
-def write_mini_card(
-    weights: Path,
-    checks: Sequence[dict[str, Any]],
-    *,
-    headroom: dict[str, Any] | None = None,
-    images: int = 200,
-) -> Path:
-    """Write the model card with its samples beside the weights; returns the card.
-
-    `checks` are `check_mini`'s rows; `headroom` what `measure_mini_headroom` found;
-    `images` renders per modifier are shown to the judges.
-    """
-    from dfprompt.mini.card import make_card
-    from dfprompt.mini.check import Check, judge_every_modifier
-
-    given = {field.name for field in dataclasses.fields(Check)}
-    rows = [Check(**{key: value for key, value in row.items() if key in given}) for row in checks]
-    record = next((p for p in (weights, weights.parent) if (p / "build.json").is_file()), None)
-    text = make_card(
-        weights,
-        rows,
-        judge_every_modifier(weights, images),
-        record=json.loads((record / "build.json").read_text()) if record else None,
-        headroom=headroom,
-    )
-    show_mini(weights / "samples.png", weights=weights)
-    partial = weights / "README.md.partial"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, weights / "README.md")
-    return weights / "README.md"
-
-
-def show_mini(output: Path, *, weights: Path | None = None, seed: int = 1) -> Path:
-    """Draw the contact sheet of the built world into a PNG file."""
-    from dfprompt.mini.show import make_sheet
-
-    sheet = make_sheet(weights or mini_folder(), seed=seed)
-    partial = output.with_name(output.name + ".partial")
-    try:
-        sheet.save(partial, format="PNG")
-        os.replace(partial, output)
-    except OSError as error:
-        raise ConfigError(f"cannot write {output}: {error.strerror}; check the folder") from error
-    return output

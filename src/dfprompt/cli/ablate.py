@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dfprompt.cli import ablate_reward, console
+from dfprompt.cli import console, moved
 from dfprompt.cli.render_flags import RenderFlags, with_flags
 from dfprompt.errors import InputError
 
@@ -50,7 +50,7 @@ _JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
 def register(parent: typer.Typer) -> None:
     """Put the command group on the app."""
-    ablate_reward.register(app)
+    moved.register(app, "reward", "dfprompt ablate reward", "experiments.stage_two reward")
     parent.add_typer(app, name="ablate")
 
 

@@ -23,7 +23,7 @@ from dfprompt.cli import (
     generate,
     inspect,
     language,
-    mini,
+    moved,
     optimize,
     score,
     train,
@@ -52,7 +52,7 @@ score.register(app)
 curate.register(app)
 train.register(app)
 tune.register(app)
-mini.register(app)
+moved.register(app, "mini", "dfprompt mini", "worlds.mini")
 
 
 @app.callback(invoke_without_command=True)
@@ -72,14 +72,19 @@ def _says_more_than_torchvision(record: logging.LogRecord) -> bool:
 
 
 def main() -> None:
-    """Run the command line; bad input exits with 2, a failure with 1, never with a traceback."""
+    """Run the command line."""
+    run(app)
+
+
+def run(commands: typer.Typer) -> None:
+    """Run an app of commands; bad input exits with 2, a failure with 1, never with a traceback."""
     console.prepare_streams()
     warnings.showwarning = console.show_warning
     warnings.simplefilter("always", DFPromptWarning)
     # Pillow's processors are meant here, so a library's advice to install torchvision is noise.
     logging.getLogger("transformers.utils.import_utils").addFilter(_says_more_than_torchvision)
     try:
-        app()
+        commands()
     except DFPromptError as error:
         console.show_error(error)
         sys.exit(error.exit_code)

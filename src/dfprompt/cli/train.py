@@ -8,7 +8,7 @@ from typing import Literal
 
 import typer
 
-from dfprompt.cli import console, train_arms
+from dfprompt.cli import console, moved
 from dfprompt.cli.training_bar import TrainingBar
 
 app = typer.Typer(
@@ -45,7 +45,7 @@ _FIGURES = {"loss": "loss", "validation_loss": "validation", "rows_per_second": 
 
 def register(parent: typer.Typer) -> None:
     """Put the command group on the app."""
-    train_arms.register(app)
+    moved.register(app, "arms", "dfprompt train arms", "experiments.stage_two arms")
     parent.add_typer(app, name="train")
 
 

@@ -70,6 +70,12 @@ class TextAdapter(ABC):
         return module
 
     @property
+    def listeners(self) -> list[torch.nn.Module]:
+        """Every module that hears the tensors: the denoiser, a second one, the ControlNets beside it."""
+        parts = (getattr(self.pipe, name, None) for name in ("transformer_2", "controlnet"))
+        return [self.denoiser, *(part for part in parts if isinstance(part, torch.nn.Module))]
+
+    @property
     def missing_negative(self) -> str | None:
         """The text encoded when no negative prompt is given; None where the family then has no negative."""
         return "" if self.guidance == "stacked" else None

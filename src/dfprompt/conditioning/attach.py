@@ -14,8 +14,10 @@ from dfprompt.conditioning.capabilities import Weighting
 from dfprompt.conditioning.compiled import Compiled
 from dfprompt.conditioning.inputs import PreparedInputs, StepCallback, StepSwap, fit_rows
 from dfprompt.conditioning.options import LongPrompts, Options
+from dfprompt.conditioning.ownership import CarriedRun, RunHooks
 from dfprompt.conditioning.prepare import out_of_reach, swappable
 from dfprompt.conditioning.prompts import Dialect, Prompts
+from dfprompt.errors import GenerationError
 from dfprompt.prompt.clocks import Clock
 from dfprompt.prompt.plan import Absence
 
@@ -91,82 +93,81 @@ def attach(
 @contextmanager
 def _hooked(call: Call, compiled: Compiled, names: dict[str, str]) -> Iterator[StepSwap]:
     """Put the hook on the denoiser for as long as the block runs."""
-    if compiled.adapter.guidance == "separate":
+    adapter = compiled.adapter
+    if adapter.guidance == "separate":
         names = {}  # the hook replaces everything, so that lengths and masks always agree
-    reached = {name: arg for name, arg in compiled.adapter.denoiser_names.items() if name not in names}
-    hook = DenoiserSwap(compiled, call.stock.num_images_per_prompt, reached)
-    swap = HookedSwap(call.swap(compiled, names), hook)
-    handle = compiled.adapter.denoiser.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
-        yield swap
-    finally:
-        handle.remove()
+    reached = {name: argument for name, argument in adapter.denoiser_names.items() if name not in names}
+    run = CarriedRun(call.pipe)
+    with RunHooks(adapter.listeners, run) as hooks:
+        run.hooks = hooks
+        for listener in adapter.listeners:
+            hooks.on_input(listener, DenoiserSwap(call, compiled, reached, hooks))
+        run.callback = HookedSwap(call.swap(compiled, names), hooks)
+        yield run.callback
 
 
 class DenoiserSwap:
-    """Forward pre-hook that replaces what the denoiser hears from the second evaluation on.
+    """What the denoiser hears from the second evaluation on; the first heard what came with the call."""
 
-    The first evaluation already hears the right thing: it came with the call. The step callback says
-    which evaluation is next and of which run, so runs that are not ours pass untouched.
-    """
-
-    def __init__(self, compiled: Compiled, images_per_prompt: int, names: Mapping[str, str]) -> None:
-        self.compiled = compiled
-        self.images_per_prompt = images_per_prompt
-        self.names = dict(names)
-        self._fresh: dict[str, Tensor] | None = None
-        self._pipe: Any = None
-        self._run: Any = None
-        self._calls = 0
-
-    def rest(self) -> None:
-        """Note that an evaluation is over; until the next one comes, every call is another run's."""
-        self._fresh = None
-
-    def advance(self, pipe: Any, following: int) -> None:
-        """Note that the evaluation `following` comes next in the run the pipeline is making."""
-        self._fresh = self.compiled.at(following) if following < self.compiled.evaluations else None
-        # Every run sets its timesteps anew, so the tensor itself tells one run from another.
-        self._pipe, self._run, self._calls = pipe, pipe.scheduler.timesteps, 0
+    def __init__(self, call: Call, compiled: Compiled, names: Mapping[str, str], hooks: RunHooks) -> None:
+        self._pipe = call.pipe
+        self._images = call.stock.num_images_per_prompt
+        self._compiled = compiled
+        self._names = dict(names)
+        self._hooks = hooks
 
     def __call__(
         self, module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if self._fresh is None or self._pipe.scheduler.timesteps is not self._run:
+        evaluation = self._hooks.evaluation
+        if not 0 < evaluation < self._compiled.evaluations:
             return None
         # With separate guidance the denoiser is called for the prompt first, then for the negative.
-        negative = self.compiled.adapter.guidance == "separate" and self._calls == 1
-        self._calls += 1
-        return arguments, {**keywords, **self._replacements(keywords, negative=negative)}
+        negative = self._compiled.adapter.guidance == "separate" and self._hooks.call == 1
+        fresh = self._compiled.at(evaluation)
+        return arguments, {**keywords, **self._replacements(fresh, keywords, negative=negative)}
 
-    def _replacements(self, keywords: Mapping[str, Any], *, negative: bool) -> dict[str, Any]:
-        adapter, images = self.compiled.adapter, self.images_per_prompt
+    def _replacements(
+        self, fresh: Mapping[str, Tensor], keywords: Mapping[str, Any], *, negative: bool
+    ) -> dict[str, Any]:
         side = {
             name.removeprefix("negative_") if negative else name: tensor
-            for name, tensor in (self._fresh or {}).items()
+            for name, tensor in fresh.items()
             if name.startswith("negative_") or not negative
         }
         replaced: dict[str, Any] = {}
-        for name, argument in self.names.items():
+        for name, argument in self._names.items():
             running = keywords.get(argument)
             if name == "prompt_embeds_mask":
-                mask = side[name].repeat_interleave(images, dim=0)
+                mask = side[name].repeat_interleave(self._images, dim=0)
                 # The pipelines pass no mask where every token is real.
                 replaced[argument] = None if bool(mask.all()) else mask
             elif running is not None:
-                replaced[argument] = fit_rows(self._pipe, adapter, name, side, running, images)
+                adapter = self._compiled.adapter
+                replaced[argument] = fit_rows(self._pipe, adapter, name, side, running, self._images)
         return replaced
 
 
 class HookedSwap(StepSwap):
-    """A step callback that also tells the hook on the denoiser where the run is."""
+    """A step callback that also tells the hooks where the run is, and serves only while they are on."""
 
-    def __init__(self, swap: StepSwap, hook: DenoiserSwap) -> None:
+    def __init__(self, swap: StepSwap, hooks: RunHooks) -> None:
         super().__init__(swap.compiled, swap.images_per_prompt, swap.names, swap.user, swap.user_inputs)
-        self._hook = hook
+        self._hooks = hooks
 
     def __call__(self, pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        self._hook.rest()  # the user's callback may run the denoiser itself, for a preview
-        result = super().__call__(pipe, index, timestep, tensors)
-        self._hook.advance(pipe, index + 1)
+        if self._hooks.closed:
+            raise GenerationError(
+                "these inputs were used after their block: the hook on the denoiser is gone, so no step "
+                "would hear its own text; call the pipeline inside `with dfprompt.attach(...)`"
+            )
+        if not self._hooks.reached:
+            raise GenerationError(
+                "this run's denoiser went past the hook: either its step callback was wrapped (give yours to "
+                "attach as callback_on_step_end) or the denoiser was compiled while the hook was off "
+                "(attach before the first compiled call)"
+            )
+        with self._hooks.paused():  # the user's callback may run the denoiser itself, for a preview
+            result = super().__call__(pipe, index, timestep, tensors)
+        self._hooks.begin(index + 1)
         return result

@@ -9,15 +9,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dfprompt.mini.autoencoder import to_tensor
-from dfprompt.mini.loop import Draw, StepLoss, device_of
 from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.renderer import Scene
 from dfprompt.mini.world import COLOURS, SCENES, SUBJECTS
@@ -97,29 +93,3 @@ def labels(scenes: Sequence[Scene], *, asked: bool = False) -> dict[str, Tensor]
         name: torch.tensor([classes.index(value) for value in column])
         for (name, classes), column in zip(CLASSES.items(), columns, strict=True)
     }
-
-
-def judge_loss(
-    renders: npt.NDArray[np.uint8], decoded: npt.NDArray[np.uint8], scenes: Sequence[Scene], batch: int
-) -> StepLoss:
-    """A step's loss: name the facts of renders, half of them after a trip through the autoencoder.
-
-    Light noise and shifts of brightness keep the judge from leaning on anything a generator may not draw.
-    """
-    truth = labels(scenes)
-
-    def loss(judge: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        index = draw.numpy.integers(len(renders), size=batch)
-        pictures = to_tensor(renders[index])
-        half = batch // 2
-        pictures[:half] = to_tensor(decoded[index[:half]])
-        strength = torch.rand((batch, 1, 1, 1), generator=draw.torch) * 0.08
-        pictures = pictures + strength * torch.randn(pictures.shape, generator=draw.torch)
-        pictures = pictures + (torch.rand((batch, 3, 1, 1), generator=draw.torch) - 0.5) * 0.08
-        logits = {name: value.cpu() for name, value in judge(pictures.to(device_of(judge))).items()}
-        rows = torch.from_numpy(index)
-        parts = {k: functional.cross_entropy(logits[k], truth[k][rows]) for k in CLASSES}
-        hits = {k: (logits[k].argmax(1) == truth[k][rows]).float().mean().item() for k in CLASSES}
-        return sum(parts.values(), torch.zeros(())), hits
-
-    return loss

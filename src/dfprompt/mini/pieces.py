@@ -27,5 +27,5 @@ def open_piece(opener: Callable[[Path], _Piece], folder: Path, stage: str) -> _P
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise LoadError(
             f"the mini world's {folder.parent.name}/{folder.name} cannot be read ({reason}); run: "
-            f"dfprompt mini build --stage {stage}"
+            f"python -m worlds.mini build --stage {stage}"
         ) from error

@@ -1,1 +1,0 @@
-"""Whole experiments: many trainings and one evaluation, each from one command."""

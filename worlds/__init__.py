@@ -1,0 +1,1 @@
+"""Worlds that dfprompt is tried in: how they are built and measured. Beside the package, not in its wheel."""
