@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from dfprompt.conditioning.ownership import OwnRun, RunHooks
 from dfprompt.conditioning.value_sites import (
     FLUX_VALUES,
     TWO_STREAM_VALUES,
@@ -54,14 +55,11 @@ def spread(pipe: Any, name: str, value: float) -> torch.Tensor:
 def heard(pipe: Any, name: str, weights: torch.Tensor | None) -> Iterator[ValueWeights]:
     """Every call of the denoiser in this block hears the weights."""
     values = ValueWeights(denoiser(pipe), SITES[name])
-    with values.attached():
-        before = denoiser(pipe).register_forward_pre_hook(lambda *_: values.hear(weights))
-        after = denoiser(pipe).register_forward_hook(lambda *_: values.check())
-        try:
-            yield values
-        finally:
-            before.remove()
-            after.remove()
+    with RunHooks([denoiser(pipe)], OwnRun()) as hooks:
+        hooks.on_input(denoiser(pipe), lambda *_: values.hear(weights))
+        hooks.on_output(denoiser(pipe), lambda *_: values.check())
+        values.put(hooks)
+        yield values
 
 
 def run(pipe: Any, name: str) -> torch.Tensor:
@@ -152,7 +150,7 @@ def test_a_renamed_projection_is_refused_by_name(tiny_pipe, name):
     projection = find_projections(denoiser(pipe), SITES[name])[-1]
     path, _, last = projection.name.rpartition(".")
     attention = denoiser(pipe).get_submodule(path)
-    setattr(attention, "renamed", getattr(attention, last))
+    attention.renamed = getattr(attention, last)
     delattr(attention, last)
     with pytest.raises(UnsupportedPipelineError, match=projection.name):
         ValueWeights(denoiser(pipe), SITES[name])
@@ -202,7 +200,8 @@ def test_each_thread_hears_its_own_weights(tiny_pipe):
             return pipe.unet(latents, 10, text).sample
 
     plain, other = evaluate(), []
-    with values.attached():
+    with RunHooks([pipe.unet], OwnRun()) as hooks:
+        values.put(hooks)
         values.hear(torch.full((1, 77), 2.0))
         thread = Thread(target=lambda: other.append(evaluate()))
         thread.start()

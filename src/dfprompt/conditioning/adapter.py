@@ -81,7 +81,7 @@ class TextAdapter(ABC):
         return "" if self.guidance == "stacked" else None
 
     @property
-    def default_weighting(self) -> Weighting | None:
+    def default_weighting(self) -> Weighting:
         """The rule used when none is named: the model's own wish, or the family's default."""
         wish: Weighting | None = getattr(self.encoders[0].module.config, "dfprompt_weighting", None)
         if wish not in (None, *self.capabilities.weightings):
@@ -170,13 +170,11 @@ class TextAdapter(ABC):
     ) -> TokenWeights:
         """Line the tokens' weights up with the sequences that `_assemble` makes."""
         lined = [
-            self._assemble_weights([each.token_weights(one, windows) for each in encoded])
+            tuple(self._assemble_weights([each.token_weights(one, windows) for each in encoded]))
             for one in conditionings
         ]
-        longest = max(map(len, lined))
-        padded = [(*weights, *[1.0] * (longest - len(weights))) for weights in lined]
-        distinct = {row: number for number, row in enumerate(dict.fromkeys([(1.0,) * longest, *padded]))}
-        return TokenWeights(torch.tensor(list(distinct)), tuple(distinct[row] for row in padded))
+        distinct = {row: number for number, row in enumerate(dict.fromkeys(lined))}
+        return TokenWeights(tuple(distinct), tuple(distinct[row] for row in lined))
 
     def _assemble_weights(self, parts: Sequence[Sequence[float]]) -> list[float]:
         """Join the encoders' token weights as `_assemble` joins their sequences: side by side here."""

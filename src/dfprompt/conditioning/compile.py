@@ -11,8 +11,8 @@ from itertools import chain
 
 from dfprompt.conditioning.adapter import TextAdapter
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
-from dfprompt.conditioning.capabilities import Weighting
-from dfprompt.conditioning.compiled import Compiled
+from dfprompt.conditioning.capabilities import WEIGHTINGS, Weighting
+from dfprompt.conditioning.compiled import Compiled, Index
 from dfprompt.conditioning.layouts import Conditioning
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import Schedule
@@ -59,9 +59,18 @@ def compile_prompts(
         _warn(f"the prompt is longer than the encoder's window, cut off: {quote(lost, 200)}")
     windows = dict(zip(heard, bank.windows, strict=True))
     _report_padding([max(windows[each] for each in row) for row in positive])
-    entries = dict(zip(heard, bank.entries, strict=True))
-    sides = (tuple(tuple(entries[each] for each in row) for row in side) for side in (positive, negative))
+    sides = [_index(side, heard, bank.entries) for side in (positive, negative)]
+    if bank.token_weights is not None:
+        sides += [_index(side, heard, bank.token_weights.entries) for side in (positive, negative)]
     return Compiled(adapter, schedule, tuple(plans), tuple(negative_plans), bank, *sides)
+
+
+def _index(
+    side: Sequence[Sequence[Conditioning]], heard: Sequence[Conditioning], entries: Sequence[int]
+) -> Index:
+    """Return the number of what each row hears at each evaluation."""
+    numbers = dict(zip(heard, entries, strict=True))
+    return tuple(tuple(numbers[each] for each in row) for row in side)
 
 
 def plan_prompts(
@@ -140,23 +149,25 @@ def _choose_rule(adapter: TextAdapter, plans: Iterable[Plan], options: Options) 
     able = adapter.capabilities
     if options.absence == "mask" and not able.mask:
         raise UnsupportedPipelineError(f'{able.title} cannot hide tokens; use absence="delete"')
-    if options.weighting is not None:
-        if options.weighting not in able.weightings:
-            known = " or ".join(able.weightings)
-            raise UnsupportedPipelineError(
-                f"{able.title} knows no weighting={quote(options.weighting)}; use {known}"
-            )
-        return options.weighting
-    if adapter.default_weighting is not None:
-        return adapter.default_weighting
-    weighted = next((part for plan in plans for step in plan.steps for part in step.weights), None)
-    if weighted is not None:
+    rule = options.weighting or adapter.default_weighting
+    if rule not in able.weightings:
+        known = " or ".join(able.weightings)
+        reason = " because it cannot act there" if rule in WEIGHTINGS else ""
+        raise UnsupportedPipelineError(f"{able.title} knows no weighting={quote(rule)}{reason}; use {known}")
+    _check_signs(rule, plans)
+    return rule
+
+
+def _check_signs(rule: Weighting, plans: Iterable[Plan]) -> None:
+    """Refuse weights below 0 under the rules that only scale what a text says."""
+    if rule == "attention":
+        return
+    against = next((p for plan in plans for step in plan.steps for p in step.weights if p.weight < 0), None)
+    if against is not None:
         raise UnsupportedPipelineError(
-            f"weights hardly act on {able.title}, so {quote(weighted.text)} at weight "
-            f"{float(weighted.weight):g} is refused; drop the weight and use its range, "
-            f"or force it with weighting={able.weightings[0]!r}"
+            f"{quote(against.text)} weighs {float(against.weight):g}, which means nothing to the rule "
+            f'{rule}; use weighting="attention", or put the words in the negative prompt'
         )
-    return able.weightings[0]
 
 
 def _report_idle(plans: Iterable[Plan]) -> None:

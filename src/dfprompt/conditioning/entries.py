@@ -9,26 +9,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 Entry = dict[str, Tensor]
+_MODEL = -1  # any entry that is not silent, whose names and shapes the silent ones take
 
 
 @dataclass(frozen=True)
 class TokenWeights:
     """Distinct weights of the tokens that the denoiser hears, for the rule `attention`.
 
-    `rows` (W,T), on the CPU; entry 0 is all ones. `entries` says which each conditioning has.
+    `rows` has one weight per token of a text, `entries` says which row each conditioning has.
     """
 
-    rows: Tensor
+    rows: tuple[tuple[float, ...], ...]
     entries: tuple[int, ...]
 
-    def take(self, entries: Sequence[int], tokens: int) -> Tensor | None:
-        """Return (R,tokens), or None where all are 1; what is cut off belongs to padding."""
-        return self.rows[list(entries), :tokens] if any(entries) else None
+    @cached_property
+    def plain(self) -> frozenset[int]:
+        """The rows whose weights are all 1."""
+        return frozenset(number for number, row in enumerate(self.rows) if set(row) <= {1.0})
+
+    def take(self, entries: Sequence[int]) -> Tensor:
+        """Return the weights (R,T) of these rows, on the CPU, as long as the longest; padding weighs 1."""
+        longest = max(len(self.rows[entry]) for entry in entries)
+        return torch.tensor([_lengthen(self.rows[entry], longest) for entry in entries])
+
+
+def _lengthen(row: tuple[float, ...], length: int) -> list[float]:
+    return [*row, *[1.0] * (length - len(row))]
 
 
 @dataclass(eq=False)
@@ -80,7 +92,10 @@ class Bank:
 
     @property
     def _model(self) -> Entry:
-        return self._plain.setdefault(-1, next(e for e in map(self.make, dict.fromkeys(self.entries)) if e))
+        if _MODEL not in self._plain:
+            spoken = (entry for entry in map(self.make, dict.fromkeys(self.entries)) if entry is not None)
+            self._plain[_MODEL] = next(spoken)
+        return self._plain[_MODEL]
 
     def _get(self, number: int) -> Entry:
         for kept in (self._plain, *self._recent):

@@ -11,13 +11,14 @@ Shapes: B rows of the call, T text tokens, N tokens of a stream, D width.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from dfprompt.conditioning.ownership import RunHooks
 from dfprompt.conditioning.value_sites import ValueSite
 from dfprompt.errors import GenerationError, UnsupportedPipelineError
 
@@ -118,57 +119,51 @@ def _last_part(projection: nn.Module, parts: int) -> slice:
 
 
 class ValueWeights:
-    """Hooks on the value projections of one denoiser, for as long as `attached` lasts.
+    """The value projections of one denoiser and the weights they act with.
 
-    They act on what `hear` says and on nothing before; each thread says so for itself.
+    `title` names the model in errors. Hooks are put on by `put`; they act on what `hear` said last.
     """
 
     def __init__(self, module: nn.Module, sites: Sequence[ValueSite]) -> None:
         self.projections = find_projections(module, sites)
-        self._title = type(module).__name__
-        self._state = threading.local()
+        self.title = type(module).__name__
+        self._weights: dict[torch.device, Tensor] = {}
+        self._reached: set[int] = set()
         self._checked = False
 
-    @contextmanager
-    def attached(self) -> Iterator[ValueWeights]:
-        """Put a hook on every projection; all are gone afterwards, whatever happens."""
-        with ExitStack() as stack:
-            for number, projection in enumerate(self.projections):
-                handle = projection.module.register_forward_hook(self._hook(number, projection))
-                stack.callback(handle.remove)
-            yield self
+    def put(self, hooks: RunHooks) -> None:
+        """Put a hook on every projection, to act for the run that owns `hooks` and end with it."""
+        for number, projection in enumerate(self.projections):
+            hooks.on_output(projection.module, partial(self._scale, number))
 
     def hear(self, weights: Tensor | None) -> None:
         """Say which weights (B,T) the coming call of the denoiser has; None, or all 1, is none."""
         plain = weights is None or bool((weights == 1).all())
-        self._state.weights = {} if plain or weights is None else {weights.device: weights.float()}
-        self._state.reached = set()
+        self._weights = {} if plain or weights is None else {weights.device: weights.float()}
+        self._reached.clear()
 
     def check(self) -> None:
-        """Raise GenerationError if the weights of the call that ended did not reach every block.
+        """Raise GenerationError if the weights of the call that ends did not reach every block.
 
         Only the first weighted call is checked: caches may leave blocks out later.
         """
-        if self._checked or not getattr(self._state, "weights", None):
+        if self._checked or not self._weights:
             return
-        missed = [p.name for n, p in enumerate(self.projections) if n not in self._state.reached]
+        missed = [p.name for number, p in enumerate(self.projections) if number not in self._reached]
         if missed:
             raise GenerationError(
-                f"{len(missed)} of {len(self.projections)} attention blocks of {self._title} computed no "
+                f"{len(missed)} of {len(self.projections)} attention blocks of {self.title} computed no "
                 f"values where they should (the first: {missed[0]}), so the weights did not act; another "
-                "attention processor may do so elsewhere: remove it, or use another rule for the weights"
+                "attention processor may compute them elsewhere: remove it, or use another rule"
             )
         self._checked = True
 
-    def _hook(self, number: int, projection: Projection) -> Any:
-        def scale(module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
-            weights = getattr(self._state, "weights", None)
-            if not weights:
-                return None  # untouched, bit for bit
-            self._state.reached.add(number)
-            if output.device not in weights:  # moved there once per call of the denoiser
-                weights[output.device] = next(iter(weights.values())).to(output.device)
-            scale_values(output[..., projection.columns], weights[output.device], projection.site)
-            return output
-
-        return scale
+    def _scale(self, number: int, _module: Any, _inputs: Any, output: Tensor) -> Tensor | None:
+        if not self._weights:
+            return None  # untouched, bit for bit
+        self._reached.add(number)
+        if output.device not in self._weights:  # moved there once per call of the denoiser
+            self._weights[output.device] = next(iter(self._weights.values())).to(output.device)
+        projection = self.projections[number]
+        scale_values(output[..., projection.columns], self._weights[output.device], projection.site)
+        return output
