@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from dfprompt.evaluation.records import Row
-from dfprompt.evaluation.statistics import Comparison, Key, compare_scores
+from dfprompt.statistics.comparison import Comparison, Key, compare_scores
 
 _SEED = re.compile(r"(.+)-(\d+)")
 _HACK = "hack"

@@ -29,7 +29,7 @@ from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import SamplingSettings, TokenBudget
 from dfprompt.prompt import DFPrompt, parse_prompt
 from dfprompt.search.engine import FRESH
-from dfprompt.student import student_quantile
+from dfprompt.statistics.student_t import student_quantile
 from runs import SIZE
 from tiny_evaluation import brightness, redness
 from tiny_policies import tiny_policy

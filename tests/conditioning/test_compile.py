@@ -416,7 +416,7 @@ def heavy(weight: str) -> DFPrompt:
 def test_weights_below_zero_act_only_in_attention(tiny_pipe, rule):
     pipe = tiny_pipe("sd1")
     for weight in ("-1", "1->-0.5"):
-        with pytest.raises(UnsupportedPipelineError, match=r'weighting="attention"'):
+        with pytest.raises(UnsupportedPipelineError, match='weighting="attention"'):
             compile_prompts(adapter_for(pipe), [heavy(weight)], None, TEN, Options(weighting=rule))
     made = compile_prompts(adapter_for(pipe), [heavy("-1")], None, TEN, Options(weighting="attention"))
     assert set(made.token_weights(0)["token_weights"].flatten().tolist()) == {1.0, -1.0}

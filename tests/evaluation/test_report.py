@@ -22,11 +22,11 @@ from dfprompt.evaluation.contest import Contender, Contest, Match, draw_contests
 from dfprompt.evaluation.prompts import PlainPrompt
 from dfprompt.evaluation.report import make_comparison_grid, make_report
 from dfprompt.evaluation.scoreboard import Scoreboard
-from dfprompt.evaluation.statistics import compare_scores
 from dfprompt.evaluation.tables import format_number
 from dfprompt.images.tensors import to_pil
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
+from dfprompt.statistics.comparison import compare_scores
 from runs import SIZE
 from tiny_evaluation import SETTINGS, brightness, redness
 

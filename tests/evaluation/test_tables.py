@@ -17,7 +17,6 @@ from dfprompt.evaluation.records import Row
 from dfprompt.evaluation.rewrites import Rewrites
 from dfprompt.evaluation.run import Outcome, Plan
 from dfprompt.evaluation.scoreboard import Scoreboard
-from dfprompt.evaluation.statistics import adjust_holm, compare_scores
 from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import (
     format_markdown,
@@ -27,6 +26,8 @@ from dfprompt.evaluation.tables import (
     write_tables,
 )
 from dfprompt.prompt import DFPrompt
+from dfprompt.statistics.comparison import compare_scores
+from dfprompt.statistics.significance import adjust_holm
 from tiny_evaluation import Styled, brightness, redness
 
 PROMPTS = as_prompts(["a cat", "a dog", "a horse"])

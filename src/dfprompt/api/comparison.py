@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +110,7 @@ class ComparisonRun:
 
 
 def _standing_json(each: Standing) -> dict[str, Any]:
-    found = None if each.comparison is None else asdict(each.comparison)
-    if found is not None:
-        for name in ("interval", "win_interval"):
-            ends = list(found[name])
-            found[name] = None if ends[0] != ends[0] else ends  # NaN: too few for an interval
+    found = None if each.comparison is None else each.comparison.to_json()
     return {"label": each.label, "score": each.score, "mean": each.mean, "to_plain": found}
 
 

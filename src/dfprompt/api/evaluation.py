@@ -52,6 +52,8 @@ class EvaluationRun:
     def to_json(self) -> dict[str, Any]:
         """Return output, tables, prompts, seeds, scores and methods with their numbers, and failures."""
         values = _without_nan(asdict(self.summary))
+        for line, written in zip(self.summary.scores, values["scores"], strict=True):
+            written["comparison"] = None if line.comparison is None else line.comparison.to_json()
         return {
             "output": str(self.outcome.folder),
             "rows": len(self.outcome.rows),

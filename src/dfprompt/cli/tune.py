@@ -17,6 +17,7 @@ from dfprompt.cli.score import REWARD_HELP
 if TYPE_CHECKING:
     from dfprompt.api.tuning import TuneRun
     from dfprompt.search.ledger import Report
+    from dfprompt.statistics.intervals import Interval
 
 _SHOWN = 5  # candidates in the table; --json has all of them
 
@@ -197,7 +198,7 @@ def _print_scores(run: TuneRun) -> None:
             format_number(line.plain),
             format_number(line.finalist),
             format_number(found.difference, sign=True),
-            _interval(found.low, found.high),
+            _interval(found.interval),
             format_p(found.p),
         )
     console.rich_console().print(table)
@@ -227,7 +228,7 @@ def _print_best_of(run: TuneRun) -> None:
             format_number(line.kept),
             format_number(line.finalist),
             format_number(found.difference, sign=True),
-            _interval(found.low, found.high),
+            _interval(found.interval),
         )
     console.rich_console().print(table)
     console.write(
@@ -271,13 +272,12 @@ def _print_shares(run: TuneRun) -> None:
             table.add_row(share.span, "not drawn without it", "", "0")
             continue
         difference = format_number(found.difference, sign=True)
-        table.add_row(share.span, difference, _interval(found.low, found.high), str(found.pairs))
+        table.add_row(share.span, difference, _interval(found.interval), str(found.pairs))
     console.rich_console().print(table)
 
 
-def _interval(low: float | None, high: float | None) -> str:
+def _interval(found: Interval) -> str:
     from dfprompt.evaluation.tables import format_number
 
-    if low is None or high is None:
-        return "too few"
-    return f"{format_number(low, sign=True)} to {format_number(high, sign=True)}"
+    ends = found.to_json()
+    return "too few" if ends is None else " to ".join(format_number(end, sign=True) for end in ends)

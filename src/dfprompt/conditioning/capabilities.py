@@ -15,6 +15,8 @@ WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 # Where every text vector is normalised before it is read, only what turns it acts: multiplying it,
 # as `scale` and `mean` do, is divided out again.
 _DIRECTIONS: tuple[Weighting, ...] = ("attention", "comfy", "compel")
+# The rules under which a weight below 0 means something: values can turn round, encodings cannot.
+SIGNED_WEIGHTINGS = frozenset({"attention"})
 
 # Where a thing that changes from step to step can be changed: in the keyword arguments of the stock
 # call, only with a hook on the denoiser, or not at all because the family has no such thing.

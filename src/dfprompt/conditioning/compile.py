@@ -11,7 +11,7 @@ from itertools import chain
 
 from dfprompt.conditioning.adapter import TextAdapter
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
-from dfprompt.conditioning.capabilities import WEIGHTINGS, Weighting
+from dfprompt.conditioning.capabilities import SIGNED_WEIGHTINGS, WEIGHTINGS, Weighting
 from dfprompt.conditioning.compiled import Compiled, Index
 from dfprompt.conditioning.layouts import Conditioning
 from dfprompt.conditioning.options import Options
@@ -42,6 +42,7 @@ def compile_prompts(
     options = options or Options()
     plans, negative_plans = plan_prompts(prompts, negative_prompts, schedule, options)
     rule = _choose_rule(adapter, [*plans, *negative_plans], options)
+    _refuse_negative([*plans, *negative_plans], rule)
     positive = [[_conditioning(step, options.clip_skip) for step in plan.steps] for plan in plans]
     negative = _negatives(adapter, len(plans), schedule.evaluations, negative_plans)
     heard = list(dict.fromkeys(chain.from_iterable([*positive, *negative])))
@@ -154,19 +155,21 @@ def _choose_rule(adapter: TextAdapter, plans: Iterable[Plan], options: Options) 
         known = " or ".join(able.weightings)
         reason = " because it cannot act there" if rule in WEIGHTINGS else ""
         raise UnsupportedPipelineError(f"{able.title} knows no weighting={quote(rule)}{reason}; use {known}")
-    _check_signs(rule, plans)
     return rule
 
 
-def _check_signs(rule: Weighting, plans: Iterable[Plan]) -> None:
-    """Refuse weights below 0 under the rules that only scale what a text says."""
-    if rule == "attention":
+def _refuse_negative(plans: Iterable[Plan], rule: Weighting) -> None:
+    """Refuse weights below 0 under rules for which they mean nothing."""
+    if rule in SIGNED_WEIGHTINGS:
         return
-    against = next((p for plan in plans for step in plan.steps for p in step.weights if p.weight < 0), None)
-    if against is not None:
+    below = next(
+        (part for plan in plans for step in plan.steps for part in step.weights if part.weight < 0), None
+    )
+    if below is not None:
         raise UnsupportedPipelineError(
-            f"{quote(against.text)} weighs {float(against.weight):g}, which means nothing to the rule "
-            f'{rule}; use weighting="attention", or put the words in the negative prompt'
+            f"{quote(below.text)} has weight {float(below.weight):g}, and weighting={quote(rule)} knows no "
+            "weights below 0; put the words into the negative prompt, or use "
+            f"weighting={' or '.join(map(quote, sorted(SIGNED_WEIGHTINGS)))} where the pipeline has it"
         )
 
 

@@ -13,11 +13,11 @@ from dfprompt.evaluation.attribution import WRITTEN, Attribution
 from dfprompt.evaluation.effects import Effect
 from dfprompt.evaluation.methods import PLAIN
 from dfprompt.evaluation.scoreboard import Role
-from dfprompt.evaluation.statistics import Comparison
 from dfprompt.evaluation.summary import Failure
 from dfprompt.evaluation.tables import format_number, format_p
 from dfprompt.excerpt import printable
 from dfprompt.prompt import DFPrompt, Span
+from dfprompt.statistics.comparison import Comparison
 
 _FIELDS = (
     "modifier arm baseline score role fresh_seeds difference low high win_rate p p_holm prompts pairs units"

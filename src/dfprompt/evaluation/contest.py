@@ -15,8 +15,6 @@ from dfprompt.evaluation.methods import PLAIN
 from dfprompt.evaluation.prompts import PlainPrompt
 from dfprompt.evaluation.run import can_share
 from dfprompt.evaluation.scoreboard import Scoreboard, Scored
-from dfprompt.evaluation.statistics import Comparison, Key, compare_scores
-from dfprompt.evaluation.summary import mean_of_prompts
 from dfprompt.images.recipe import ModelMark, Recipe
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.pipeline.progress import Report
@@ -25,6 +23,7 @@ from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.pipeline.stock import scheduled
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.plan import Plan
+from dfprompt.statistics.comparison import Comparison, Key, compare_scores, mean_of_prompts
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.summary import MethodLine, ScoreLine, Summary
 from dfprompt.excerpt import printable
-from dfprompt.intervals import Interval
+from dfprompt.statistics.intervals import Interval
 
 RESULTS, SCORES, METHODS = "results.md", "scores.csv", "methods.csv"
 _ROLES = {
