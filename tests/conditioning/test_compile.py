@@ -237,7 +237,7 @@ def test_a_missing_negative_prompt_is_the_familys_own(tiny_pipe):
     for name in ("flux", "qwen-image"):
         made = compiled(tiny_pipe(name), ["a [red:early] cat"])
         assert not any(key.startswith("negative_") for key in made.at(0))
-        assert made.key(0, 0) == (0, -1)
+        assert made.key(0, 0)[:2] == (0, -1)
 
 
 @pytest.mark.parametrize("name", ["sd1", "sdxl", "sd3"])
@@ -450,10 +450,11 @@ def test_weights_of_a_ramp_are_the_plans_at_every_step(tiny_pipe):
     made = compiled(tiny_pipe("sd1"), [prompt, "a cat"], ["[film:early:2]", "dog"], weighting="attention")
     for side, plans in (("token_weights", made.plans), ("negative_token_weights", made.negative_plans)):
         for k in range(10):
-            expected = [{1.0, *(float(part.weight) for part in plan.steps[k].weights)} for plan in plans]
             heard = made.token_weights(k)
-            found = [{1.0}, {1.0}] if heard is None else [set(row.tolist()) for row in heard[side]]
-            assert found == expected
+            for row, plan in enumerate(plans):
+                expected = sorted({1.0, *(float(part.weight) for part in plan.steps[k].weights)})
+                found = [1.0] if heard is None else sorted(set(heard[side][row].tolist()))
+                assert found == pytest.approx(expected)
 
 
 def test_a_model_may_name_its_own_rule(tiny_pipe):

@@ -41,7 +41,7 @@ def compile_prompts(
     """
     options = options or Options()
     plans, negative_plans = plan_prompts(prompts, negative_prompts, schedule, options)
-    rule = _choose_rule(adapter, [*plans, *negative_plans], options)
+    rule = _choose_rule(adapter, options)
     _refuse_negative([*plans, *negative_plans], rule)
     positive = [[_conditioning(step, options.clip_skip) for step in plan.steps] for plan in plans]
     negative = _negatives(adapter, len(plans), schedule.evaluations, negative_plans)
@@ -145,7 +145,7 @@ def _negatives(
     return [[missing] * evaluations] * rows
 
 
-def _choose_rule(adapter: TextAdapter, plans: Iterable[Plan], options: Options) -> Weighting:
+def _choose_rule(adapter: TextAdapter, options: Options) -> Weighting:
     """Return the weighting rule, after refusing what the family cannot do."""
     able = adapter.capabilities
     if options.absence == "mask" and not able.mask:

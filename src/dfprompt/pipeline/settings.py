@@ -34,7 +34,7 @@ class RenderSettings(Config):
     width: int | None = Field(default=None, ge=8, le=8192)
     """Pixels from left to right, a multiple of what the pipeline asks for (8 or 16)."""
     weighting: Weighting | None = None
-    """How weights act: mean (the paper), scale, comfy or compel; by default the family's own rule."""
+    """How weights act: mean (the paper), scale, comfy, compel or attention; by default the family's own."""
     clock: Clock = "steps"
     """What ranges count: steps, or timestep (the scheduler's training time)."""
     absence: Absence = "delete"
