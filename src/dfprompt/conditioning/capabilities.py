@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 from dfprompt.conditioning.value_sites import FLUX_VALUES, TWO_STREAM_VALUES, UNET_VALUES, ValueSite
 from dfprompt.errors import UnsupportedPipelineError
 from dfprompt.excerpt import quote
+from dfprompt.requests.render import Weighting as Weighting
 
-Weighting = Literal["mean", "scale", "comfy", "compel", "attention"]
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 # Where every text vector is normalised before it is read, only what turns it acts: multiplying it,
 # as `scale` and `mean` do, is divided out again.
