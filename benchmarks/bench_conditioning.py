@@ -37,7 +37,7 @@ from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import Schedule
 from dfprompt.prompt import parse_prompt
-from dfprompt.student import student_quantile
+from dfprompt.statistics.student_t import student_quantile
 from machine import best_seconds, header
 
 PLAIN = [f"a {colour} horse in the snow" for colour in "red blue green gold grey white black pink".split()]

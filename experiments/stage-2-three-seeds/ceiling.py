@@ -17,7 +17,7 @@ from pathlib import Path
 from dfprompt.api.evaluation import evaluate
 from dfprompt.api.mini_evaluation import make_mini_prompts
 from dfprompt.api.scoring import FIDELITY, TASTE
-from dfprompt.evaluation.statistics import Key, compare_scores
+from dfprompt.statistics.comparison import Key, compare_scores
 
 # The commonest words of the arm "frozen", three training seeds together.
 LEARNT = {

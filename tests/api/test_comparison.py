@@ -19,9 +19,9 @@ from dfprompt.errors import DFPromptWarning, InputError, LoadError
 from dfprompt.images.reading import read_image
 from dfprompt.images.recipe import find_recipe
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import SamplingSettings
 from dfprompt.prompt import parse_prompt
+from dfprompt.requests.render import RenderSettings
 from runs import SIZE
 from tiny_evaluation import brightness, redness
 from tiny_policies import tiny_policy

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dfprompt.data import CurateSettings, PromptRecord, curate
 from dfprompt.data.curate import read_scores
-from dfprompt.data.report import bootstrap_mean
+from dfprompt.data.report import gain_of
 from dfprompt.data.sets import SETS
 from dfprompt.errors import ConfigError, InputError
 from tiny_curation import Painter, instruments
@@ -100,8 +100,8 @@ def test_the_report_shows_that_kept_modifiers_are_better(tmp_path: Path) -> None
 
     report = curate(records(), settings(), tmp_path, instruments=lambda: instruments(Painter(), taste=judge))
     gains = report.gains["taste"]
-    assert gains["kept"].low > gains["rejected"].high
-    assert gains["kept"].mean == pytest.approx(2.0, abs=0.05)
+    assert gains["kept"].found.low > gains["rejected"].found.high
+    assert gains["kept"].found.mean == pytest.approx(2.0, abs=0.05)
     written = json.loads((tmp_path / "report.json").read_text())
     assert written["dfprompt"] == 1
     assert written["gains"]["taste"]["kept"]["rows"] == 12
@@ -182,6 +182,16 @@ def test_intervals_resample_short_prompts_and_cover() -> None:
         generator = np.random.default_rng(trial)
         effects = np.repeat(generator.normal(size=20), 5)
         values = effects + 0.1 * generator.normal(size=100)
-        found = bootstrap_mean(values, [str(n // 5) for n in range(100)], seed=trial)
+        found = gain_of(values, [str(n // 5) for n in range(100)]).found
         covered += found.low <= 0 <= found.high
     assert 0.87 <= covered / 200 <= 0.99
+
+
+def test_few_prompts_have_the_wide_interval_of_every_table() -> None:
+    """One rule for every table: of three prompts the t interval, which leaves the range of the data."""
+    found = gain_of(np.array([1.0, 1.0, 2.0, 3.0]), ["a", "a", "b", "c"])
+    assert (found.found.mean, found.rows, found.found.units) == (2.0, 4, 3)
+    assert found.found.low == pytest.approx(-0.4841, abs=1e-4)
+    alone = gain_of(np.array([1.0, 3.0]), ["a", "a"])
+    assert alone.to_json() == {"mean": 2.0, "low": None, "high": None, "prompts": 1, "rows": 2}
+    assert "too few" in str(alone)

@@ -59,7 +59,7 @@ def test_nothing_can_be_changed_in_place() -> None:
         (lambda: Span(3), "must be a string"),
         (lambda: Span("x", "soon"), "early, late, full"),
         (lambda: Span("x", None), "early, late, full"),
-        (lambda: Span("x", "full", 11), "between 0 and 10"),
+        (lambda: Span("x", "full", 11), "between -10 and 10"),
         (lambda: DFPrompt([3]), "holds str and Span"),
         (lambda: DFPrompt.from_json("{"), "not JSON"),
         (lambda: DFPrompt.from_json("[" * 100_000), "not JSON"),

@@ -18,8 +18,6 @@ LOOKALIKES = [
     ("a (red)1.2 house", ")1", "compel's weight", "compel"),
     ("a cat BREAK a dog", "BREAK", "keyword BREAK", "a1111"),
     ("a cat AND a dog", "AND", "keyword AND", "a1111"),
-    ("a cat <lora:fur:0.8> sits", "<lora:fur:0.8>", "network tag", "a1111"),
-    ("a cat <hypernet:fur", "<hypernet:", "network tag", "a1111"),
     ("a cat, embedding:easy", "embedding:", "embedding reference", "comfyui"),
     ("a {red|blue} cat", "{red|blue}", "random choice", "expand"),
     ("a __colour/dark__ cat", "__colour/dark__", "wildcard", "expand"),

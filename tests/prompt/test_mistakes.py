@@ -39,7 +39,7 @@ CASES = [
     ("[x:0.5->]", "0.5->", "lacks its end", ["[x:0.5->0]"]),
     ("[x: Early :2]", "Early", "not a range", ["[x:early:2]"]),
     ("[x:erly]", "erly", "not a range", ["[x:early]"]),
-    ("[x:-0.5->0]", "-0.5->0", "negative", ["\\[x:-0.5->0\\]"]),
+    ("[x:-0.5->0]", "-0.5->0", "negative", ["[x::-0.5->0]", "\\[x:-0.5->0\\]"]),
     ("[x:0.5]", "0.5", "one number", ["[x::0.5]", "[x:0.5->0]"]),
     ("[x:1.3]", "1.3", "one number", ["[x::1.3]", "\\[x:1.3\\]"]),
     ("[x:1.2:early]", "1.2", "one number", ["[x:early:1.2]", "\\[x:1.2:early\\]"]),
@@ -48,7 +48,7 @@ CASES = [
     ("[time 12:30]", "30", "one number", ["\\[time 12:30\\]"]),
     ("[x:]", "]", "range is missing", ["[x:full]"]),
     ("[x:early:]", "]", "weight is missing", ["[x:early:1]"]),
-    ("[x:early:-1]", "-1", "negative", ["\\[x:early:-1\\]"]),
+    ("[x:early:-11]", "-11", "less than -10", ["\\[x:early:-11\\]"]),
     ("[x::nan]", "nan", "finite", ["\\[x::nan\\]"]),
     ("[x::1e-1]", "1e-1", "plain decimal", ["[x::0.1]"]),
     ("[x::150%]", "150%", "plain decimal", ["[x::1.5]"]),
@@ -132,8 +132,10 @@ def test_the_hyphen_message_quotes_both_readings() -> None:
     )
 
 
-def test_a_negative_weight_is_sent_to_the_negative_prompt() -> None:
-    assert "negative prompt" in str(error_of("[rain::-1]"))
+def test_a_negative_weight_is_a_weight_and_a_negative_range_an_error() -> None:
+    assert parse_prompt("[rain::-1]").controls[0].weight.first == -1
+    assert parse_prompt("[rain::1->-2.5]").controls[0].weight.is_signed
+    assert "negative" in str(error_of("[rain:-1->0:1]"))
 
 
 def test_offsets_count_characters_and_lines() -> None:

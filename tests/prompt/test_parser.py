@@ -80,14 +80,14 @@ def test_what_parses_is_canonical_after_one_printing(text: str) -> None:
 @st.composite
 def notations(draw: st.DrawFn, digits: str) -> str:
     """The same number with zeros and spaces that mean nothing."""
+    sign, digits = ("-", digits[1:]) if digits[0] == "-" else ("", digits)
     text = digits if "." in digits or not draw(st.booleans()) else digits + "."
     if "." in text:
         text += "0" * draw(st.integers(0, 9))
     if text.startswith("0.") and len(text) > 2 and draw(st.booleans()):
         text = text[1:]
-    return (
-        " " * draw(st.integers(0, 2)) + "0" * draw(st.integers(0, 3)) + text + " " * draw(st.integers(0, 2))
-    )
+    before, after = (" " * draw(st.integers(0, 2)) for _ in "ab")
+    return before + sign + "0" * draw(st.integers(0, 3)) + text + after
 
 
 @given(words, ranges, weights, st.data())

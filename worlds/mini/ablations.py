@@ -19,7 +19,8 @@ from dfprompt.mini.judge import CLASSES
 from dfprompt.mini.measures import MEASURES
 from dfprompt.mini.modifiers import MODIFIERS
 from dfprompt.mini.raters import taste_of
-from worlds.mini.headroom import Grid, Interval, interval_of
+from dfprompt.statistics.intervals import Mean, mean_with_interval
+from worlds.mini.headroom import Grid
 
 RANGE_ARMS = (("early", "1"), ("late", "1"), ("full", "1"))
 WEIGHT_ARMS = (("full", "0.5"), ("full", "1"), ("full", "1.5"))
@@ -35,8 +36,8 @@ class Point:
     modifier: str
     effect_range: str
     weight: str
-    fidelity: Interval
-    taste: Interval
+    fidelity: Mean
+    taste: Mean
     pictures: int
 
 
@@ -83,10 +84,12 @@ def ablate(grids: Sequence[Grid], arms: Sequence[tuple[str, str]]) -> list[Point
             for name in tastes
         }
         for name, (fidelity, taste) in changes.items():
-            out.append(Point(name, *pair, interval_of(fidelity), interval_of(taste), len(taste)))
+            kept_change, gain = mean_with_interval(fidelity), mean_with_interval(taste)
+            out.append(Point(name, *pair, kept_change, gain, len(taste)))
         together = [np.mean([change[k] for change in changes.values()], 0) for k in (0, 1)]
         count = sum(len(taste) for _, taste in changes.values())
-        out.append(Point("all", *pair, interval_of(together[0]), interval_of(together[1]), count))
+        kept_change, gain = (mean_with_interval(each) for each in together)
+        out.append(Point("all", *pair, kept_change, gain, count))
     return out
 
 

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from dfprompt.errors import ConfigError
-from dfprompt.intervals import bootstrap_interval
 from dfprompt.mini.captions import canonical
 from dfprompt.mini.controls import DEFAULT, PAIRS, RANGES
 from dfprompt.mini.judge import CLASSES, Judge
@@ -27,6 +26,7 @@ from dfprompt.mini.renderer import Scene, make_scene
 from dfprompt.mini.world import COLOURS, HELD_OUT_PAIRS, SCENES, SUBJECTS
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt, Span
+from dfprompt.statistics.intervals import Mean, mean_with_interval
 
 _FIRST_SEED = 600_000  # of pictures and of facts, apart from every other use of seeds
 
@@ -149,18 +149,6 @@ def as_images(pictures: npt.NDArray[np.uint8]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % bootstrap interval over prompts."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
-
-
-@dataclass(frozen=True)
 class Headroom:
     """What choosing pairs is worth, in points of the value measured, over the pleasing modifiers.
 
@@ -169,11 +157,11 @@ class Headroom:
     """
 
     pleasing: tuple[str, ...]
-    plain_to_default: Interval
-    default_to_single: Interval
-    single_to_modifier: Interval
-    modifier_to_scene: Interval
-    fidelity: dict[str, Interval]  # subject kept, in percent points against plain, for each arm
+    plain_to_default: Mean
+    default_to_single: Mean
+    single_to_modifier: Mean
+    modifier_to_scene: Mean
+    fidelity: dict[str, Mean]  # subject kept, in percent points against plain, for each arm
     best_pairs: dict[str, str]
     single: str
 
@@ -211,11 +199,11 @@ def measure_headroom(
     whole = _choose(gain, list(scenes), margin)
     return Headroom(
         tuple(modifiers[m] for m in whole.pleasing),
-        interval_of(per_prompt["default"]),
-        interval_of(per_prompt["single"] - per_prompt["default"]),
-        interval_of(per_prompt["modifier"] - per_prompt["single"]),
-        interval_of(per_prompt["scene"] - per_prompt["modifier"]),
-        {name: interval_of(np.concatenate(parts)) for name, parts in fidelity.items()},
+        mean_with_interval(per_prompt["default"]),
+        mean_with_interval(per_prompt["single"] - per_prompt["default"]),
+        mean_with_interval(per_prompt["modifier"] - per_prompt["single"]),
+        mean_with_interval(per_prompt["scene"] - per_prompt["modifier"]),
+        {name: mean_with_interval(np.concatenate(parts)) for name, parts in fidelity.items()},
         {modifiers[m]: pair_name(int(whole.modifier[m])) for m in whole.pleasing},
         pair_name(whole.single),
     )
@@ -280,8 +268,3 @@ def _of(scenes: Sequence[str], where: npt.NDArray[np.bool_]) -> list[str]:
 def pair_name(index: int) -> str:
     """`late 1.25` for a position in PAIRS."""
     return " ".join(PAIRS[index])
-
-
-def interval_of(values: npt.NDArray[np.float64]) -> Interval:
-    """Mean of values (P,) with its 95 % interval over prompts."""
-    return Interval(float(values.mean()), *bootstrap_interval(values))

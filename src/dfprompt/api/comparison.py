@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +27,20 @@ from dfprompt.evaluation.contest import (
     relabel,
 )
 from dfprompt.evaluation.files import write_text
-from dfprompt.evaluation.methods import PLAIN
-from dfprompt.evaluation.prompts import PlainPrompt
 from dfprompt.evaluation.report import make_comparison_grid, make_report
 from dfprompt.excerpt import quote
 from dfprompt.images.recipe import ModelMark
 from dfprompt.images.saving import Entry, check_free, save_pictures
 from dfprompt.images.tensors import to_pil
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.rows import PLAIN
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
 from dfprompt.prompt.reading import holds_spans, read_prompt
+from dfprompt.requests.render import RenderSettings
 
 REPORT, GRID, RESULT = "report.html", "grid.png", "comparison.json"
 WITH = "with"
@@ -110,11 +110,7 @@ class ComparisonRun:
 
 
 def _standing_json(each: Standing) -> dict[str, Any]:
-    found = None if each.comparison is None else asdict(each.comparison)
-    if found is not None:
-        for name in ("interval", "win_interval"):
-            ends = list(found[name])
-            found[name] = None if ends[0] != ends[0] else ends  # NaN: too few for an interval
+    found = None if each.comparison is None else each.comparison.to_json()
     return {"label": each.label, "score": each.score, "mean": each.mean, "to_plain": found}
 
 

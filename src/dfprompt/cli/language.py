@@ -122,11 +122,12 @@ def _parsed(prompt: DFPrompt) -> Mapping[str, Any]:
 
 
 def _print_spans(prompt: DFPrompt) -> None:
-    console.write(str(prompt))
+    console.write_result(str(prompt))
     ascii_only = not console.prints_unicode(sys.stdout)
     for span in prompt.controls:
         effect, words = span.effect_range, printable(span.text.strip(), ascii_only=ascii_only)
-        console.write(f"  {words}: {effect.words} ({effect.arrow}), weight {span.weight}")
+        kind = "a network tag, not words; " if span.tag else ""
+        console.write(f"  {words}: {kind}{effect.words} ({effect.arrow}), weight {span.weight}")
     if not prompt.controls:
         console.write("  no spans: every word acts at every step with weight 1")
 

@@ -17,7 +17,7 @@ from dfprompt.excerpt import quote
 
 if TYPE_CHECKING:
     from dfprompt.pipeline.image_pipeline import ImagePipeline
-    from dfprompt.pipeline.settings import RenderSettings
+    from dfprompt.requests.render import RenderSettings
 
 _SIZE = re.compile(r"(\d{1,5})(?:[xX×](\d{1,5}))?")
 
@@ -70,7 +70,7 @@ class RenderFlags(LoadFlags):
     def settings(self) -> RenderSettings:
         """Return how to draw; raises ConfigError naming every flag that cannot be."""
         from dfprompt.config import make_config
-        from dfprompt.pipeline.settings import RenderSettings
+        from dfprompt.requests.render import RenderSettings
 
         width, height = parse_size(self.size)
         values = {

@@ -39,7 +39,7 @@ def _timeline(plan: Plan, console_width: int, *, unicode: bool) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     width = _bar_width(plan.num_inference_steps, max(_NARROWEST_BAR, min(_WIDEST_BAR, room)))
-    heaviest = max([Fraction(2), *(level for bar in bars for level in bar.levels if level)])
+    heaviest = max([Fraction(2), *(abs(level) for bar in bars for level in bar.levels if level)])
     grid.add_row("", "", Text(_axis("noise", "image", width), style="dim"), "")
     spans = 0
     for bar in bars:
@@ -85,7 +85,7 @@ def _draw(bar: Bar, width: int, heaviest: Fraction, colour: str, *, unicode: boo
         elif not level:
             drawn.append("·" if unicode else ".", style="dim")
         else:
-            eighth = min(7, max(0, round(level / heaviest * 8) - 1))
+            eighth = min(7, max(0, round(abs(level) / heaviest * 8) - 1))
             drawn.append((_BLOCKS if unicode else _ASCII_BLOCKS)[eighth], style=colour)
     return drawn
 

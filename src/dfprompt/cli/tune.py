@@ -17,6 +17,7 @@ from dfprompt.cli.score import REWARD_HELP
 if TYPE_CHECKING:
     from dfprompt.api.tuning import TuneRun
     from dfprompt.search.ledger import Report
+    from dfprompt.statistics.intervals import Interval
 
 _SHOWN = 5  # candidates in the table; --json has all of them
 
@@ -151,7 +152,7 @@ def _bar() -> Iterator[Report]:
 def _print(run: TuneRun) -> None:
     answer = run.to_json()
     if run.df_prompt is not None:
-        console.write(answer["df_prompt"])
+        console.write_result(answer["df_prompt"])
     else:
         console.write(f"{answer['answer']}: {answer['reason']}")
         if answer["finalist"]:
@@ -183,7 +184,7 @@ def _print(run: TuneRun) -> None:
 def _print_scores(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number, format_p
+    from dfprompt.table import format_number, format_p
 
     console.write(f"on {len(run.outcome.fresh_seeds)} fresh seeds, finalist against plain:")
     table = Table(box=None)
@@ -197,7 +198,7 @@ def _print_scores(run: TuneRun) -> None:
             format_number(line.plain),
             format_number(line.finalist),
             format_number(found.difference, sign=True),
-            _interval(found.low, found.high),
+            _interval(found.interval),
             format_p(found.p),
         )
     console.rich_console().print(table)
@@ -206,7 +207,7 @@ def _print_scores(run: TuneRun) -> None:
 def _print_best_of(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     best = run.best_of
     assert best is not None
@@ -227,7 +228,7 @@ def _print_best_of(run: TuneRun) -> None:
             format_number(line.kept),
             format_number(line.finalist),
             format_number(found.difference, sign=True),
-            _interval(found.low, found.high),
+            _interval(found.interval),
         )
     console.rich_console().print(table)
     console.write(
@@ -238,7 +239,7 @@ def _print_best_of(run: TuneRun) -> None:
 def _print_tried(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     console.write(
         f"the best of {len(run.tried)} candidates (seeds of the search: what was chosen from, no proof):"
@@ -255,7 +256,7 @@ def _print_tried(run: TuneRun) -> None:
 def _print_shares(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     alone = len(run.shares) == 1
     console.write(
@@ -271,13 +272,12 @@ def _print_shares(run: TuneRun) -> None:
             table.add_row(share.span, "not drawn without it", "", "0")
             continue
         difference = format_number(found.difference, sign=True)
-        table.add_row(share.span, difference, _interval(found.low, found.high), str(found.pairs))
+        table.add_row(share.span, difference, _interval(found.interval), str(found.pairs))
     console.rich_console().print(table)
 
 
-def _interval(low: float | None, high: float | None) -> str:
-    from dfprompt.evaluation.tables import format_number
+def _interval(found: Interval) -> str:
+    from dfprompt.table import format_number
 
-    if low is None or high is None:
-        return "too few"
-    return f"{format_number(low, sign=True)} to {format_number(high, sign=True)}"
+    ends = found.to_json()
+    return "too few" if ends is None else " to ".join(format_number(end, sign=True) for end in ends)

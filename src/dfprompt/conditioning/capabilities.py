@@ -8,9 +8,11 @@ from typing import Any, Literal, get_args
 
 from dfprompt.errors import UnsupportedPipelineError
 from dfprompt.excerpt import quote
+from dfprompt.requests.render import Weighting as Weighting
 
-Weighting = Literal["mean", "scale", "comfy", "compel"]
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
+# The rules under which a weight below 0 means something: values can turn round, encodings cannot.
+SIGNED_WEIGHTINGS = frozenset({"attention"})
 
 # Where a thing that changes from step to step can be changed: in the keyword arguments of the stock
 # call, only with a hook on the denoiser, or not at all because the family has no such thing.

@@ -11,7 +11,7 @@ from itertools import chain
 
 from dfprompt.conditioning.adapter import TextAdapter
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
-from dfprompt.conditioning.capabilities import Weighting
+from dfprompt.conditioning.capabilities import SIGNED_WEIGHTINGS, Weighting
 from dfprompt.conditioning.compiled import Compiled
 from dfprompt.conditioning.layouts import Conditioning
 from dfprompt.conditioning.options import Options
@@ -42,6 +42,7 @@ def compile_prompts(
     options = options or Options()
     plans, negative_plans = plan_prompts(prompts, negative_prompts, schedule, options)
     rule = _choose_rule(adapter, [*plans, *negative_plans], options)
+    _refuse_negative([*plans, *negative_plans], rule)
     positive = [[_conditioning(step, options.clip_skip) for step in plan.steps] for plan in plans]
     negative = _negatives(adapter, len(plans), schedule.evaluations, negative_plans)
     heard = list(dict.fromkeys(chain.from_iterable([*positive, *negative])))
@@ -158,6 +159,21 @@ def _choose_rule(adapter: TextAdapter, plans: Iterable[Plan], options: Options) 
             f"or force it with weighting={able.weightings[0]!r}"
         )
     return able.weightings[0]
+
+
+def _refuse_negative(plans: Iterable[Plan], rule: Weighting) -> None:
+    """Refuse weights below 0 under rules for which they mean nothing."""
+    if rule in SIGNED_WEIGHTINGS:
+        return
+    below = next(
+        (part for plan in plans for step in plan.steps for part in step.weights if part.weight < 0), None
+    )
+    if below is not None:
+        raise UnsupportedPipelineError(
+            f"{quote(below.text)} has weight {float(below.weight):g}, and weighting={quote(rule)} knows no "
+            "weights below 0; put the words into the negative prompt, or use "
+            f"weighting={' or '.join(map(quote, sorted(SIGNED_WEIGHTINGS)))} where the pipeline has it"
+        )
 
 
 def _report_idle(plans: Iterable[Plan]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dfprompt.errors import ConfigError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
-from dfprompt.prompt.reading import read_prompt
+from dfprompt.prompt.reading import read_prompt, report_tags
 
 Prompts = str | DFPrompt | Sequence[str | DFPrompt]
 
@@ -50,6 +50,7 @@ def _check_characters(prompt: DFPrompt) -> None:
 
 def _read(prompt: str | DFPrompt, dialect: Dialect, steps: int | None) -> DFPrompt:
     if isinstance(prompt, DFPrompt):
+        report_tags(prompt, strict=dialect.strict)
         return prompt
     if not isinstance(prompt, str):
         raise ConfigError(f"a prompt must be a string or a DFPrompt, not {quote(prompt)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,31 +11,30 @@ from typing import Any
 import numpy as np
 
 from dfprompt.data.confidence import Measured
-
-_RESAMPLES = 2000
-_DRAWN_AT_ONCE = 1_000_000
+from dfprompt.statistics.intervals import Mean, mean_with_interval
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % bootstrap interval; resampled by short prompt, so that its rows stay together."""
+class Gain:
+    """The mean over short prompts of their rows' mean gain, with the interval that every table shows."""
 
-    mean: float
-    low: float
-    high: float
+    found: Mean
     rows: int
 
     def to_json(self) -> dict[str, Any]:
-        """Mean, low, high, rows."""
+        """Mean, low and high (null where there are too few prompts), prompts, rows."""
+        ends = {"low": self.found.low, "high": self.found.high}
         return {
-            "mean": round(self.mean, 6),
-            "low": round(self.low, 6),
-            "high": round(self.high, 6),
+            "mean": round(self.found.mean, 6),
+            **{name: None if math.isnan(end) else round(end, 6) for name, end in ends.items()},
+            "prompts": self.found.units,
             "rows": self.rows,
         }
 
     def __str__(self) -> str:
-        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+        if math.isnan(self.found.low):
+            return f"{self.found.mean:+.4f} (one prompt, too few for an interval)"
+        return str(self.found)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Report:
     rejected: int
     sets: Mapping[str, Mapping[str, int]]
     confidence: Sequence[float] = ()
-    gains: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    gains: Mapping[str, Mapping[str, Gain]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with the distribution of confidence as counts of tenths."""
@@ -64,7 +64,7 @@ class Report:
             "sets": {name: dict(counts) for name, counts in self.sets.items()},
             "confidence": [tenths.get(tenth, 0) for tenth in range(10)],
             "gains": {
-                name: {group: interval.to_json() for group, interval in groups.items()}
+                name: {group: gain.to_json() for group, gain in groups.items()}
                 for name, groups in self.gains.items()
             },
         }
@@ -79,14 +79,14 @@ class Report:
         for name, counts in self.sets.items():
             lines.append(f"{name}: {counts['kept']} kept, {counts['rejected']} rejected")
         for name, groups in self.gains.items():
-            shown = ", ".join(f"{group} {interval}" for group, interval in groups.items())
+            shown = ", ".join(f"{group} {gain}" for group, gain in groups.items())
             lines.append(f"{name}, with modifiers minus without: {shown}")
         return "\n".join(lines)
 
 
 def compare_groups(
-    measured: Sequence[Measured], shorts: Sequence[str], kept: Sequence[bool], *, seed: int = 0
-) -> dict[str, dict[str, Interval]]:
+    measured: Sequence[Measured], shorts: Sequence[str], kept: Sequence[bool]
+) -> dict[str, dict[str, Gain]]:
     """Mean gain of each score for kept and rejected rows, 95 % intervals resampling short prompts."""
     if not measured:
         return {}
@@ -100,7 +100,7 @@ def compare_groups(
     names = np.asarray(shorts, dtype=object)
     return {
         name: {
-            group: bootstrap_mean(np.asarray(values, dtype=float)[chosen], names[chosen].tolist(), seed=seed)
+            group: gain_of(np.asarray(values, dtype=float)[chosen], names[chosen].tolist())
             for group, chosen in groups.items()
             if chosen.any()
         }
@@ -108,21 +108,13 @@ def compare_groups(
     }
 
 
-def bootstrap_mean(values: np.ndarray, clusters: Sequence[str], *, seed: int = 0) -> Interval:
-    """The mean of values and its 95 % percentile interval, resampling whole clusters.
+def gain_of(values: np.ndarray, shorts: Sequence[str]) -> Gain:
+    """The gain of rows (N,) by their short prompts: rows of one prompt are alike, so prompts are resampled.
 
-    >>> print(bootstrap_mean(np.array([1.0, 1.0]), ["a", "b"]))
-    +1.0000 [+1.0000, +1.0000]
+    >>> print(gain_of(np.array([1.0, 3.0, 2.0, 2.0]), ["a", "a", "b", "c"]))
+    +2.0000 [+2.0000, +2.0000]
     """
-    order = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
-    index = np.array([order[cluster] for cluster in clusters])
-    sums = np.bincount(index, weights=values, minlength=len(order))
-    counts = np.bincount(index, minlength=len(order))
-    generator = np.random.default_rng(seed)
-    at_once = max(1, _DRAWN_AT_ONCE // len(order))
-    means: list[float] = []
-    while len(means) < _RESAMPLES:
-        drawn = generator.integers(len(order), size=(min(at_once, _RESAMPLES - len(means)), len(order)))
-        means += (sums[drawn].sum(1) / counts[drawn].sum(1)).tolist()
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(values.mean()), float(low), float(high), len(values))
+    order = {short: number for number, short in enumerate(dict.fromkeys(shorts))}
+    index = np.array([order[short] for short in shorts])
+    sums, counts = np.bincount(index, weights=values), np.bincount(index)
+    return Gain(mean_with_interval(sums / counts), len(values))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dfprompt.errors import ConfigError, RewardError
 from dfprompt.rewards import load_tower
-from dfprompt.rewards.devices import pick_device
+from dfprompt.sources import pick_device
 
 SIGMA = 10.0
 SCALE = 1000.0

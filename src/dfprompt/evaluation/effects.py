@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dfprompt.evaluation.records import Row
-from dfprompt.evaluation.scoreboard import Role
-from dfprompt.evaluation.statistics import Comparison, Key, adjust_holm, compare_scores
+from dfprompt.measurement.rows import Row
+from dfprompt.measurement.scoreboard import Role
+from dfprompt.statistics.comparison import Comparison, Key, compare_scores
+from dfprompt.statistics.significance import adjust_holm
 
 EVERY = "all modifiers"
 """In the place of one modifier's words: the mean over all of an ablation."""
@@ -36,19 +36,6 @@ class Effect:
     def to_json(self) -> dict[str, Any]:
         """Return the effect as a JSON object; None for what does not exist."""
         found = self.comparison
-        numbers: dict[str, Any] = {}
-        if found is not None:
-            bounded = not math.isnan(found.interval.low)
-            numbers = {
-                "difference": found.difference,
-                "interval": list(found.interval) if bounded else None,
-                "win_rate": found.win_rate,
-                "p": found.p,
-                "p_holm": self.adjusted_p,
-                "prompts": found.prompts,
-                "pairs": found.pairs,
-                "units": found.units,
-            }
         return {
             "modifier": self.modifier,
             "arm": self.arm,
@@ -56,7 +43,7 @@ class Effect:
             "score": self.score,
             "role": self.role,
             "fresh_seeds": self.fresh,
-            "compared": numbers or None,
+            "compared": None if found is None else {**found.to_json(), "p_holm": self.adjusted_p},
         }
 
 

@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from dfprompt.evaluation.diversity import Diversity, measure_diversity
-from dfprompt.evaluation.methods import PLAIN
 from dfprompt.evaluation.modifiers import find_modifiers
-from dfprompt.evaluation.records import Row
 from dfprompt.evaluation.run import Outcome
-from dfprompt.evaluation.scoreboard import Role
-from dfprompt.evaluation.statistics import Comparison, Key, adjust_holm, compare_scores
+from dfprompt.measurement.rows import PLAIN, Row
+from dfprompt.measurement.scoreboard import Role
+from dfprompt.statistics.comparison import Comparison, Key, compare_scores, mean_of_prompts
+from dfprompt.statistics.significance import adjust_holm
 
 
 @dataclass(frozen=True)
@@ -154,15 +152,3 @@ def _failures(rows: Sequence[Row]) -> list[Failure]:
         for what, message in row.failed.items():
             first.setdefault((row.method, what), message)
     return [Failure(method, what, count, first[method, what]) for (method, what), count in counts.items()]
-
-
-def mean_of_prompts(values: Mapping[Key, float]) -> float:
-    """Return the mean over prompts of the mean over seeds.
-
-    >>> mean_of_prompts({("a", 0): 1.0, ("a", 1): 3.0, ("b", 0): 5.0})
-    3.5
-    """
-    by_prompt: dict[str, list[float]] = {}
-    for (prompt, _), value in values.items():
-        by_prompt.setdefault(prompt, []).append(value)
-    return float(np.mean([np.mean(each) for each in by_prompt.values()]))

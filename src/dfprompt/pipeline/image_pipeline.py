@@ -28,10 +28,10 @@ from dfprompt.pipeline.memory import Slices
 from dfprompt.pipeline.progress import Report, Steps, reporting
 from dfprompt.pipeline.request import Request, read_request
 from dfprompt.pipeline.schedulers import make_scheduler
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.pipeline.stock import draw_rows, scheduled, warn_of_idle_negative
 from dfprompt.prompt.clocks import Clock
 from dfprompt.prompt.plan import Absence
+from dfprompt.requests.render import RenderSettings
 
 # What usually fits beside the weights: sixteen pictures of 512 x 512, four of 1024 x 1024.
 _PIXELS_AT_ONCE = 16 * 512 * 512

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from dfprompt.conditioning.prompts import Dialect, Prompts, read_prompts, spread_negatives
 from dfprompt.errors import ConfigError
 from dfprompt.excerpt import quote
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt
+from dfprompt.requests.render import RenderSettings
 
 MAX_SEED = 2**64 - 1
 

@@ -15,6 +15,7 @@ from dfprompt.policy.tables import ControlTables
 from dfprompt.policy.trajectory import Phrase
 from dfprompt.policy.vocabulary import INSIDE, OPEN, START, Vocabulary
 from dfprompt.prompt.lookalikes import find_lookalikes
+from dfprompt.prompt.tags import split_tags
 
 Control = tuple[int, int]  # classes: range, weight
 
@@ -125,6 +126,8 @@ class Row:
             return "said already"
         if not any(character.isalnum() for character in text):
             return "no words"
+        if len(split_tags(text)) > 1:
+            return "holds a network tag"
         return next((f"looks like {found.what}" for found in find_lookalikes(text)), "")
 
     def _close(self, text: str, objection: str) -> None:

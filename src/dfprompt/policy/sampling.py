@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.excerpt import quote
@@ -68,7 +67,7 @@ class _Loop:
         self.acting = self.acting.to(self.device)
         self.ids, self.mask = encode_contexts(model, vocabulary, prompts, settings.max_new_tokens)
         self.context = self.ids.shape[1]
-        self.cache = DynamicCache(config=model.config.trunk) if settings.use_cache else None
+        self.cache = model.new_cache() if settings.use_cache else None
 
     @torch.no_grad()
     def run(self) -> Trajectory:
@@ -90,8 +89,7 @@ class _Loop:
             input_ids=self.ids[:, -new:],
             attention_mask=self.mask,
             position_ids=positions[:, -new:],
-            past_key_values=self.cache,
-            use_cache=self.cache is not None,
+            cache=self.cache,
             keep=1,
         )
         return out

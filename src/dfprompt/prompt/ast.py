@@ -13,6 +13,7 @@ from dfprompt.prompt.escapes import escape_field, escape_plain
 from dfprompt.prompt.exact import Number, to_json_number
 from dfprompt.prompt.jsonform import VERSION, check_object, check_version, load_json
 from dfprompt.prompt.layout import lay_out
+from dfprompt.prompt.tags import BARE_TAG, NetworkTag, read_tag
 
 __all__ = ["EARLY", "FULL", "LATE", "UNIT", "DFPrompt", "EffectRange", "Span", "Weight"]
 
@@ -21,8 +22,9 @@ __all__ = ["EARLY", "FULL", "LATE", "UNIT", "DFPrompt", "EffectRange", "Span", "
 class Span:
     """Words with an effect range and a weight: what stands in brackets.
 
-    `effect_range` may be a word (early, late, full), `weight` a number. Raises PromptValueError
-    for a text without words, a bad range or a bad weight.
+    `effect_range` may be a word (early, late, full), `weight` a number. A span whose text is one
+    network tag is no words: see `tag`. Raises PromptValueError for a text without words, a bad
+    range or a bad weight.
 
     >>> print(Span("film grain", "late", 1.25))
     [film grain:late:1.25]
@@ -49,6 +51,20 @@ class Span:
     def is_neutral(self) -> bool:
         """Whether the span acts like plain words: full range, weight 1."""
         return self.effect_range == FULL and self.weight == UNIT
+
+    @property
+    def tag(self) -> NetworkTag | None:
+        """The network tag this span is, or None where it is words.
+
+        >>> Span("<lora:fur:0.8>", "late").tag.name
+        'fur'
+        """
+        return read_tag(self.text)
+
+    @property
+    def words(self) -> str:
+        """What of the span can reach an encoder: its text, nothing for a network tag."""
+        return "" if self.tag else self.text
 
     def with_range(self, effect_range: EffectRange | str) -> Span:
         """Return the span with another effect range."""
@@ -80,7 +96,10 @@ class Span:
         }
 
     def __str__(self) -> str:
-        text = escape_field(self.text)
+        bare = BARE_TAG.fullmatch(self.text)
+        if bare and self.is_neutral:
+            return self.text
+        text = self.text if bare else escape_field(self.text)
         if self.weight == UNIT:
             return f"[{text}:{self.effect_range}]"
         return f"[{text}:{'' if self.effect_range == FULL else self.effect_range}:{self.weight}]"
@@ -141,8 +160,19 @@ class DFPrompt:
 
     @property
     def plain_text(self) -> str:
-        """All words, without control."""
-        return "".join(piece if isinstance(piece, str) else piece.text for piece in self.spans)
+        """All words, without control and without network tags (and the separators these leave)."""
+        words = self.words
+        return lay_out(words, [bool(piece) for piece in words]).text
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What of each piece can reach an encoder; empty for network tags."""
+        return tuple(piece if isinstance(piece, str) else piece.words for piece in self.spans)
+
+    @property
+    def tags(self) -> tuple[Span, ...]:
+        """The spans that are network tags, in order."""
+        return tuple(span for span in self.controls if span.tag)
 
     @property
     def controls(self) -> tuple[Span, ...]:

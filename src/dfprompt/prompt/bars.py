@@ -33,8 +33,7 @@ def make_bars(plan: Plan) -> list[Bar]:
     ('snow', 'x1.5', 'late half: steps 3-4 of 4')
     """
     spans = plan.prompt.spans
-    texts = [piece if isinstance(piece, str) else piece.text for piece in spans]
-    plain = lay_out(texts, [isinstance(piece, str) for piece in spans]).text.strip()
+    plain = lay_out(plan.prompt.words, [isinstance(piece, str) for piece in spans]).text.strip()
     bars = []
     if plain:
         ones = tuple(Fraction(1) for _ in plan.steps)

@@ -12,6 +12,7 @@ from dfprompt.excerpt import quote
 from dfprompt.prompt.exact import Number, format_decimal, to_decimal
 
 MAX_WEIGHT = 10
+MIN_WEIGHT = -10
 RangeWord = Literal["early", "late", "full"]
 
 
@@ -99,10 +100,10 @@ RANGE_WORDS: dict[str, EffectRange] = {"early": EARLY, "late": LATE, "full": FUL
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Weight:
-    """How strongly a span acts, 0..10; `first` to `last` linearly over its active steps.
+    """How strongly a span acts, -10..10; `first` to `last` linearly over its active steps.
 
-    One number is a constant weight. Weight 0 removes the span. Raises PromptValueError for
-    anything that is not a finite number in 0..10.
+    One number is a constant weight. Weight 0 removes the span; below 0 it pushes the words away,
+    under rules that can. Raises PromptValueError for anything that is not a finite number in -10..10.
 
     >>> Weight("0.5", "1.5").at(Fraction(1, 4))
     Fraction(3, 4)
@@ -112,14 +113,19 @@ class Weight:
     last: Decimal
 
     def __init__(self, first: Number, last: Number | None = None) -> None:
-        object.__setattr__(self, "first", to_decimal(first, "a weight", 0, MAX_WEIGHT))
-        end = self.first if last is None else to_decimal(last, "a weight", 0, MAX_WEIGHT)
+        object.__setattr__(self, "first", to_decimal(first, "a weight", MIN_WEIGHT, MAX_WEIGHT))
+        end = self.first if last is None else to_decimal(last, "a weight", MIN_WEIGHT, MAX_WEIGHT)
         object.__setattr__(self, "last", end)
 
     @property
     def is_ramp(self) -> bool:
         """Whether the weight changes over the span's steps."""
         return self.first != self.last
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it is below 0 at some step."""
+        return self.first < 0 or self.last < 0
 
     def at(self, position: Fraction) -> Fraction:
         """Return the weight at a position: 0 at the span's first active step, 1 at its last."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from dfprompt.prompt.tags import BARE_TAG
+
 ESCAPABLE = frozenset("[]:\\")
 
 # One character class each: nothing to backtrack into, so both are linear.
@@ -16,8 +18,11 @@ def escape_plain(text: str) -> str:
 
     >>> print(escape_plain("[sic] at 12:30"))
     \[sic\] at 12:30
+    >>> print(escape_plain("words, not a tag: <lora:fur:1>"))
+    words, not a tag: <lora\:fur:1>
     """
-    return _IN_PLAIN.sub(_escape, text)
+    escaped = _IN_PLAIN.sub(_escape, text)
+    return BARE_TAG.sub(_escape_tag, escaped) if "<" in escaped else escaped
 
 
 def escape_field(text: str) -> str:
@@ -27,6 +32,10 @@ def escape_field(text: str) -> str:
     12\:30
     """
     return _IN_FIELD.sub(_escape, text)
+
+
+def _escape_tag(match: re.Match[str]) -> str:
+    return match[0].replace(":", "\\:", 1)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -34,11 +34,13 @@ class Bracket(NamedTuple):
 def read_number(text: str) -> Decimal | None:
     """Return a plain decimal number, ASCII digits with at most one point; None for anything else.
 
-    >>> read_number(" 0.5 "), read_number("1e3"), read_number("٣")
-    (Decimal('0.5'), None, None)
+    A minus may stand before it: weights go below 0.
+
+    >>> read_number(" 0.5 "), read_number("-1"), read_number("1e3"), read_number("٣")
+    (Decimal('0.5'), Decimal('-1'), None, None)
     """
     text = text.strip()
-    digits = text.replace(".", "", 1)
+    digits = text.removeprefix("-").replace(".", "", 1)
     return Decimal(text) if digits.isdigit() and digits.isascii() else None
 
 

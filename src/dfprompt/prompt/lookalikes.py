@@ -13,7 +13,6 @@ from dfprompt.prompt.fields import read_weight
 
 _PARENTHESIS = re.compile(r"[()]")
 _BRACE = re.compile(r"[{}]")
-_NETWORKS = ("<lora:", "<lyco:", "<hypernet:")
 
 
 class LookAlike(NamedTuple):
@@ -109,14 +108,6 @@ def _keywords(word: str) -> Callable[[str], Iterator[LookAlike]]:
     return find
 
 
-def _networks(text: str) -> Iterator[LookAlike]:
-    found = [(text.find(tag), tag) for tag in _NETWORKS if tag in text]
-    for at, tag in sorted(found):
-        end = text.find(">", at)
-        length = end + 1 - at if end >= 0 else len(tag)
-        yield LookAlike(at, length, "a network tag", _NETWORK)
-
-
 def _embeddings(text: str) -> Iterator[LookAlike]:
     at = text.find("embedding:")
     while at >= 0:
@@ -149,7 +140,6 @@ def _files(text: str) -> Iterator[LookAlike]:
 _EMPHASIS = "pass the dialect a1111 or comfyui to read it, or write [words::WEIGHT]"
 _COMPEL = "pass the dialect compel to read it, or write [words::WEIGHT]"
 _KEYWORD = "the dialect a1111 says what to write instead"
-_NETWORK = "the dialect a1111 keeps the tag as text; load the network with the pipeline"
 _EMBEDDING = "the dialect comfyui keeps it as text; load the embedding with the pipeline"
 _EXPAND = "expand it first; no dialect draws at random"
 _FINDERS: tuple[Callable[[str], Iterator[LookAlike]], ...] = (
@@ -157,7 +147,6 @@ _FINDERS: tuple[Callable[[str], Iterator[LookAlike]], ...] = (
     _signs,
     _keywords("BREAK"),
     _keywords("AND"),
-    _networks,
     _embeddings,
     _wildcards,
     _files,

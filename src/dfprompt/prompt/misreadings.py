@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from dfprompt.excerpt import quote
-from dfprompt.prompt.effect import MAX_WEIGHT, RANGE_WORDS, EffectRange
+from dfprompt.prompt.effect import MAX_WEIGHT, MIN_WEIGHT, RANGE_WORDS, EffectRange
 from dfprompt.prompt.exact import complement, format_decimal
 from dfprompt.prompt.fields import read_number, split_arrow
 from dfprompt.prompt.slips import find_slip
 
 RANGE_EXPECTED = "START->END in time left, 1 (noise) to 0 (image), or early, late, full"
-WEIGHT_EXPECTED = f"a number from 0 to {MAX_WEIGHT}, or FIRST->LAST for a ramp"
+WEIGHT_EXPECTED = f"a number from {MIN_WEIGHT} to {MAX_WEIGHT}, or FIRST->LAST for a ramp"
 
 # Longest first: "-->" contains "->" and ends in ">".
 _WRONG_ARROWS = ("-->", "=>", "~>", "..", "–", "—", "−", "-", ">")
@@ -61,19 +61,15 @@ def explain_weight(field: str) -> Reading:
         return Reading("the weight is missing", (("1", "unchanged"),))
     wrong = split_arrow(text, _WRONG_ARROWS)
     slipped = wrong is not None and None not in map(read_number, wrong)
-    problem, numbers = _mend(split_arrow(text) or (wrong if wrong and slipped else (text,)), MAX_WEIGHT)
+    sides = split_arrow(text) or (wrong if wrong and slipped else (text,))
+    problem, numbers = _mend(sides, MIN_WEIGHT, MAX_WEIGHT)
     corrections = (("->".join(map(format_decimal, numbers)), ""),) if numbers else ()
-    if problem is not None and problem.endswith("negative"):
-        advice = (
-            "what should not be in the picture belongs into the negative prompt; weight 0 leaves words out"
-        )
-        return Reading(problem, corrections, advice)
     return Reading(problem or f"{quote(text)} is not a ramp", corrections)
 
 
 def _explain_sides(text: str, left: str, right: str) -> Reading:
     """Two sides and a right arrow: a bad number, or a range that is reversed or empty."""
-    problem, numbers = _mend((left or "1", right or "0"), 1)
+    problem, numbers = _mend((left or "1", right or "0"), 0, 1)
     if not left or not right:
         problem = f"{quote(text)} lacks its {'end' if left else 'start'}"
     if not numbers:
@@ -90,7 +86,7 @@ def _explain_sides(text: str, left: str, right: str) -> Reading:
 
 def _explain_wrong_arrow(text: str, left: str, right: str) -> Reading:
     """Two numbers with something like an arrow between them; both readings of low-high are named."""
-    _, numbers = _mend((left, right), 1)
+    _, numbers = _mend((left, right), 0, 1)
     problem = f"{quote(text)} has no arrow"
     if not numbers or numbers[0] == numbers[1]:
         return Reading(problem, (), "write START->END with START larger than END")
@@ -104,7 +100,7 @@ def _explain_wrong_arrow(text: str, left: str, right: str) -> Reading:
 def _explain_lone_number(text: str, number: Decimal) -> Reading:
     """One number where a range should be: AUTOMATIC1111's start."""
     problem = f"{quote(text)} is one number, and a range needs two"
-    _, numbers = _mend((text,), 1)
+    _, numbers = _mend((text,), 0, 1)
     if not numbers or not 0 < numbers[0] < 1 or number > 1:
         return Reading(problem)
     start = EffectRange(complement(numbers[0]), 0)
@@ -122,12 +118,12 @@ def _both_readings(low: Decimal, high: Decimal, as_time_left: str) -> tuple[tupl
     )
 
 
-def _mend(sides: tuple[str, ...], high: int) -> tuple[str | None, tuple[Decimal, ...]]:
+def _mend(sides: tuple[str, ...], low: int, high: int) -> tuple[str | None, tuple[Decimal, ...]]:
     """Return the first problem among some numbers, and the numbers meant (none if one is unclear)."""
     problem: str | None = None
     meant: list[Decimal | None] = []
     for side in sides:
-        slip = find_slip(side, high)
+        slip = find_slip(side, low, high)
         problem = problem or (slip.problem if slip else None)
         meant.append(slip.meant if slip else read_number(side))
     numbers = tuple(number for number in meant if number is not None)

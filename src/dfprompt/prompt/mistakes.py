@@ -98,7 +98,7 @@ def no_words(bracket: Bracket) -> ParseError:
     fixes: tuple[Fix, ...] = ()
     if len(fields) == 3 and fields[1].strip():
         when = read_number(fields[2])
-        if when is not None and round_places(when) < 1:
+        if when is not None and 0 <= round_places(when) < 1:
             left = EffectRange(complement(round_places(when)), 0)
             fixes = _fixes(bracket, [(f"[{fields[1]}:{left}]", "as AUTOMATIC1111 reads it: from there on")])
     return ParseError(

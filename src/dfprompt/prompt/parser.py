@@ -11,8 +11,9 @@ from dfprompt.prompt.ast import UNIT, DFPrompt, EffectRange, Span, Weight
 from dfprompt.prompt.escapes import ESCAPABLE
 from dfprompt.prompt.fields import Bracket, read_range, read_weight
 from dfprompt.prompt.lookalikes import report_lookalikes
+from dfprompt.prompt.tags import BARE_TAG
 
-_SPECIAL = re.compile(r"[\[\]\\:]")
+_SPECIAL = re.compile(rf"{BARE_TAG.pattern}|[\[\]\\:]")
 
 
 def parse_prompt(text: str, *, strict: bool = False) -> DFPrompt:
@@ -33,7 +34,10 @@ def parse_prompt(text: str, *, strict: bool = False) -> DFPrompt:
 
 
 class _Scanner:
-    """The state of one pass: literal pieces gathered so far, and the bracket that is open."""
+    """The state of one pass: literal pieces gathered so far, and the bracket that is open.
+
+    A network tag is one token: its colons end no field, and it becomes a span of its own.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -42,7 +46,7 @@ class _Scanner:
         self.copied = 0  # everything before this offset is in `literal` or belongs to a field
         self.opened = -1  # offset of the open bracket, -1 outside
         self.colons: list[int] = []
-        self.words = ""
+        self.words: list[str] = []  # of the open bracket: words and network tags by turns
         # Schedules repeat within a prompt: each distinct field is read once.
         self.ranges: dict[str, EffectRange | None] = {}
         self.weights: dict[str, Weight | None] = {}
@@ -57,6 +61,8 @@ class _Scanner:
                 if self.text[at + 1 : at + 2] in ESCAPABLE:
                     self._copy_to(at)
                     escaped = at + 1
+            elif special[0] == "<":
+                self._tag(at, special)
             elif special == "[":
                 self._open(at)
             elif special == "]":
@@ -80,6 +86,14 @@ class _Scanner:
         self.literal.clear()
         return taken
 
+    def _tag(self, at: int, tag: str) -> None:
+        if self.opened < 0:
+            self.pieces += [self._take_literal(at), Span(tag)]
+            self.copied = at + len(tag)
+        elif not self.colons:
+            self.words += [self._take_literal(at), tag]
+            self.copied = at + len(tag)
+
     def _open(self, at: int) -> None:
         if self.opened >= 0:
             raise mistakes.nested(self._bracket(at))
@@ -88,23 +102,25 @@ class _Scanner:
 
     def _end_field(self, at: int) -> None:
         if not self.colons:
-            self.words = self._take_literal(at)
+            self.words.append(self._take_literal(at))
         self.colons.append(at)
 
     def _close(self, at: int) -> None:
         if self.opened < 0:
             raise mistakes.stray_close(self.text, at)
-        self.pieces.append(self._span(self._bracket(at)))
+        self.pieces += self._spans(self._bracket(at))
         self.colons.clear()
+        self.words.clear()
         self.copied, self.opened = at + 1, -1
 
     def _bracket(self, close: int) -> Bracket:
         return Bracket(self.text, self.opened, tuple(self.colons), close)
 
-    def _span(self, bracket: Bracket) -> Span:
+    def _spans(self, bracket: Bracket) -> list[str | Span]:
+        """The span a bracket means; several where network tags stand among its words."""
         if len(bracket.colons) not in (1, 2):
             raise mistakes.field_count(bracket)
-        if not self.words or self.words.isspace():
+        if all(not words or words.isspace() for words in self.words):
             raise mistakes.no_words(bracket)
         fields = bracket.fields
         effect_range = self._range(fields[1])
@@ -113,7 +129,9 @@ class _Scanner:
         weight = self._weight(fields[2]) if len(fields) == 3 else UNIT
         if weight is None:
             raise mistakes.bad_weight(bracket)
-        return Span(self.words, effect_range, weight)
+        return [
+            Span(words, effect_range, weight) if words.strip() else words for words in self.words if words
+        ]
 
     def _range(self, field: str) -> EffectRange | None:
         if field not in self.ranges:

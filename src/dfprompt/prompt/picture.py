@@ -31,7 +31,7 @@ def draw_plan(plan: Plan) -> str:
     height = _TOP + _ROW * len(bars) + 44
     body = [*_frame(plan, height, len(bars))]
     spans = 0
-    heaviest = max([Fraction(1), *(level for bar in bars for level in bar.levels if level)])
+    heaviest = max([Fraction(1), *(abs(level) for bar in bars for level in bar.levels if level)])
     for row, bar in enumerate(bars):
         colour = _PLAIN if bar.is_plain else _COLOURS[spans % len(_COLOURS)]
         spans += not bar.is_plain
@@ -91,7 +91,7 @@ def _bar(
     start: int, levels: Sequence[Fraction], steps: int, middle: float, colour: str, heaviest: Fraction
 ) -> str:
     """One stretch as a band whose half height is the weight; steps of a ramp are its corners."""
-    halves = [float(level / heaviest) * (_ROW - 16) / 2 for level in levels]
+    halves = [float(abs(level) / heaviest) * (_ROW - 16) / 2 for level in levels]
     if len(set(levels)) == 1:
         x, half = _x(start, steps) + 1.5, halves[0]
         width = _x(start + len(levels), steps) - 1.5 - x

@@ -161,13 +161,13 @@ def _weights(span: Span, evaluations: Sequence[Evaluation], acting: Sequence[boo
 def _planned_steps(
     prompt: DFPrompt, evaluations: Sequence[Evaluation], tracks: Sequence[Track], *, mask: bool
 ) -> tuple[PlannedStep, ...]:
-    pieces = [piece if isinstance(piece, str) else piece.text for piece in prompt.spans]
+    pieces = prompt.words
     layouts: dict[tuple[bool, ...], Layout] = {}
     planned = []
     for at, evaluation in enumerate(evaluations):
         column = iter([track.weights[at] for track in tracks])
         weights = [_ONE if isinstance(piece, str) else next(column) for piece in prompt.spans]
-        present = tuple(map(bool, weights))
+        present = tuple(bool(weight and piece) for weight, piece in zip(weights, pieces, strict=True))
         if present not in layouts:
             layouts[present] = lay_out(pieces, present, mask=mask)
         layout = layouts[present]

@@ -19,10 +19,10 @@ class Slip(NamedTuple):
     meant: Decimal | None = None
 
 
-def find_slip(text: str, high: int) -> Slip | None:
-    """Return what keeps `text` from being a number in 0..high, or None when nothing does.
+def find_slip(text: str, low: int, high: int) -> Slip | None:
+    """Return what keeps `text` from being a number in low..high, or None when nothing does.
 
-    >>> find_slip("50%", 1)
+    >>> find_slip("50%", 0, 1)
     Slip(problem='"50%" is not a plain decimal number', meant=Decimal('0.5'))
     """
     if not text:
@@ -32,6 +32,8 @@ def find_slip(text: str, high: int) -> Slip | None:
         return _explain_unreadable(text, high)
     if number > high:
         return Slip(f"{quote(text)} is more than {high}", _fit(number, high))
+    if number < low:
+        return Slip(f"{quote(text)} is " + (f"less than {low}" if low else "negative"))
     if decimal_places(number) > MAX_PLACES:
         return Slip(f"{quote(text)} has more than {MAX_PLACES} decimal places", _fit(number, high))
     return None
@@ -43,8 +45,6 @@ def _explain_unreadable(text: str, high: int) -> Slip:
         return Slip(f"{quote(text)} is not a number")
     if not guess.is_finite():
         return Slip(f"{quote(text)} is not a finite number")
-    if guess.is_signed() and guess:
-        return Slip(f"{quote(text)} is negative")
     return Slip(f"{quote(text)} is not a plain decimal number", _fit(guess, high))
 
 
@@ -64,6 +64,6 @@ def _guess(text: str) -> Decimal | None:
 
 def _fit(number: Decimal, high: int) -> Decimal | None:
     """Return the number, or its hundredth if it can only be a percentage, as the language writes it."""
-    if high < number < 2 * high or number > 100 * high:
+    if high < number < 2 * high or abs(number) > 100 * high:
         return None
-    return round_places(number if number <= high else number.scaleb(-2))
+    return round_places(number if abs(number) <= high else number.scaleb(-2))

@@ -18,9 +18,10 @@ from itertools import count
 from dfprompt.errors import ConfigError
 from dfprompt.search.candidates import Arm, Space
 from dfprompt.search.combine import propose
-from dfprompt.search.evidence import Evidence, weigh
 from dfprompt.search.halving import fit_arms, halve
 from dfprompt.search.ledger import Ledger, Measure, Report, Round
+from dfprompt.statistics.comparison import Comparison
+from dfprompt.statistics.paired_t import compare_seeds
 
 FEWEST_IMAGES = 16
 FIRST_LOOK, LAST_LOOK = 0.01, 0.04  # chances of a false winner at each look
@@ -92,7 +93,7 @@ class Outcome:
 
     finalist: Arm | None
     winner: Arm | None
-    evidence: Evidence | None
+    evidence: Comparison | None
     fresh_seeds: tuple[int, ...]
     reason: str
     ledger: Ledger
@@ -222,12 +223,12 @@ class _Search:
             self.ledger.measure(
                 "fresh seeds", [(prompt, seed) for seed in seeds for prompt in (self.space.plain, arm.prompt)]
             )
-            found = weigh(self.ledger.differences(arm.prompt, self.space.plain, seeds))
+            found = compare_seeds(self.ledger.differences(arm.prompt, self.space.plain, seeds))
             if found is None or found.pairs < _FEWEST_PAIRS:
                 continue
             if found.p <= chance:
                 return self.answer(arm, "", found, seeds, won=True)
-            if found.high is not None and found.high < 0:
+            if found.interval.high < 0:  # never of NaN, where there is no interval
                 return self.answer(arm, "the finalist is below plain on fresh seeds", found, seeds)
         return self.answer(arm, "the finalist is not clearly above plain on fresh seeds", found, fresh)
 
@@ -258,7 +259,7 @@ class _Search:
         self,
         arm: Arm | None,
         reason: str,
-        evidence: Evidence | None = None,
+        evidence: Comparison | None = None,
         seeds: tuple[int, ...] = (),
         *,
         won: bool = False,

@@ -10,8 +10,10 @@ from typing import Any
 from dfprompt.prompt import DFPrompt
 from dfprompt.search.candidates import Arm, Space
 from dfprompt.search.engine import Outcome
-from dfprompt.search.evidence import Evidence, shrink, weigh
 from dfprompt.search.journal import Key, Scores
+from dfprompt.search.ledger import shrink
+from dfprompt.statistics.comparison import Comparison
+from dfprompt.statistics.paired_t import compare_seeds
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,10 @@ class ScoreLine:
     role: str
     plain: float
     finalist: float
-    evidence: Evidence
+    evidence: Comparison
 
     def to_json(self) -> dict[str, Any]:
-        """Return score, role, plain and finalist (means), pairs, difference, interval, p."""
+        """Return score, role, plain and finalist (means), and the comparison's numbers."""
         means = {"plain": self.plain, "finalist": self.finalist}
         return {"score": self.score, "role": self.role, **means, **self.evidence.to_json()}
 
@@ -42,10 +44,10 @@ class KeptLine:
     role: str
     kept: float
     finalist: float
-    evidence: Evidence
+    evidence: Comparison
 
     def to_json(self) -> dict[str, Any]:
-        """Return score, role, best_plain, finalist (mean), pairs, difference, interval, p."""
+        """Return score, role, best_plain, finalist (mean), and the comparison's numbers."""
         values = {"best_plain": self.kept, "finalist": self.finalist}
         return {"score": self.score, "role": self.role, **values, **self.evidence.to_json()}
 
@@ -107,10 +109,10 @@ class Share:
     """What a span adds: the finalist against itself without the span; None where that was never drawn."""
 
     span: str
-    evidence: Evidence | None
+    evidence: Comparison | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return span, and pairs, difference, interval, p or nulls."""
+        """Return span, and the comparison's numbers or nulls."""
         empty = {"pairs": 0, "difference": None, "interval": None, "p": None}
         return {"span": self.span, **(self.evidence.to_json() if self.evidence else empty)}
 
@@ -124,7 +126,7 @@ def compare_on_fresh(
     lines = []
     for name, role in roles.items():
         pairs = _pairs(outcome, scored, name)
-        evidence = weigh([own - plain for own, plain in pairs])
+        evidence = compare_seeds([own - plain for own, plain in pairs])
         if evidence is not None:
             own, plain = (fmean(column) for column in zip(*pairs, strict=True))
             lines.append(ScoreLine(name, role, plain, own, evidence))
@@ -170,7 +172,7 @@ def _against_kept(
     for name, role in roles.items():
         columns = (scored.get((str(outcome.finalist.prompt), each), Scores()) for each in outcome.fresh_seeds)
         own = [column.scores[name] for column in columns if name in column.scores]
-        evidence = weigh([value - kept[name] for value in own]) if name in kept else None
+        evidence = compare_seeds([value - kept[name] for value in own]) if name in kept else None
         if evidence is not None:
             yield KeptLine(name, role, kept[name], fmean(own), evidence)
 
@@ -205,7 +207,7 @@ def attribute(outcome: Outcome, space: Space) -> list[Share]:
     return [Share(str(span), _without(outcome, space, arm, at)) for at, span in enumerate(arm.spans)]
 
 
-def _without(outcome: Outcome, space: Space, arm: Arm, at: int) -> Evidence | None:
+def _without(outcome: Outcome, space: Space, arm: Arm, at: int) -> Comparison | None:
     rest: Sequence[Any] = (*arm.spans[:at], *arm.spans[at + 1 :])
     base: DFPrompt = space.make(rest).prompt
-    return weigh(outcome.ledger.differences(arm.prompt, base))
+    return compare_seeds(outcome.ledger.differences(arm.prompt, base))

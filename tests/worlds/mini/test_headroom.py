@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from dfprompt.mini.world import HELD_OUT_PAIRS, SCENES
+from dfprompt.statistics.intervals import mean_with_interval
 from worlds.mini.headroom import (
     DEFAULT,
     PAIRS,
     asked_scenes,
     columns,
-    interval_of,
     measure_headroom,
     pair_name,
 )
@@ -86,7 +86,7 @@ def test_no_held_out_pair_is_asked_for() -> None:
 
 def test_the_interval_holds_the_mean() -> None:
     values = np.random.default_rng(1).normal(3.0, 1.0, 400)
-    found = interval_of(values)
+    found = mean_with_interval(values)
     assert found.low < values.mean() < found.high
     assert found.high - found.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
 

@@ -21,6 +21,7 @@ from dfprompt.prompt.dialects.leaves import ONE, ZERO, Emphasis, Node, Schedule,
 from dfprompt.prompt.dialects.scanner import Frame, Grammar, refuse_keywords, scan
 from dfprompt.prompt.dialects.stretches import Stretch, share, stretches_of
 from dfprompt.prompt.exact import MAX_PLACES, decimal_places, format_decimal, round_places
+from dfprompt.prompt.tags import read_tag
 
 _WHEN = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
 _WEIGHT = re.compile(r"\s*([+-]?[.\d]+)\s*")
@@ -152,6 +153,9 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
     refuse_keywords(prompt.plain_text, "A1111")
     out = []
     for text, stretches in stretches_of(prompt, steps, remarks):
+        if read_tag(text) is not None:
+            out.append(text)
+            continue
         for stretch in stretches:
             out.append(_stretch(text, stretch, steps, remarks))
     return "".join(out)

@@ -21,6 +21,7 @@ from dfprompt.prompt.dialects.leaves import ONE, ZERO, Emphasis, Node, Schedule,
 from dfprompt.prompt.dialects.scanner import Frame, Grammar, refuse_keywords, scan
 from dfprompt.prompt.dialects.stretches import Stretch, stretches_of
 from dfprompt.prompt.exact import format_decimal
+from dfprompt.prompt.tags import read_tag
 
 _TIME = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*")
 _TIMES = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*,\s*(\d+(?:\.\d*)?|\.\d+)\s*")
@@ -174,6 +175,9 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
     refuse_keywords(prompt.plain_text, "ComfyUI")
     out = []
     for text, stretches in stretches_of(prompt, steps, remarks):
+        if read_tag(text) is not None:
+            out.append(text)
+            continue
         for stretch in stretches:
             out.append(_stretch(text, stretch, steps, remarks))
     return "".join(out)

@@ -12,10 +12,11 @@ from decimal import Context, Decimal
 
 from dfprompt.errors import ConversionError, Fix, ParseError
 from dfprompt.excerpt import quote
-from dfprompt.prompt.ast import DFPrompt
+from dfprompt.prompt.ast import DFPrompt, Span
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.dialects.leaves import Emphasis, Node, Text, make_prompt
 from dfprompt.prompt.exact import format_decimal, round_places
+from dfprompt.prompt.tags import explain_tag
 
 _TOKEN = re.compile(r'\\[()"]|[()"]|[^\\()"]+|.', re.DOTALL)
 _METHOD = re.compile(r"\)\s*\.\s*(blend|and|swap)\s*\(|\"\s*\.\s*(swap)\s*\(")
@@ -152,7 +153,9 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
     out = ""
     pieces: list[str] = []
     for piece in prompt.spans:
-        if isinstance(piece, str):
+        if isinstance(piece, Span) and piece.tag:
+            remarks.lose(explain_tag(piece.tag))
+        elif isinstance(piece, str):
             pieces.append(_plain(piece, out, remarks))
         else:
             words = quote(piece.text.strip())
@@ -163,7 +166,7 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
                 weight = round_places((piece.weight.first + piece.weight.last) / 2)
                 remarks.lose(f"the ramp {piece.weight} of {words} becomes its middle")
             pieces.append(_weighted(piece.text, weight, out, remarks))
-        out = pieces[-1][-1:] or out
+        out = pieces[-1][-1:] or out if pieces else out
     return "".join(pieces)
 
 

@@ -15,8 +15,9 @@ from dfprompt.errors import ConversionError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt, EffectRange, Span
 from dfprompt.prompt.dialects.conversion import Remarks
-from dfprompt.prompt.effect import MAX_WEIGHT
+from dfprompt.prompt.effect import MAX_WEIGHT, MIN_WEIGHT
 from dfprompt.prompt.exact import complement, format_decimal, round_places
+from dfprompt.prompt.tags import split_tags
 
 _CONTEXT = Context(prec=40)
 ZERO, ONE = Decimal(0), Decimal(1)
@@ -60,8 +61,11 @@ class _Leaf(NamedTuple):
 
 
 def make_prompt(nodes: Sequence[Node], remarks: Remarks) -> DFPrompt:
-    """Turn a tree into a DF-Prompt; linear in its size, however deep it is nested."""
-    return DFPrompt(_piece(leaf, remarks) for leaf in _merged(_leaves(nodes, remarks)))
+    """Turn a tree into a DF-Prompt; linear in its size, however deep it is nested.
+
+    Network tags stand at full range whatever is around them: their tools take them out first.
+    """
+    return DFPrompt(piece for leaf in _merged(_leaves(nodes, remarks)) for piece in _pieces(leaf, remarks))
 
 
 def _leaves(nodes: Sequence[Node], remarks: Remarks) -> Iterator[_Leaf]:
@@ -96,6 +100,14 @@ def _merged(leaves: Iterator[_Leaf]) -> Iterator[_Leaf]:
         yield last._replace(text="".join(texts))
 
 
+def _pieces(leaf: _Leaf, remarks: Remarks) -> Iterator[str | Span]:
+    for at, text in enumerate(split_tags(leaf.text)):
+        if at % 2:
+            yield Span(text)
+        elif text:
+            yield _piece(leaf._replace(text=text), remarks)
+
+
 def _piece(leaf: _Leaf, remarks: Remarks) -> str | Span:
     effect = EffectRange(complement(leaf.begin), complement(leaf.end))
     weight = _checked_weight(leaf, remarks)
@@ -110,13 +122,10 @@ def _piece(leaf: _Leaf, remarks: Remarks) -> str | Span:
 
 def _checked_weight(leaf: _Leaf, remarks: Remarks) -> Decimal:
     words = quote(leaf.text.strip())
-    if not 0 <= leaf.weight <= MAX_WEIGHT:
-        why = (
-            "a negative weight; put the words into the negative prompt"
-            if leaf.weight < 0
-            else (f"a weight of {leaf.weight:.6g}; a DF-Prompt's go up to {MAX_WEIGHT}")
+    if not MIN_WEIGHT <= leaf.weight <= MAX_WEIGHT:
+        raise ConversionError(
+            f"{words} has a weight of {leaf.weight:.6g}; a DF-Prompt's go from {MIN_WEIGHT} to {MAX_WEIGHT}"
         )
-        raise ConversionError(f"{words} has {why}")
     rounded = round_places(leaf.weight)
     if rounded != leaf.weight:
         remarks.lose(f"the weight {leaf.weight:.10g} of {words} is rounded to {format_decimal(rounded)}")

@@ -11,6 +11,7 @@ from dfprompt.prompt.ast import DFPrompt, EffectRange, Span
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.effect import MAX_WEIGHT
 from dfprompt.prompt.exact import MAX_PLACES, decimal_places, format_decimal, round_places
+from dfprompt.prompt.tags import explain_tag
 
 _BRACKET = re.compile(r"[\[\]]")
 _NUMBER = re.compile(r"\s*(\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})\s*")
@@ -90,6 +91,9 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
     for piece in prompt.spans:
         if isinstance(piece, str):
             out.append(_words(piece, remarks))
+            continue
+        if piece.tag:
+            remarks.lose(explain_tag(piece.tag))
             continue
         weight = piece.weight.first
         if piece.weight.is_ramp:

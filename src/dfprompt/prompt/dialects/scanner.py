@@ -87,7 +87,7 @@ def scan(text: str, grammar: Grammar, remarks: Remarks) -> list[Node]:
         elif token in grammar.separators.get(top.opening, "") and len(token) == 1:
             top.split(Mark(token, offset))
         else:
-            top.add(Text(_literal(token, grammar, remarks)))
+            top.add(Text(_literal(token, grammar)))
     if len(stack) > 1:
         raise _unclosed(text, stack[-1], grammar.name)
     return root.joined()
@@ -97,12 +97,7 @@ def _tokens(text: str) -> Iterator[tuple[str, int]]:
     return ((match[0], match.start()) for match in _TOKEN.finditer(text))
 
 
-def _literal(token: str, grammar: Grammar, remarks: Remarks) -> str:
-    if token[0] == "<" and len(token) > 1:
-        remarks.assume(
-            f"the tag {quote(token)} stays in the text as it is; networks are loaded apart from the prompt"
-        )
-        return token
+def _literal(token: str, grammar: Grammar) -> str:
     return grammar.unescape(token) if token[0] == "\\" else token
 
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from dfprompt import intervals
 from dfprompt.errors import ConfigError
-from dfprompt.evaluation import statistics
-from dfprompt.evaluation.statistics import (
-    adjust_holm,
+from dfprompt.statistics import intervals, significance
+from dfprompt.statistics.comparison import (
+    ONE_SIDED,
+    TWO_SIDED,
     compare_scores,
     pair_differences,
     resampled_units,
-    sign_flip_test,
 )
-from dfprompt.intervals import bootstrap_interval, bootstrap_intervals, expanded_tail
-from dfprompt.student import student_central, student_quantile
+from dfprompt.statistics.intervals import (
+    bootstrap_interval,
+    bootstrap_intervals,
+    expanded_tail,
+    mean_with_interval,
+)
+from dfprompt.statistics.paired_t import compare_seeds
+from dfprompt.statistics.significance import adjust_holm, sign_flip_test
+from dfprompt.statistics.student_t import student_central, student_quantile
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 10, 31, 200, 1999])
@@ -149,7 +156,7 @@ def test_sampled_flips_are_near_the_t_test() -> None:
 
 def test_flips_of_many_data_sets_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     data = np.random.default_rng(7).normal(size=(5, 20))
-    monkeypatch.setattr(statistics, "_BLOCK", 20_000)
+    monkeypatch.setattr(significance, "_BLOCK", 20_000)
     assert sign_flip_test(data).tolist() == [float(sign_flip_test(row)) for row in data]
 
 
@@ -246,3 +253,57 @@ def test_holm_holds_the_rate_of_any_false_positive() -> None:
     family = np.mean([min(adjust_holm(row.tolist())) <= 0.05 for row in p])
     assert family <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
     assert np.mean([row.min() <= 0.05 for row in p]) > 0.12
+
+
+def test_won_tied_and_lost_count_pairs_and_the_share_counts_ties_half() -> None:
+    baseline = {("a", 0): 0.0, ("a", 1): 0.0, ("b", 0): 0.0, ("c", 0): 0.0, ("d", 0): 5.0}
+    scores = {("a", 0): 1.0, ("a", 1): 0.0, ("b", 0): -2.0, ("c", 0): 4.0, ("e", 0): 9.0}
+    found = compare_scores(scores, baseline)
+    assert found is not None
+    assert (found.won, found.tied, found.lost, found.pairs) == (2, 1, 1, 4)
+    assert found.win_rate == pytest.approx((0.75 + 0 + 1) / 3)
+
+
+def test_both_means_are_of_the_pairs_both_have() -> None:
+    """Plain has a prompt the method lacks, and it is its worst: a mean over all of plain would flatter."""
+    baseline = {("a", 0): 1.0, ("b", 0): 3.0, ("lacking", 0): -100.0}
+    scores = {("a", 0): 2.0, ("b", 0): 5.0, ("alone", 0): 50.0}
+    found = compare_scores(scores, baseline)
+    assert found is not None
+    assert (found.mean, found.baseline_mean) == (3.5, 2.0)
+    assert found.mean - found.baseline_mean == pytest.approx(found.difference)
+
+
+def test_the_one_shape_of_a_comparison_as_json() -> None:
+    """Of prompts, of seeds, with and without an interval: the same keys, and nothing that is not JSON."""
+    flat = {(prompt, 0): 0.0 for prompt in "abcdef"}
+    made = [
+        compare_scores(dict.fromkeys(flat, 1.0), flat),
+        compare_scores({("a", 0): 1.0}, {("a", 0): 0.0}),
+        compare_seeds([1.0, 2.0, 3.0]),
+        compare_seeds([1.0]),
+    ]
+    written = [found.to_json() for found in made if found is not None]
+    assert len(written) == 4
+    assert len({tuple(each) for each in written}) == 1
+    assert [each["interval"] is None for each in written] == [False, True, False, True]
+    assert json.loads(json.dumps(written, allow_nan=False)) == written
+    assert [each["test"] for each in written] == [TWO_SIDED, TWO_SIDED, ONE_SIDED, ONE_SIDED]
+
+
+@pytest.mark.parametrize("values", [[0.3, -0.1, 0.4], [1.0, 2.0, 3.0, 4.5, -2.0, 0.0, 7.0]])
+def test_seeds_of_one_prompt_agree_with_scipy(values: list[float]) -> None:
+    found = compare_seeds(values)
+    assert found is not None
+    expected = scipy.stats.ttest_1samp(values, 0, alternative="greater")
+    both = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert found.interval == pytest.approx((both.low, both.high), rel=1e-9)
+
+
+def test_a_mean_has_the_interval_of_every_table() -> None:
+    """Three units: a percentile bootstrap would say [1, 3], as if no mean beyond the data were possible."""
+    found = mean_with_interval([1.0, 2.0, 3.0])
+    assert (found.mean, found.units) == (2.0, 3)
+    assert (found.low, found.high) == pytest.approx((-0.4841, 4.4841), abs=1e-4)
+    assert (found.low, found.high) == bootstrap_interval([1.0, 2.0, 3.0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple, TypeAlias
 
@@ -9,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfprompt.errors import ConfigError
-from dfprompt.student import student_quantile
+from dfprompt.statistics.student_t import student_quantile
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -24,6 +26,37 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+    def to_json(self) -> list[float] | None:
+        """Return both ends; None where there are none.
+
+        >>> Interval(0.5, 1.0).to_json(), Interval(float("nan"), float("nan")).to_json()
+        ([0.5, 1.0], None)
+        """
+        return None if math.isnan(self.low) else [self.low, self.high]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean of units with its 95 % interval, in their unit; `units` is how many they are."""
+
+    mean: float
+    low: float
+    high: float
+    units: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+
+
+def mean_with_interval(units: npt.ArrayLike) -> Mean:
+    """Return the mean of `units` (U,) with `bootstrap_interval` of it.
+
+    >>> print(mean_with_interval([1.0, 2.0, 3.0]))
+    +2.0000 [-0.4841, +4.4841]
+    """
+    values = np.asarray(units, dtype=np.float64)
+    return Mean(float(values.mean()), *bootstrap_interval(values), len(values))
 
 
 def bootstrap_interval(
