@@ -70,7 +70,9 @@ class Ears:
                 self.ids[tokenizer.decode(row[real.bool()])] = (row, real.bool())
 
         monkeypatch.setattr(ValueWeights, "hear", hear)
-        pipe.transformer.register_forward_hook(answered)
+        for part in (pipe.transformer, getattr(pipe, "transformer_2", None)):
+            if part is not None:
+                part.register_forward_hook(answered)
         pipe.text_encoder.register_forward_pre_hook(read, with_kwargs=True)
 
 
