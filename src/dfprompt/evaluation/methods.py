@@ -139,6 +139,9 @@ class PolicyMethod:
         self._made: dict[tuple[str, int], DFPrompt] = {}  # other arms ask for the same words again
         drawn = self._settings
         chosen = f"temperature {drawn.temperature:g}, top-k {drawn.top_k}, top-p {drawn.top_p:g}"
+        of_controls = drawn.control_temperature
+        chosen += f", controls at {of_controls:g}" if of_controls else ", likeliest controls"
+        chosen += f", end bias {drawn.end_bias:g}" if drawn.end_bias else ""
         digest = f" {policy.digest}" if policy.digest else ""
         self.definition = f"the policy {policy.name}{digest}, {chosen}, seeded per prompt"
 
