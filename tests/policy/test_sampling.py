@@ -318,7 +318,8 @@ def test_controls_in_use_are_the_likeliest_and_words_stay_free() -> None:
     assert where.sum() > 10
     assert torch.equal(trajectory.range_ids[where], now.range_all.argmax(-1)[where])
     assert torch.equal(trajectory.weight_ids[where], now.weight_all.argmax(-1)[where])
-    drawn = policy.sample(prompts, list(range(12)), SamplingSettings(control_temperature=1, max_new_tokens=24))
+    freely = SamplingSettings(control_temperature=1, max_new_tokens=24)
+    drawn = policy.sample(prompts, list(range(12)), freely)
     assert torch.equal(drawn.tokens, trajectory.tokens), "words are drawn from the same numbers"
     assert not torch.equal(drawn.range_ids, trajectory.range_ids)
     assert SamplingSettings(control_temperature=0).for_rollouts().control_temperature == 1

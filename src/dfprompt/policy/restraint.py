@@ -1,8 +1,9 @@
 """Restraint: how much of what a policy gains to give up for leaving prompts more as they are.
 
-A bias towards ending makes a policy append less, and leave more prompts alone. How much of its gain that costs is
-another curve for every policy, so it is measured once, on validation prompts, and kept with the policy: a
-restraint of R then means the bias at which 1 - R of the gain over the plain prompts is expected to stay.
+A bias towards ending makes a policy append less, and leave more prompts alone. How much of its gain that
+costs is another curve for every policy, so it is measured once, on validation prompts, and kept with the
+policy: a restraint of R then means the bias at which 1 - R of the gain over the plain prompts is expected to
+stay.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ SILENT = 60.0
 class Point:
     """What was measured at one end bias, on validation prompts, minus the plain pictures of the same noise.
 
-    `reward` and `fidelity` are differences with their 95 % intervals; `alone` is the share of prompts left alone.
+    `reward` and `fidelity` are differences with their 95 % intervals; `alone` is the share of prompts left
+    alone.
     """
 
     end_bias: float
@@ -38,8 +40,8 @@ class Point:
 class Restraint:
     """The measured curve of a policy, from the smallest end bias on, the first one 0.
 
-    >>> flat = ((0.0, 0.0), (0.0, 0.0))
-    >>> curve = Restraint((Point(0, 2.0, *flat[:1], -0.02, *flat[1:], 0.1), Point(4, 1.0, *flat[:1], 0, *flat[1:], 0.6)))
+    >>> none = (0.0, 0.0)
+    >>> curve = Restraint((Point(0, 2.0, none, -0.02, none, 0.1), Point(4, 1.0, none, 0.0, none, 0.6)))
     >>> curve.bias(0.25)
     2.0
     """
@@ -52,7 +54,8 @@ class Restraint:
             raise ConfigError(f"a restraint curve needs rising end biases from 0 on, not {quote(biases)}")
         if not self.points[0].reward > 0:
             raise ConfigError(
-                f"the policy gains {self.points[0].reward:.3g} over the plain prompts: there is nothing to share out"
+                f"the policy gains {self.points[0].reward:.3g} over the plain prompts: there is nothing to "
+                "share out"
             )
 
     def kept(self) -> list[float]:
@@ -71,7 +74,9 @@ class Restraint:
         Between measured points linear in the share kept. Raises ConfigError for another number.
         """
         if not (math.isfinite(restraint) and 0 <= restraint <= 1):
-            raise ConfigError(f"restraint must be from 0 (as trained) to 1 (left alone), not {quote(restraint)}")
+            raise ConfigError(
+                f"restraint must be from 0 (as trained) to 1 (left alone), not {quote(restraint)}"
+            )
         if not restraint:
             return 0.0
         shares, biases = [*self.kept(), 0.0], [*(point.end_bias for point in self.points), SILENT]

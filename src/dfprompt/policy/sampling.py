@@ -168,7 +168,7 @@ class _Loop:
         return ranges.cpu(), out.weight_logits[:, -1].float().log_softmax(-1).cpu()
 
     def _draw_words(self, logprobs: Tensor, uniforms: Sequence[float]) -> Tensor:
-        """Tokens of log-probabilities (B, V), the end's with its bias; what is recorded stays the policy's."""
+        """Tokens of log-probabilities (B, V), with the bias of the end; what is recorded is without it."""
         settings = self.settings
         if settings.end_bias:
             logprobs = logprobs.clone()
