@@ -14,6 +14,7 @@ from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.excerpt import quote
 from dfprompt.policy.budget import TokenBudget
 from dfprompt.policy.modeling import PolicyModel
+from dfprompt.policy.restraint import Restraint
 from dfprompt.policy.rewrite import Rewrite, rewrites_of
 from dfprompt.policy.sampling import sample_trajectory
 from dfprompt.policy.settings import SamplingSettings
@@ -30,7 +31,7 @@ class Policy:
 
     `budget` counts tokens with the tokenizers of the pipeline the policy writes for (the policy's own
     where none is given); `name` and `digest` say in recipes which policy it was; `domain` is the world it
-    knows, if it is a small one.
+    knows, if it is a small one; `restraint` is its measured curve, where there is one.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class Policy:
         name: str = "policy",
         digest: str = "",
         domain: Domain | None = None,
+        restraint: Restraint | None = None,
     ) -> None:
         self.model, self.tokenizer, self.name, self.digest = model, tokenizer, name, digest
-        self.domain = domain
+        self.domain, self.restraint = domain, restraint
         self.budget = budget or TokenBudget(tokenizers=(tokenizer,))
         self.vocabulary = make_vocabulary(model, tokenizer)
 
@@ -56,9 +58,12 @@ class Policy:
         *,
         acting: Sequence[bool] | None = None,
     ) -> Trajectory:
-        """Draw one row per prompt; the policy's own budget holds where the settings name none."""
+        """Draw one row per prompt; the policy's own budget holds where the settings name none.
+
+        Raises ConfigError for a restraint where the policy has no curve of it.
+        """
         return sample_trajectory(
-            self.model, self.vocabulary, prompts, seeds, self._budgeted(settings), acting=acting
+            self.model, self.vocabulary, prompts, seeds, self._settled(settings), acting=acting
         )
 
     def rewrite(
@@ -129,10 +134,18 @@ class Policy:
                 warnings.warn(message, DFPromptWarning, stacklevel=2)
         return [sorted(have.values(), key=lambda each: -each.score) for have in found]
 
-    def _budgeted(self, settings: SamplingSettings) -> SamplingSettings:
-        if settings.budget is not None:
-            return settings
-        return dataclasses.replace(settings, budget=self.budget)
+    def _settled(self, settings: SamplingSettings) -> SamplingSettings:
+        """The settings with this policy's budget, and with its end bias for their restraint."""
+        bias = settings.end_bias
+        if settings.restraint:
+            if self.restraint is None:
+                raise ConfigError(
+                    f"the policy {self.name} has no restraint curve; measure one with `dfprompt restrain`"
+                )
+            bias += self.restraint.bias(settings.restraint)
+        return dataclasses.replace(
+            settings, budget=settings.budget or self.budget, end_bias=bias, restraint=0.0
+        )
 
 
 def make_vocabulary(model: PolicyModel, tokenizer: Any) -> Vocabulary:

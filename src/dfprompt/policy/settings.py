@@ -23,10 +23,11 @@ class SamplingSettings:
     `temperature` 0 takes the most likely, `top_k` 0 and `top_p` 1 truncate nothing. Ranges and weights have a
     temperature of their own, `control_temperature`, by default 0: a modifier's likeliest control is what the
     policy learnt of it, and what differs between rewrites are words. `end_bias` is added to the logit of
-    ending: more of it leaves more prompts alone (`Restraint` says which is how much). `max_new_tokens`
-    counts the policy's tokens per row, `budget` the reader's tokens of the whole text,
-    `max_modifiers` appended modifiers. A finished modifier that breaks a ban, repeats another one or
-    looks like another tool's control (`tidy`) is redrawn up to `redraws` times, then dropped.
+    ending: more of it leaves more prompts alone; `restraint`, 0 to 1, is the share of the policy's gain to
+    give up for that, by the policy's measured curve. `max_new_tokens` counts the policy's tokens per row,
+    `budget` the reader's tokens of the whole text, `max_modifiers` appended modifiers. A finished modifier
+    that breaks a ban, repeats another one or looks like another tool's control (`tidy`) is redrawn up to
+    `redraws` times, then dropped.
 
     >>> SamplingSettings().for_rollouts().temperature
     1.0
@@ -37,6 +38,7 @@ class SamplingSettings:
     top_p: float = 0.9
     control_temperature: float = 0.0
     end_bias: float = 0.0
+    restraint: float = 0.0
     max_new_tokens: int = 60
     max_modifiers: int | None = None
     budget: TokenBudget | None = None
@@ -50,6 +52,8 @@ class SamplingSettings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name} must be 0 or more, not {quote(value)}")
+        if not (math.isfinite(self.restraint) and 0 <= self.restraint <= 1):
+            raise ConfigError(f"restraint must be from 0 to 1, not {quote(self.restraint)}")
         if not math.isfinite(self.end_bias):
             raise ConfigError(f"end_bias must be a finite number, not {quote(self.end_bias)}")
         if not 0 < self.top_p <= 1:
