@@ -13,9 +13,9 @@ from dfprompt.api.mini_evaluation import make_mini_prompts
 from dfprompt.api.pipelines import MINI, load_pipeline
 from dfprompt.api.policies import load_policy
 from dfprompt.errors import ConfigError
-from dfprompt.evaluation.methods import PLAIN, Method, Plain, PolicyMethod
-from dfprompt.evaluation.prompts import PlainPrompt
-from dfprompt.evaluation.records import Row
+from dfprompt.evaluation.methods import Method, Plain, PolicyMethod
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.rows import PLAIN, Row
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import SamplingSettings
 from dfprompt.policy.folders import keep_restraint

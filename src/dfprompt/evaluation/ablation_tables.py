@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dfprompt.evaluation.ablations import Ablation
 from dfprompt.evaluation.attribution import WRITTEN, Attribution
 from dfprompt.evaluation.effects import Effect
-from dfprompt.evaluation.methods import PLAIN
-from dfprompt.evaluation.scoreboard import Role
 from dfprompt.evaluation.tables import failure_lines
 from dfprompt.excerpt import printable
+from dfprompt.measurement.rows import PLAIN
+from dfprompt.measurement.scoreboard import Role
 from dfprompt.prompt import DFPrompt, Span
 from dfprompt.statistics.comparison import Comparison
 from dfprompt.table import Table, escape_markdown, format_ends, format_number, format_p, number

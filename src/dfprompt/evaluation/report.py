@@ -18,10 +18,10 @@ from PIL import Image
 from torch import Tensor
 
 from dfprompt.evaluation.contest import Contender, Match, Shot, Standing, rank
-from dfprompt.evaluation.methods import PLAIN
 from dfprompt.excerpt import printable
 from dfprompt.images.grid import make_grid
 from dfprompt.images.tensors import to_pil
+from dfprompt.measurement.rows import PLAIN
 from dfprompt.prompt.picture import draw_plan
 from dfprompt.table import Table, format_ends, format_number
 
