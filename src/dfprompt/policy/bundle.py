@@ -13,6 +13,7 @@ from dfprompt.domain import Domain
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.excerpt import quote
 from dfprompt.policy.budget import TokenBudget
+from dfprompt.policy.kinds import choose_kinds, same_kind
 from dfprompt.policy.modeling import PolicyModel
 from dfprompt.policy.restraint import Restraint
 from dfprompt.policy.rewrite import Rewrite, rewrites_of
@@ -97,19 +98,23 @@ class Policy:
         acting: Sequence[bool] | None = None,
         batch_size: int = 32,
     ) -> list[list[Rewrite]]:
-        """Up to `count` different rewrites of each prompt, the likeliest (by mean log-probability) first.
+        """Up to `count` rewrites of each prompt that differ in kind, the likeliest (mean log-probability)
+        first.
 
-        Candidate c of a prompt is drawn from (seed, c) alone: more candidates, or more prompts, change
-        none that was drawn before. Warns where the policy has fewer different things to say.
+        Those of one kind share half of their modifiers (`same_kind`); where a policy has fewer kinds to
+        offer, other texts follow. Candidate c of a prompt is drawn from (seed, c) alone: more candidates, or
+        more prompts, change no kind that was found before. Warns where the policy has fewer different texts.
         """
         check_count(count, "candidates")
-        found: list[dict[str, Rewrite]] = [{} for _ in prompts]
-        drawn = [0] * len(prompts)
+        drawn: list[list[Rewrite]] = [[] for _ in prompts]
         while True:
+            found = [choose_kinds(have, count) for have in drawn]
             jobs = [
-                (index, drawn[index] + extra)
-                for index, have in enumerate(found)
-                for extra in range(min(count - len(have), _DRAWS_PER_CANDIDATE * count - drawn[index]))
+                (index, len(have) + extra)
+                for index, have in enumerate(drawn)
+                for extra in range(
+                    min(_missing(found[index], count), _DRAWS_PER_CANDIDATE * count - len(have))
+                )
             ]
             if not jobs:
                 break
@@ -122,9 +127,7 @@ class Policy:
                 batch_size=batch_size,
             )
             for (index, number), rewrite in zip(jobs, rewrites, strict=True):
-                drawn[index] = number + 1
-                named = dataclasses.replace(rewrite, candidate=number)
-                found[index].setdefault(str(rewrite.prompt), named)
+                drawn[index].append(dataclasses.replace(rewrite, candidate=number))
         for prompt, have in zip(prompts, found, strict=True):
             if len(have) < count:
                 message = (
@@ -132,7 +135,7 @@ class Policy:
                     "raise the temperature for more"
                 )
                 warnings.warn(message, DFPromptWarning, stacklevel=2)
-        return [sorted(have.values(), key=lambda each: -each.score) for have in found]
+        return [sorted(have, key=lambda each: -each.score) for have in found]
 
     def _settled(self, settings: SamplingSettings) -> SamplingSettings:
         """The settings with this policy's budget, and with its end bias for their restraint."""
@@ -146,6 +149,15 @@ class Policy:
         return dataclasses.replace(
             settings, budget=settings.budget or self.budget, end_bias=bias, restraint=0.0
         )
+
+
+def _missing(found: Sequence[Rewrite], count: int) -> int:
+    """How many more kinds are wanted."""
+    kinds: list[Rewrite] = []
+    for each in found:
+        if not any(same_kind(each, kept) for kept in kinds):
+            kinds.append(each)
+    return count - len(kinds)
 
 
 def make_vocabulary(model: PolicyModel, tokenizer: Any) -> Vocabulary:
