@@ -96,7 +96,7 @@ def optimize(
         return
     for row in rows:
         for candidate in row["candidates"]:
-            console.write(candidate["text"])
+            console.write_result(candidate["text"])
             for remark in candidate.get("lost", ()):
                 console.note(f"lost in {target}: {remark}")
             for dropped in candidate["dropped"]:
