@@ -12,7 +12,7 @@ _SHARED = 0.5
 
 
 def same_kind(one: Rewrite, other: Rewrite) -> bool:
-    """Whether two rewrites share at least half of all their modifiers, whatever order and controls they have."""
+    """Whether two rewrites share at least half of all their modifiers, in any order, with any controls."""
     first, second = ({normalize(span.text) for span in each.modifiers} for each in (one, other))
     if not first and not second:
         return True
