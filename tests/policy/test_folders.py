@@ -13,7 +13,7 @@ from dfprompt.api.training import find_policy_source
 from dfprompt.errors import ConfigError, LoadError
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget, load_policy_folder, save_policy_folder
 from dfprompt.policy.folders import policy_in
-from dfprompt.policy.lora import add_lora, has_lora
+from dfprompt.policy.lora import add_lora
 from tiny_policies import tiny_model, tiny_tokenizer, tiny_trunk
 
 HOW = SamplingSettings(max_new_tokens=16)
@@ -112,7 +112,7 @@ def test_a_lora_is_saved_as_adapter_and_heads(trunk: str, base: str, tmp_path: P
 
         model = load_policy_model(source, settings={"control": "token"})
     add_lora(model, rank=2, base=source)
-    assert has_lora(model)
+    assert any("lora_" in name for name, _ in model.named_parameters())
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert all("lora_" in name or "head." in name for name in trained)
     assert any("range_head" in name for name in trained)
