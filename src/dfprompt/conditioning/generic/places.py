@@ -66,21 +66,6 @@ def wan_places(pipe: Any, text: str, length: int, heard: int) -> Places:
     return _trace_back(offsets, cleaned, text)
 
 
-def qwen_image_places(pipe: Any, text: str, length: int, heard: int) -> Places:
-    """Qwen-Image: a template whose beginning is cut off the encoding."""
-    dropped = pipe.prompt_template_encode_start_idx
-    room = pipe.tokenizer_max_length + dropped
-    offsets = _tokenize(pipe.tokenizer, pipe.prompt_template_encode.format, text, room)
-    return offsets[dropped : dropped + heard]
-
-
-def qwen_edit_places(pipe: Any, text: str, length: int, heard: int) -> Places:
-    """Qwen-Image-Edit: as many tokens of pictures as they take, then the text and the template's end."""
-    ending = pipe.prompt_template_encode.rpartition("{}")[2]
-    offsets = _tokenize(pipe.tokenizer, lambda words: words + ending, text, 10**6)
-    return [*[None] * (heard - len(offsets)), *offsets]
-
-
 def _tokenize_chat(
     tokenizer: Any, text: str, length: int, *, enable_thinking: bool, **options: Any
 ) -> Places:

@@ -25,7 +25,6 @@ from dfprompt.conditioning.value_sites import (
     FLUX2_VALUES,
     FLUX_VALUES,
     KREA2_VALUES,
-    TWO_STREAM_VALUES,
     WAN_VALUES,
     Z_IMAGE_VALUES,
     ValueSite,
@@ -58,43 +57,27 @@ class WeightedFamily:
 WEIGHTED_FAMILIES = (
     WeightedFamily(
         "Z-Image",
-        ("ZImagePipeline", "ZImageImg2ImgPipeline", "ZImageInpaintPipeline"),
+        ("ZImagePipeline",),
         Z_IMAGE_VALUES,
         places.z_image_places,
         order="positive",
         text="cap_feats",
     ),
     WeightedFamily("FLUX.2", ("Flux2Pipeline",), FLUX2_VALUES, places.flux2_places),
-    WeightedFamily(
-        "FLUX.2 klein", ("Flux2KleinPipeline", "Flux2KleinInpaintPipeline"), FLUX2_VALUES, places.klein_places
-    ),
+    WeightedFamily("FLUX.2 klein", ("Flux2KleinPipeline",), FLUX2_VALUES, places.klein_places),
     WeightedFamily(
         "Wan",
-        ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline"),
+        ("WanPipeline",),
         WAN_VALUES,
         places.wan_places,
     ),
     WeightedFamily(
         "Chroma",
-        ("ChromaPipeline", "ChromaImg2ImgPipeline", "ChromaInpaintPipeline"),
+        ("ChromaPipeline",),
         FLUX_VALUES,
         places.t5_places,
     ),
     WeightedFamily("Krea 2", ("Krea2Pipeline",), KREA2_VALUES, places.krea2_places),
-    WeightedFamily(
-        "Qwen-Image-Edit",
-        ("QwenImageEditPipeline", "QwenImageEditInpaintPipeline", "QwenImageEditPlusPipeline"),
-        TWO_STREAM_VALUES,
-        places.qwen_edit_places,
-        mask="encoder_hidden_states_mask",
-    ),
-    WeightedFamily(
-        "Qwen-Image with ControlNets",
-        ("QwenImageControlNetPipeline", "QwenImageControlNetInpaintPipeline"),
-        TWO_STREAM_VALUES,
-        places.qwen_image_places,
-        mask="encoder_hidden_states_mask",
-    ),
 )
 
 
