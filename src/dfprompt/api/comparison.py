@@ -39,7 +39,7 @@ from dfprompt.pipeline.progress import Report
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
-from dfprompt.prompt.reading import holds_spans, read_prompt
+from dfprompt.prompt.reading import read_prompt
 from dfprompt.requests.render import RenderSettings
 from dfprompt.storage import remove
 
@@ -205,11 +205,6 @@ def check_comparison(
         raise InputError("nothing to compare: give plain words, or a DF-Prompt to draw with --with")
     if not written and policy is None and not is_mini(pipeline):
         raise InputError(f"nothing to compare with plain: {HOW_TO_GET_A_POLICY}")
-
-
-def find_spans(text: str) -> bool:
-    """Return whether plain words would hold spans, were they read as a DF-Prompt."""
-    return holds_spans(text)
 
 
 def _as_prompt(written: DFPrompt | str) -> DFPrompt:
