@@ -181,7 +181,7 @@ class Measurement:
     def _kept(self, shot: Shot) -> Drawn | None:
         """Return a picture that is there and waits for its scores.
 
-        Its row says so, or, where pictures are saved first, it lies in its file and a kill came before the row.
+        Its row says so; or, where pictures are saved first, a kill came between its file and its row.
         """
         row = self.log.drawn(shot.key, shot.words)
         place, noise = (row.picture, row.noise) if row else (shot.picture, shot.noises[0])
