@@ -15,7 +15,7 @@ from dfprompt.api.pipelines import MINI, load_pipeline
 from dfprompt.api.policies import load_policy, read_base, tokenizers_of
 from dfprompt.api.rewards import RewardLike
 from dfprompt.api.scoring import choose_scoreboard
-from dfprompt.errors import InputError
+from dfprompt.errors import EvaluationError, InputError
 from dfprompt.evaluation.contest import (
     Contender,
     Contest,
@@ -41,6 +41,7 @@ from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
 from dfprompt.prompt.reading import holds_spans, read_prompt
 from dfprompt.requests.render import RenderSettings
+from dfprompt.storage import lock_folder, remove, reported
 
 REPORT, GRID, RESULT = "report.html", "grid.png", "comparison.json"
 WITH = "with"
@@ -169,10 +170,11 @@ def compare_prompts(
     board = choose_scoreboard(
         mini, rewards, judges, device=device, dtype=dtype, allow_code=allow_code, assignments=assignments
     )
-    match = draw_contests(
-        loaded, listed, seeds, board, settings, negative_prompt=negative_prompt, progress=progress
-    )
-    return _write(match, paths, note=NOTE if mini else "", metadata=metadata, force=force)
+    with lock_folder(folder):
+        match = draw_contests(
+            loaded, listed, seeds, board, settings, negative_prompt=negative_prompt, progress=progress
+        )
+        return _write(match, paths, note=NOTE if mini else "", metadata=metadata, force=force)
 
 
 def is_mini(pipeline: str | Path | ImagePipeline) -> bool:
@@ -302,6 +304,9 @@ def _write(match: Match, paths: _Paths, *, note: str, metadata: bool, force: boo
         )
         for shot in match.shots
     ]
+    with reported(paths.result, EvaluationError):
+        for told in (paths.result, paths.report):  # a command killed here leaves no report of other pictures
+            remove(told)
     save_pictures([*entries, Entry(paths.grid, make_comparison_grid(match))], force=force)
     for (index, label), path in paths.timelines.items():
         contender = next(each for each in match.contests[index].contenders if each.label == label)
