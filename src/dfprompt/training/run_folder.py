@@ -37,7 +37,7 @@ def open_run(
 ) -> None:
     """Begin a run in a folder, or go on with the one in it.
 
-    `inputs` are digests of what it is begun with (data, base policy, reward); going on with others is refused.
+    `inputs` are digests of what it is begun with (data, base, reward); going on with others is refused.
 
     Raises ConfigError where the folder holds a run and neither `resume` nor `force` is given, and
     where the run to go on with had another recipe, naming what differs; InputError where it holds parts
