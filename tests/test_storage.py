@@ -27,10 +27,15 @@ def names(folder: Path) -> list[str]:
 
 def test_a_failure_leaves_what_stood_there_and_no_new_folder(tmp_path: Path) -> None:
     write_text(tmp_path / "a", "old")
-    with pytest.raises(ZeroDivisionError), whole_files(tmp_path / "a", tmp_path / "deep" / "b") as (one, two):
-        one.write_text("new")
-        two.write_text("new")
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with whole_files(tmp_path / "a", tmp_path / "deep" / "b") as (one, two):
+            one.write_text("new")
+            two.write_text("new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert (tmp_path / "a").read_text() == "old"
     assert names(tmp_path) == ["a"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crash_commands import COMMANDS, write_inputs
-from crash_machine import run
+from crash_machine import import_everything, run
 
 TEXTS = {"plain": b"mine", "line": b"mine\n", "json": b'{"mine": 1}\n'}
 
@@ -23,6 +23,7 @@ def snapshot(folder: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
+    import_everything()
     place = tmp_path_factory.mktemp("canaries")
     write_inputs(place)
     names = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crash_commands import COMMANDS, Command, write_inputs
-from crash_machine import Ended, run, spread, tree
+from crash_machine import Ended, import_everything, run, spread, tree
 
 QUICK = [name for name, each in COMMANDS.items() if not each.slow]
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name, each in COMMANDS.items() if each.slow]
@@ -21,14 +21,7 @@ EVERY = [*QUICK, *SLOW]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the commands read; everything that children need is imported here, once."""
-    import dfprompt.api.ablations
-    import dfprompt.api.comparison
-    import dfprompt.api.curation
-    import dfprompt.api.evaluation
-    import dfprompt.api.reinforcement
-    import dfprompt.api.tuning
-    import dfprompt.cli.main  # noqa: F401
-
+    import_everything()
     folder = tmp_path_factory.mktemp("crashes")
     write_inputs(folder)
     return folder
