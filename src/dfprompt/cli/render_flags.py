@@ -111,7 +111,7 @@ _OPTIONS: dict[str, Any] = {
     "negative": typer.Option(None, "--negative", metavar="TEXT", help="Negative prompt, a DF-Prompt too."),
     "size": typer.Option(None, "--size", metavar="WxH", help="Pixels, as 512x768, or 512 for a square."),
     "weighting": typer.Option(
-        None, "--weighting", metavar="RULE", help="How weights act: mean, scale, comfy or compel."
+        None, "--weighting", metavar="RULE", help="How weights act: mean, scale, comfy, compel or attention."
     ),
     "clock": typer.Option("steps", "--clock", metavar="CLOCK", help="What ranges count: steps or timestep."),
     "absence": typer.Option(
