@@ -1,6 +1,6 @@
 """The requirements of pyproject.toml at one end of their ranges: `version_ranges.py newest|lowest`.
 
-The lowest versions of the core are asked for exactly; torch is the pinned one, for older ones have no build for
+The lowest versions of the core are asked for exactly; torch is the pinned one, for older ones lack builds for
 every Python; what only tests need is pinned by constraints.txt as elsewhere.
 """
 
