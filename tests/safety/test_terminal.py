@@ -19,8 +19,7 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     stream = Terminal()
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setattr(sys, "stderr", stream)
@@ -34,7 +33,8 @@ def assert_printable(text: str) -> None:
     assert all(line.isprintable() for line in text.split("\n")), repr(text)
 
 
-def test_lines_results_notes_and_warnings_are_printable(terminal: Terminal) -> None:
+def test_lines_results_notes_and_warnings_are_printable(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
     console.write(EVIL)
     console.write_result(EVIL)
     console.note(EVIL)
@@ -43,7 +43,8 @@ def test_lines_results_notes_and_warnings_are_printable(terminal: Terminal) -> N
     assert terminal.getvalue().count("\\x1b") >= 4
 
 
-def test_cells_heads_and_titles_of_tables_are_printable(terminal: Terminal) -> None:
+def test_cells_heads_and_titles_of_tables_are_printable(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
     from rich.table import Table
 
     table = Table(box=None, title=EVIL)
@@ -53,7 +54,8 @@ def test_cells_heads_and_titles_of_tables_are_printable(terminal: Terminal) -> N
     assert_printable(terminal.getvalue())
 
 
-def test_the_projects_own_tables_are_printable(terminal: Terminal) -> None:
+def test_the_projects_own_tables_are_printable(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
     from dfprompt.table import Table
 
     table = Table(EVIL, rows=[[EVIL]])
