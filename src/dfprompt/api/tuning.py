@@ -48,6 +48,7 @@ from dfprompt.search.findings import (
 from dfprompt.search.ledger import Report
 from dfprompt.search.lexicon import Lexicon, built_in_lexicon, make_lexicon, read_lexicon
 from dfprompt.search.pictures import FIRST_ROUND, PICTURES, SearchedPictures
+from dfprompt.storage import check_ours, lock_folder
 
 GRID, RESULT = "grid.png", "tune.json"
 _JOURNAL = "search.jsonl"  # the record of earlier versions
@@ -179,7 +180,7 @@ def tune_prompt(
     _check_folder(folder)
     how = HowToDraw(settings, negative_prompt, metadata=metadata)
     told = {**fingerprint(loaded, board, how), **_asked_of(space, lexicon), **asked}
-    with MeasurementLog(folder / ROWS, told, kind="search", resume=resume) as log:
+    with lock_folder(folder), MeasurementLog(folder / ROWS, told, kind="search", resume=resume) as log:
         check_scores(folder, log.rows, [PlainPrompt(space.plain.plain_text)], board)
         measurement = Measurement(loaded, board, log, how, isolated=False, save_first=True, needed=reward)
         pictures = SearchedPictures(measurement, space.plain, reward)
@@ -202,6 +203,7 @@ def _check_folder(folder: Path) -> None:
         raise InputError(
             f"{folder / PICTURES} holds pictures of a search whose {ROWS} is gone; take another --output"
         )
+    check_ours(folder, (GRID, RESULT), ROWS)
 
 
 def check_tuning(
