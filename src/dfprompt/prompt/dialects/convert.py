@@ -9,7 +9,7 @@ from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.clocks import make_evaluations
-from dfprompt.prompt.dialects import a1111, comfyui, compel, pae
+from dfprompt.prompt.dialects import a1111, a1111_writer, comfyui, comfyui_writer, compel, pae
 from dfprompt.prompt.dialects.conversion import Conversion, Exported, Imported, Remarks
 from dfprompt.prompt.formatter import format_prompt
 from dfprompt.prompt.parser import parse_prompt
@@ -26,8 +26,8 @@ _IMPORT: dict[str, Import] = {
 }
 _EXPORT: dict[str, Export] = {
     "native": lambda prompt, steps, remarks: format_prompt(prompt),
-    "a1111": a1111.write,
-    "comfyui": comfyui.write,
+    "a1111": a1111_writer.write,
+    "comfyui": comfyui_writer.write,
     "compel": compel.write,
     "pae": pae.write,
 }
