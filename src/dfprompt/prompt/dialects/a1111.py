@@ -131,9 +131,9 @@ class _Reader(Brackets):
             left, right = text[max(0, start - 1) : start + 2 : 2], text[end - 1 : end + 2 : 2]
             if (start in marks or end in marks) and _MARKS.search(left) and _MARKS.search(right):
                 raise ConversionError(
-                    f"the schedule {quote(text[start : end + 1])} stands between other brackets, and some in this "
-                    "prompt are not closed or fit no form: A1111 may take it for words; close them, or write "
-                    "a backslash before those that are words"
+                    f"the schedule {quote(text[start : end + 1])} stands between brackets or colons, one of "
+                    "which is not closed or fits no form: A1111 may take the schedule for words; close them, "
+                    "or write a backslash before those that are words"
                 )
 
     def _give_up(self, text: str, at: int) -> list[Node]:
@@ -237,8 +237,8 @@ class _Clock:
     def _share(self, written: str, number: Decimal) -> Decimal:
         if "." not in written:
             raise ConversionError(
-                f"{quote(written)} counts steps, and the number of steps is not given: name it, --steps 20, or "
-                "write a share of the steps with a point, such as 0.5"
+                f"{quote(written)} counts steps, and the number of steps is not given: name it, --steps 20, "
+                "or write a share of the steps with a point, such as 0.5"
             )
         self.remarks.assume(
             "shares pass as written; A1111 runs the first text one step longer (name the steps to get that)"

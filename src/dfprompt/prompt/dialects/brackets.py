@@ -56,6 +56,6 @@ class Brackets:
 
 
 def spelling(nodes: list[Node]) -> str | None:
-    """Return the text of nodes that are all words; None where a bracket, a tag or nothing stands among them."""
+    """Return the text of nodes that are all words; None where anything else stands among them."""
     words = [node.text for node in nodes if isinstance(node, Words) and node.text]
     return "".join(words) if len(words) == len(nodes) else None

@@ -1,14 +1,15 @@
-"""What was written for another tool, read back by that tool's rules: a difference is said, never passed over."""
+"""What was written for another tool, read back by that tool's rules: every difference is said."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import zip_longest
 
-from dfprompt.errors import DFPromptError
+from dfprompt.errors import ConversionError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.dialects.conversion import Remarks
+from dfprompt.prompt.dialects.overlay import TooMuchWorkError
 from dfprompt.prompt.plan import PlannedStep, make_plan
 
 Read = Callable[[str, int | None, Remarks], DFPrompt]
@@ -25,9 +26,11 @@ def check_written(
         return  # the difference has a name already
     try:
         back = read(text, steps, Remarks())
-    except DFPromptError as error:
-        remarks.lose(f"{tool} has no words for this: {str(error).splitlines()[0]}")
+    except TooMuchWorkError:
+        remarks.assume(f"this text is too long to be read back by {tool}'s rules")
         return
+    except ConversionError as error:
+        raise ConversionError(f"{tool} has no words for this prompt: {error}") from error
     pairs = zip(make_plan(prompt, steps or _STEPS).steps, make_plan(back, steps or _STEPS).steps, strict=True)
     different = dict.fromkeys((_heard(one), _heard(other)) for one, other in pairs)
     if sum(len(one[0]) for one, _ in different) > _MOST_CHARACTERS:

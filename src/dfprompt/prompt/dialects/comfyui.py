@@ -1,11 +1,11 @@
 r"""ComfyUI's prompt text as comfyui-prompt-control 3.0 reads it, stage by stage.
 
-1. Schedules, in shares of the run: `[before:during:after:t0,t1]`, `[a:t0,t1]`, `[a:b:t0,t1]`, `[a:b:t]`, `[a:t]`,
-`[a::t]`, `[a:b:c:t]` (c is ignored), `[SEQ:a:t1:b:t2]`, `[a|b:period]`, and `[a:b:TAG]`, which is a unless a
-node chooses the tag. Switches are rounded to two decimals. A `#` hides the rest of its line; `\[ \] \: \# \\`
-are literal. Brackets that fit no form are words. `<lora:NAME:W>` loads a network while it acts.
-2. In the text of each stretch: keywords and functions (refused, save BREAK), a `:number` at the end, which is the
-strength of the conditioning. 3. The core's emphasis (see `emphasis.read_comfy`).
+1. Schedules, in shares of the run: `[before:during:after:t0,t1]`, `[a:t0,t1]`, `[a:b:t0,t1]`, `[a:b:t]`,
+`[a:t]`, `[a::t]`, `[a:b:c:t]` (c is ignored), `[SEQ:a:t1:b:t2]`, `[a|b:period]`, and `[a:b:TAG]`, which is
+a unless a node chooses the tag. Switches are rounded to two decimals. A `#` hides the rest of its line;
+`\[ \] \: \# \\` are literal. Brackets that fit no form are words. `<lora:NAME:W>` loads a network while
+it acts. 2. In the text of each stretch: keywords and functions (refused, save BREAK), a `:number` at the
+end, which is the strength of the conditioning. 3. The core's emphasis (see `emphasis.read_comfy`).
 """
 
 from __future__ import annotations
@@ -195,13 +195,13 @@ class _Reader(Brackets):
         return Schedule(branches, least=_rounded(period))
 
     def _share(self, written: str) -> Decimal:
-        """When a switch happens; a step number where it is more than the whole run and the steps are known."""
+        """When a switch happens; above 1 it is a step number, if the steps are known."""
         number = _float(written)
         if number > 1 and "." not in written and self.steps is not None:
             return _rounded(number / self.steps)
         if number > 1:
             self.remarks.assume(
-                f"the switch at {written} is after the whole run; a step number is read with the steps named, --steps 20"
+                f"the switch at {written} is after the whole run; for step numbers name the steps: --steps 20"
             )
         rounded = _rounded(number)
         if 0 <= number <= 1 and float(rounded) != number:
@@ -247,11 +247,11 @@ class _Encoder:
             return text
         if float(found[1]) == 0:
             raise ConversionError(
-                f"{quote(found[0])} at the end makes prompt-control leave out the whole prompt; leave it out here too"
+                f"{quote(found[0])} at the end makes prompt-control leave out the whole prompt; do so too"
             )
         self.remarks.assume(
-            f"{quote(found[0].strip())} at the end is the strength of the conditioning in ComfyUI, not words; for "
-            "a single prompt it changes nothing"
+            f"{quote(found[0].strip())} at the end is the strength of the conditioning in ComfyUI, no words; "
+            "for a single prompt it changes nothing"
         )
         # Its place is counted without the spaces in front, as prompt-control does.
         return text[: found.start() - (len(text) - len(text.lstrip()))]
@@ -285,6 +285,6 @@ def _refuse_keywords(text: str, keywords: re.Pattern[str] = _KEYWORD) -> None:
         else "is a function"
     )
     raise ConversionError(
-        f"{word} {what} in prompt-control, and a DF-Prompt is one text per step; draw without it, or write the "
-        "word in lower case or in quotation marks"
+        f"{word} cannot be expressed: it {what} in prompt-control, and a DF-Prompt is one text per step; "
+        "draw without it, or write the word in lower case or in quotation marks"
     )

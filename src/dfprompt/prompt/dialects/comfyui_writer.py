@@ -81,7 +81,7 @@ def _scheduled(words: str, begin: Decimal, end: Decimal) -> str:
 
 
 def percent(share_done: Decimal, border: int | None, steps: int | None, remarks: Remarks) -> Decimal:
-    """Return a share done in two decimals; with the border's step known, one that falls on it if there is one."""
+    """Return a share done in two decimals; with the border's step known, one that falls on it."""
     if border is not None and steps is not None:
         if border <= 0 or border >= steps:
             return ZERO if border <= 0 else ONE

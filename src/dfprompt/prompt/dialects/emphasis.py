@@ -60,8 +60,8 @@ def read_a1111(text: str, budget: Budget) -> list[Piece]:
     for piece in pieces:
         if piece.is_tag and (piece.weight != 1 or turned):
             raise ConversionError(
-                "BREAK inside brackets (or beside a weight of -1) starts no chunk in A1111, which draws the word "
-                "with a weight below 0; move it out of the brackets"
+                "BREAK inside brackets (or beside a weight of -1) starts no chunk in A1111, which draws the "
+                "word with a weight below 0; move it out of the brackets"
             )
     return pieces
 

@@ -1,4 +1,4 @@
-"""What a tool reads stretch by stretch, laid over one another: one prompt, every word with its range and weight.
+"""What a tool reads stretch by stretch, laid over one another: one prompt of words with ranges and weights.
 
 A reader goes the way its tool goes: the schedules of a text first (a tree, here), then the text of each
 stretch of the run, then the emphasis in that text. `lay_over` puts the stretches back together by where
@@ -60,7 +60,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Nodes that belong together, a bracket and its inside: nested, so that no list is copied at every level."""
+    """Nodes that belong together, a bracket and its inside: nested, so that no level copies a list."""
 
     nodes: Sequence[Node]
 
@@ -82,6 +82,10 @@ class Piece(NamedTuple):
     order: int = 0
 
 
+class TooMuchWorkError(ConversionError):
+    """Reading a text would take more steps of work than untrusted text may cost."""
+
+
 @dataclass
 class Budget:
     """The work left for one prompt: untrusted text must not cost more than its reader has time for."""
@@ -92,7 +96,7 @@ class Budget:
         """Take some steps of work off; raises ConversionError when there are too few."""
         self.left -= work
         if self.left < 0:
-            raise ConversionError(
+            raise TooMuchWorkError(
                 "this prompt has too many pieces over too many stretches of the run "
                 f"(more than {MAX_WORK:,} altogether), or nests too deeply; make it shorter"
             )
@@ -131,7 +135,7 @@ class Stretches:
         return len(self.borders) - 1
 
     def mask(self, intervals: Sequence[Interval], least: Decimal = ZERO) -> int:
-        """The stretches that end within some intervals (begin, end], as bits; none counts as before `least`."""
+        """The stretches that end within intervals (begin, end], as bits; none is before `least`."""
         bits = 0
         for begin, end in intervals:
             if begin < end:
