@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import subprocess
@@ -15,6 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # others bring it along.
 UNWANTED = ("torchvision", "open_clip", "timm", "hpsv2")
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+# Functions that call the loader they are given with trust_remote_code=False, or on the package's own weights.
+GUARDED_LOADERS = {"_guarded", "_whole", "open_piece"}
 
 _IMPORT = re.compile(r"^\s*(?:import|from)\s+(" + "|".join(UNWANTED) + r")\b", re.MULTILINE)
 # Spelled in pieces, so that this file does not find itself.
@@ -57,6 +61,40 @@ def problems() -> Iterator[str]:
                 yield f"{path}:{number}: {found[0]} is a path of one machine"
         if path.suffix == ".py" and (found := _IMPORT.search(text)):
             yield f"{path}: imports {found[1]}, which must stay out"
+        if path.suffix == ".py" and path.is_relative_to("src"):
+            yield from (f"{path}:{line}: {what}" for line, what in loading_problems(ast.parse(text)))
+
+
+def loading_problems(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and finding for every loader that might run Python code out of a folder.
+
+    Without `trust_remote_code=False` transformers asks on stdin whether to run it, and a list of prompts may
+    answer. A loader that is handed on must go to a function that says it (`GUARDED_LOADERS`).
+
+    >>> list(loading_problems(ast.parse("AutoConfig.from_pretrained(folder)")))
+    [(1, 'from_pretrained without trust_remote_code=False')]
+    >>> list(loading_problems(ast.parse("_guarded(folder, AutoConfig.from_pretrained, folder)")))
+    []
+    """
+    called: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Name) and node.func.id in GUARDED_LOADERS:
+            called.update(node.args)
+        if isinstance(node.func, ast.Attribute) and _loads(node.func):
+            called.add(node.func)
+            said = {word.arg: word.value for word in node.keywords}.get("trust_remote_code")
+            if not (isinstance(said, ast.Constant) and said.value is False):
+                yield node.lineno, f"{node.func.attr} without trust_remote_code=False"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and _loads(node) and node not in called:
+            yield node.lineno, f"{node.attr} handed to a function that is not known to be safe"
+
+
+def _loads(node: ast.Attribute) -> bool:
+    owner = ast.unparse(node.value)
+    return node.attr == "from_pretrained" or (node.attr == "from_config" and owner.startswith("Auto"))
 
 
 def main() -> int:

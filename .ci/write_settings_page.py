@@ -55,9 +55,10 @@ def _table(title: str, kinds: list[type[Config]]) -> str:
 def _type(name: str) -> str:
     """What one writes into a recipe: the values of a choice, a list for a tuple."""
     name = re.sub(r"Optional\[(.*)\]", r"\1", name).replace(" | None", "")
+    name = re.sub(r"Union\[(.*), NoneType\]", r"\1", name).replace("Any", "str")
     if found := re.fullmatch(r"Literal\[(.*)\]", name):
         return found[1].replace("'", '"').replace(", ", " or ")
-    return re.sub(r"tuple\[(\w+), \.\.\.\]", r"list of \1", name)
+    return re.sub(r"(?:tuple|collections\.abc\.Sequence)\[(\w+)(?:, \.\.\.)?\]", r"list of \1", name)
 
 
 def _cell(default: str) -> str:

@@ -22,8 +22,8 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 import dfprompt
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.pipeline.load import load_pipeline_from
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import make_plan, parse_prompt
+from dfprompt.requests.render import RenderSettings
 from machine import header
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))

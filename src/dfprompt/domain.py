@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dfprompt.errors import DFPromptWarning, LoadError
 from dfprompt.excerpt import quote
+from dfprompt.storage import write_text
 
 FILE_NAME = "domain.json"
 _WORDS_SHOWN = 5
@@ -90,7 +91,7 @@ def find_domain(folder: Path) -> Domain | None:
 def save_domain(domain: Domain, folder: Path) -> None:
     """Write `domain.json` into a reward folder, or into the folder around several."""
     content = {"name": domain.name, "words": sorted(domain.words), "image_size": domain.image_size}
-    (folder / FILE_NAME).write_text(json.dumps(content) + "\n", encoding="utf-8")
+    write_text(folder / FILE_NAME, json.dumps(content) + "\n")
 
 
 def _read(source: Path) -> Domain:

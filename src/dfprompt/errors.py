@@ -20,6 +20,8 @@ command line and the web page catch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from dfprompt.excerpt import line_and_column, point_at, printable, shorten
@@ -181,3 +183,25 @@ class TrainingError(DFPromptError):
 
 class EvaluationError(DFPromptError):
     """A method failed to rewrite prompts, or an evaluation's folder cannot be written or gone on with."""
+
+
+@contextmanager
+def load_errors(what: str, advice: str = "") -> Iterator[None]:
+    """Turn whatever a library raises inside into one LoadError of one line: `what`: its reason; `advice`.
+
+    Files of any content can make the libraries that read them raise anything at all, so no list of classes
+    would do. Errors of our own that name their file already pass as they are.
+
+    >>> with load_errors("my-policy cannot be loaded", "save it again"):
+    ...     {}["n_head"]
+    Traceback (most recent call last):
+        ...
+    dfprompt.errors.LoadError: my-policy cannot be loaded: 'n_head'; save it again
+    """
+    try:
+        yield
+    except (LoadError, UnsupportedPipelineError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise LoadError(f"{what}: {reason}" + (f"; {advice}" if advice else "")) from error

@@ -25,9 +25,9 @@ from dfprompt.evaluation.modifiers import find_modifiers
 from dfprompt.images.reading import read_image
 from dfprompt.images.recipe import find_recipe
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import SamplingSettings, TokenBudget
 from dfprompt.prompt import DFPrompt, parse_prompt
+from dfprompt.requests.render import RenderSettings
 from dfprompt.search.engine import FRESH
 from dfprompt.statistics.student_t import student_quantile
 from runs import SIZE
@@ -267,7 +267,7 @@ from pathlib import Path
 import tiny_pipelines
 from dfprompt.api.tuning import tune_prompt
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.requests.render import RenderSettings
 
 folder, words, output, log, calls = sys.argv[1:6]
 left = int(calls)

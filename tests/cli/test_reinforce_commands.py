@@ -57,7 +57,7 @@ def arguments(tmp_path: Path, tiny_folder: Callable[[str], Path], reward_set: Pa
         "model.base": stage_one_folder(),
         "data.folder": data,
         "device": "cpu",
-        "pictures.source": tiny_folder("sd1"),
+        "pictures.pipeline": tiny_folder("sd1"),
         "pictures.num_inference_steps": 2,
         "reward.source": tmp_path / "own.toml",
         "rollout.rows": 4,
@@ -227,7 +227,7 @@ def test_bad_input_is_one_message(cli: Any, arguments: list[str], tmp_path: Path
     for changes, said in (
         (["data.folder="], "dfprompt curate"),
         (["reward.source=nowhere"], "nowhere"),
-        (["pictures.source=nowhere"], "nowhere"),
+        (["pictures.pipeline=nowhere"], "nowhere"),
         (["train=neither"], "train"),
     ):
         done = cli("train", "ppo", *sets([*arguments, *changes]), "--output", str(tmp_path / "bad"))

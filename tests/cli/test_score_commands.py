@@ -210,3 +210,16 @@ def test_help_has_examples_and_loads_nothing_heavy(cli) -> None:
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'PIL', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_without_a_traceback(cli, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    for command in (
+        ["score", str(tmp_path / "a.png"), "--prompt", "a red cat", "--reward", "mini"],
+        ["optimize", "a red cat on a hill"],
+    ):
+        ran = cli(*command, "--device", "cuda")
+        assert ran.returncode == 2
+        assert "Traceback" not in ran.stderr
+        assert "is not there" in ran.stderr

@@ -11,7 +11,7 @@ import torch
 import tiny_pipelines
 from dfprompt.errors import ConfigError, InputError
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.requests.render import RenderSettings
 from runs import SIZE, length_arguments
 
 FAMILIES = ("sd1", "sd2", "sdxl", "sd3", "sd3-without-t5", "flux", "qwen-image")

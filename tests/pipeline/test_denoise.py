@@ -18,10 +18,10 @@ from dfprompt.pipeline.denoise import check_lockstep
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.pipeline.row_state import ROW_STATE, check_row_state, select_rows
 from dfprompt.pipeline.schedulers import make_scheduler, schedulers_for
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.pipeline.sharing import count_evaluations, share_rows
 from dfprompt.prompt import parse_prompt
 from dfprompt.prompt.plan import make_plan
+from dfprompt.requests.render import RenderSettings
 from runs import SIZE, draw, generators
 
 # float32 on the CPU: the denoiser sums a row's convolutions in another order in another batch.

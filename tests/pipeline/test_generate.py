@@ -26,7 +26,7 @@ from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.memory import Slices, ran_out_of_memory
 from dfprompt.pipeline.progress import reporting
 from dfprompt.pipeline.schedulers import make_scheduler
-from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.requests.render import RenderSettings
 from runs import SIZE, draw, length_arguments
 
 FAMILIES = ("sd1", "sdxl", "sd3", "flux", "qwen-image")

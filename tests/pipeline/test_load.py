@@ -19,7 +19,7 @@ from dfprompt.errors import ConfigError, DFPromptError, LoadError, UnsupportedPi
 from dfprompt.pipeline.hub import choose_files
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.load import load_pipeline_from
-from dfprompt.pipeline.placement import pick_device
+from dfprompt.sources import pick_device
 from runs import SIZE, draw, length_arguments
 from tiny_single_file import write_single_file
 
@@ -302,7 +302,7 @@ def test_a_pipeline_of_no_known_family_is_refused() -> None:
     [
         ("nowhere/at/all", "neither a folder, nor a file, nor a hub id"),
         ("model.safetensors", "neither a folder, nor a file"),
-        ("nobody/nothing", "not in the local cache and could not be fetched.*check the name"),
+        ("nobody/nothing", "not on this machine and cannot be downloaded now.*check the name"),
         ("v1-5-pruned.ckpt", "ckpt is a pickle, which can run any code when it is read; use .*safetensors"),
         ("models/old.CKPT", "is a pickle"),
         ("owner/weights.bin", "is a pickle"),
@@ -402,7 +402,7 @@ def test_a_hub_id_is_found_in_the_cache_without_a_network(
     pipeline = load("me/tiny")
     assert pipeline.name == "me/tiny"
     (stored / "snapshots" / "0123abcd" / UNET).unlink()  # as an interrupted download leaves it
-    with pytest.raises(LoadError, match="not in the local cache"):
+    with pytest.raises(LoadError, match="not on this machine"):
         load("me/tiny")
 
 
@@ -478,7 +478,7 @@ def test_loras_that_cannot_be(tiny_folder: Folder, lora: Path, tmp_path: Path) -
     folder, other = tiny_folder("sd1"), tmp_path / "other.safetensors"
     with pytest.raises(LoadError, match=r"gone.safetensors cannot be read: No such file"):
         load(folder, loras=["gone.safetensors:0.5"])
-    with pytest.raises(LoadError, match=r"the LoRA .nobody/style. could not be fetched"):
+    with pytest.raises(LoadError, match=r"the LoRA .nobody/style. is not on this machine"):
         load(folder, loras=["nobody/style"])
     with pytest.raises(ConfigError, match=r"no number behind the colon; write FILE:0\.8"):
         load(folder, loras=[f"{lora}:strong"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.requests.render import RenderSettings
 
 CONTROLLED = "a red house, [snow:late:1.5][, fog:early:0.5]"
 WORDS = "a red house, snow, fog"

@@ -78,7 +78,7 @@ def naive_logprob(
     policy: Policy, ids: list[int], what: str, index: int, allowed: list[bool] | None = None
 ) -> float:
     with torch.no_grad():
-        logits = policy.model(torch.tensor([ids]))[what][0, -1].double().tolist()
+        logits = getattr(policy.model(torch.tensor([ids])), what)[0, -1].double().tolist()
     kept = [x for x, fine in zip(logits, allowed or [True] * len(logits), strict=True) if fine]
     return logits[index] - math.log(sum(math.exp(x) for x in kept))
 

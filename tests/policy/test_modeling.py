@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, GPT2LMHeadModel
 
 from dfprompt.errors import ConfigError
-from dfprompt.policy import PolicyConfig, PolicyModel
+from dfprompt.policy import Policy, PolicyConfig, PolicyModel, SamplingSettings
 from dfprompt.policy.tables import make_tables
 from tiny_policies import tiny_model, tiny_tokenizer, tiny_trunk
 
@@ -60,7 +61,7 @@ def test_keep_gives_the_last_positions_of_the_whole(trunk: str, keep: int) -> No
     model = tiny_model(trunk=trunk)
     whole, part = model(ids()), model(ids(), keep=keep)
     for name in ("logits", "range_logits", "weight_logits", "states"):
-        torch.testing.assert_close(part[name], whole[name][:, -keep:])
+        torch.testing.assert_close(getattr(part, name), getattr(whole, name)[:, -keep:])
 
 
 @pytest.mark.parametrize("trunk", TRUNKS)
@@ -77,7 +78,7 @@ def test_saving_and_loading_keeps_every_number(trunk: str, tied: bool, tmp_path:
     loaded = PolicyModel.from_pretrained(tmp_path).eval()
     before, after = model(ids()), loaded(ids())
     for name in ("logits", "range_logits", "weight_logits"):
-        assert torch.equal(before[name], after[name])
+        assert torch.equal(getattr(before, name), getattr(after, name))
     assert loaded.config.control == "token"
     assert [str(each) for each in loaded.config.tables.ranges] == ["full", "1->0.85"]
     assert (loaded.trunk.get_output_embeddings().weight is loaded.get_input_embeddings().weight) is tied
@@ -128,3 +129,34 @@ def test_ranges_that_act_at_no_step_are_known() -> None:
     assert tables.acting(1) == (True, True, False, True)
     # Image-to-image at strength 0.4 of 10 runs steps 6..9: nothing of the early half is left.
     assert tables.acting(10, strength=0.4) == (True, False, True, False)
+
+
+class Renamed(GPT2LMHeadModel):
+    """A trunk of another release: its cache has another name going in, and none coming out."""
+
+    def forward(self, input_ids=None, cache=None, **others):
+        return SimpleNamespace(logits=super().forward(input_ids, past_key_values=cache, **others).logits)
+
+
+class Unheard(Renamed):
+    """And of one after that, where nobody knows the name."""
+
+    def forward(self, input_ids=None, memory=None, **others):
+        assert memory is None
+        return super().forward(input_ids, None, **others)
+
+
+@pytest.mark.parametrize("kind", [Renamed, Unheard])
+def test_the_cache_of_another_release_changes_no_word(kind: type[GPT2LMHeadModel]) -> None:
+    """transformers 5.24 renamed past_key_values, coming out and going in; the next rename must not matter."""
+    usual = tiny_model()
+    trunk = kind(usual.trunk.config).eval()
+    trunk.load_state_dict(usual.trunk.state_dict())
+    renamed = PolicyModel(usual.config, trunk=trunk).eval()
+    renamed.load_state_dict(usual.state_dict())
+    assert (renamed.new_cache() is None) == (kind is Unheard)
+    how, prompts = SamplingSettings(max_new_tokens=16), ["a red cat", "a star"] * 6
+    policies = [Policy(model, tiny_tokenizer(), name="tiny") for model in (usual, renamed)]
+    words = [[str(row.prompt) for row in each.rewrite(prompts, list(range(12)), how)] for each in policies]
+    assert words[0] == words[1]
+    assert len(set(words[0])) > 2

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dfprompt.api.pipelines import load_pipeline
 from dfprompt.api.rewards import load_reward
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy.rewrite import Rewrite
 from dfprompt.prompt import DFPrompt
+from dfprompt.requests.render import RenderSettings
 from dfprompt.rewards import CompositeReward
 from dfprompt.training.picture_reward import PictureReward
 from dfprompt.training.rollout import Attempt

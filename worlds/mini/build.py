@@ -15,7 +15,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, ModelMixin, StableDiffusionPipeline, UNet2DConditionModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
@@ -35,8 +34,8 @@ from dfprompt.mini.captions import known_words
 from dfprompt.mini.judge import Judge
 from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.world import IMAGE_SIZE
-from dfprompt.permissions import match_permissions
 from dfprompt.rewards.aesthetic import AestheticHead, save_aesthetic_head
+from dfprompt.storage import save_tensors, whole_folder, write_text
 from worlds.mini import autoencoder, contrast, denoiser, judging, language, taste, text
 from worlds.mini.dataset import Renders, make_dataset, read_dataset
 from worlds.mini.generation import draw, open_pipeline
@@ -226,7 +225,7 @@ class Build:
             taste.aesthetic_loss(features, rated.taste, self.recipe.head.batch),
         )
         save_aesthetic_head(head.cpu(), self.weights / "aesthetic", tower="../clip")
-        _write_text(self.weights / "reward.toml", taste.REWARD)
+        write_text(self.weights / "reward.toml", taste.REWARD)
         loss = taste.preference_loss(rated, tokenizer, self.recipe.preference.batch)
         self._save_clip(self._train("preference", clip, self.recipe.preference, loss), "preference")
 
@@ -249,7 +248,7 @@ class Build:
         if not path.exists():
             rows = logs.iter_logs(self.recipe.prompts, seed=self.recipe.seed, learnt=logs.experience())
             lines = [json.dumps(dataclasses.asdict(row)) for row in rows]
-            _write_text(path, "\n".join(lines) + "\n")
+            write_text(path, "\n".join(lines) + "\n")
         fields = [json.loads(line) for line in path.read_text().splitlines()]
         return [logs.LoggedPrompt(**{**row, "modifiers": tuple(row["modifiers"])}) for row in fields]
 
@@ -292,19 +291,25 @@ class Build:
         return np.load(path, allow_pickle=False), prompts
 
     def _tokenizer(self) -> CLIPTokenizer:
-        return CLIPTokenizer.from_pretrained(self.weights / "pipeline" / "tokenizer")
+        return CLIPTokenizer.from_pretrained(self.weights / "pipeline" / "tokenizer", trust_remote_code=False)
 
     def _text_encoder(self) -> CLIPTextModel:
         return (
-            CLIPTextModel.from_pretrained(self.weights / "pipeline" / "text_encoder").float().to(self.device)
+            CLIPTextModel.from_pretrained(self.weights / "pipeline" / "text_encoder", trust_remote_code=False)
+            .float()
+            .to(self.device)
         )
 
     def _vae_model(self) -> AutoencoderKL:
-        vae = AutoencoderKL.from_pretrained(self.weights / "pipeline" / "vae").float()
+        vae = AutoencoderKL.from_pretrained(
+            self.weights / "pipeline" / "vae", trust_remote_code=False
+        ).float()
         return vae.eval().to(self.device, memory_format=torch.channels_last)
 
     def _clip_model(self) -> CLIPModel:
-        return CLIPModel.from_pretrained(self.weights / "clip").float().to(self.device)
+        return (
+            CLIPModel.from_pretrained(self.weights / "clip", trust_remote_code=False).float().to(self.device)
+        )
 
     def _begin(self, module: Any, kind: Any, name: str) -> None:
         """Begin at the weights of an earlier build, where one is given."""
@@ -348,10 +353,10 @@ def digest(folder: Path) -> str:
 def make_pipeline(folder: Path) -> StableDiffusionPipeline:
     """The stock pipeline of the pieces below a folder; its index need not be there yet."""
     return StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(folder / "vae"),
-        text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder"),
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        unet=UNet2DConditionModel.from_pretrained(folder / "unet"),
+        vae=AutoencoderKL.from_pretrained(folder / "vae", trust_remote_code=False),
+        text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder", trust_remote_code=False),
+        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=False),
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet", trust_remote_code=False),
         scheduler=denoiser.make_scheduler(),
         safety_checker=None,
         feature_extractor=None,
@@ -367,17 +372,16 @@ def _save(model: Any, folder: Path, *, store_half: bool = False) -> None:
     the file alone.
     """
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     model = model.cpu()
     if isinstance(model, ModelMixin):
         model = copy.deepcopy(model).half()
-    model.save_pretrained(partial)
-    if store_half:
-        file = partial / "model.safetensors"
-        halved = {name: tensor.half().contiguous() for name, tensor in load_file(file).items()}
-        save_file(halved, file, metadata={"format": "pt"})
-    _forget_origin(partial / "config.json")
-    match_permissions(partial / "config.json")
+    with whole_folder(partial) as unfinished:
+        model.save_pretrained(unfinished)
+        if store_half:
+            file = unfinished / "model.safetensors"
+            halved = {name: tensor.half().contiguous() for name, tensor in load_file(file).items()}
+            save_tensors(halved, file, metadata={"format": "pt"})
+        _forget_origin(unfinished / "config.json")
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(partial.iterdir()):
         os.replace(path, folder / path.name)
@@ -392,16 +396,8 @@ def _forget_origin(config: Path) -> None:
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
-    os.replace(partial, path)
+    save_tensors(tensors, path)
 
 
 def _write_json(path: Path, value: Any) -> None:
-    _write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-def _write_text(path: Path, value: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(value, encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(value, indent=1) + "\n")

@@ -22,7 +22,7 @@ from dfprompt.mini.raters import RATER_NOISE, taste
 from dfprompt.mini.renderer import Scene, make_scene, render, sample_scene
 from dfprompt.mini.world import COLOURS, HELD_OUT_PAIRS, SCENES, SUBJECTS
 from dfprompt.pipeline.load import load_pipeline_from
-from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.requests.render import RenderSettings
 from dfprompt.rewards.aesthetic import load_aesthetic_head
 from worlds.mini.autoencoder import psnr, to_tensor
 from worlds.mini.commitment import measure_commitment

@@ -10,6 +10,7 @@ import typer
 
 from dfprompt.cli import console
 from dfprompt.errors import InputError
+from dfprompt.sources import check_device
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -68,17 +69,19 @@ def build(
       python -m worlds.mini build --stage vae --stage text --output my-world --device cuda
     """
     from dfprompt.api.world import mini_folder
+    from dfprompt.sources import pick_device
     from worlds.mini.jobs import build_mini, install_mini
 
     if train_on and start_from:
         raise InputError("--continue starts from the installed weights; leave out it or --start-from")
+    check_device(device)
     stages = () if stage == ["all"] else tuple(stage)
     with _Bars() as bars:
         weights = build_mini(
             output,
             stages=stages,
             seed=seed,
-            device=_device(device),
+            device=str(pick_device(device)),
             minutes=budget,
             resume=resume,
             processes=processes,
@@ -204,16 +207,6 @@ def headroom(
     for name in result["pleasing"]:
         best.add_row(name, result["best_pairs"][name])
     console.rich_console().print(best)
-
-
-def _device(name: str) -> str:
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device {name} is none of auto, cpu, cuda")
-    if name == "auto":
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
 
 
 class _Bars:

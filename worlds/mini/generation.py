@@ -18,7 +18,9 @@ from dfprompt.prompt import DFPrompt
 def open_pipeline(folder: Path, device: torch.device | None = None) -> StableDiffusionPipeline:
     """The stock pipeline of a folder, in single precision, without progress bars."""
     pipe = open_piece(
-        lambda f: StableDiffusionPipeline.from_pretrained(f, dtype=torch.float32), folder, "unet"
+        lambda f: StableDiffusionPipeline.from_pretrained(f, dtype=torch.float32, trust_remote_code=False),
+        folder,
+        "unet",
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device or torch.device("cpu"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from dfprompt.config import nearest
 from dfprompt.errors import ConfigError
 from dfprompt.mini.judge import Judge
 from dfprompt.mini.modifiers import MODIFIERS
+from dfprompt.storage import write_text
 from worlds.mini.ablations import RANGE_ARMS, WEIGHT_ARMS, ablate, disturbing, plot_ablations, tastes_of
 from worlds.mini.build import digest
 from worlds.mini.headroom import as_images, draw_grid, measure_headroom
@@ -71,7 +71,7 @@ def measure_mini_headroom(
         "ranges": ranges,
         "weights": strengths,
     }
-    _write(output / f"headroom-{by}.json", json.dumps(result, indent=1) + "\n")
+    write_text(output / f"headroom-{by}.json", json.dumps(result, indent=1) + "\n")
     return result
 
 
@@ -83,9 +83,3 @@ def reward_values(root: Path, grid: Any) -> npt.NDArray[np.float64]:
     scores = reward(as_images(grid.pictures), prompts)
     found: npt.NDArray[np.float64] = scores.double().reshape(rows, width).numpy()
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

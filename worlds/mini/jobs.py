@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -14,6 +13,7 @@ from typing import Any
 from dfprompt.api.world import mini_folder
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, LoadError
+from dfprompt.storage import reported, whole_files, whole_folder, write_text
 from worlds.mini.build import Build
 from worlds.mini.card import make_card
 from worlds.mini.check import Check, check_world, judge_every_modifier
@@ -62,23 +62,24 @@ def install_mini(weights: Path) -> Path:
     if missing:
         raise LoadError(f"{weights} lacks {', '.join(missing)}; run: python -m worlds.mini build --resume")
     root = Path(str(files("dfprompt.mini"))) / "weights"
-    partial = root.with_name("weights.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        for piece in (*PIECES, *(name for name in TRAINED if (weights / name).is_dir())):
-            shutil.copytree(weights / piece, partial / piece)
-        for extra in sorted(path for path in weights.iterdir() if path.is_file()):
-            shutil.copy(extra, partial / extra.name)  # domain.json, reward.toml, the card and its samples
-        if (weights.parent / "build.json").is_file():
-            shutil.copy(weights.parent / "build.json", partial / "build.json")
-        shutil.rmtree(root, ignore_errors=True)
-        os.replace(partial, root)
+        with whole_folder(root) as unfinished:
+            _copy_world(weights, unfinished)
     except OSError as error:
         raise LoadError(
             f"{root} cannot be written ({error}); the built weights lie in {weights} and work from there, "
             f"for instance --pipeline {weights / 'pipeline'}"
         ) from error
     return root
+
+
+def _copy_world(weights: Path, folder: Path) -> None:
+    for piece in (*PIECES, *(name for name in TRAINED if (weights / name).is_dir())):
+        shutil.copytree(weights / piece, folder / piece)
+    for extra in sorted(path for path in weights.iterdir() if path.is_file()):
+        shutil.copy(extra, folder / extra.name)  # domain.json, reward.toml, the card and its samples
+    if (weights.parent / "build.json").is_file():
+        shutil.copy(weights.parent / "build.json", folder / "build.json")
 
 
 def read_headroom(file: Path) -> dict[str, Any]:
@@ -133,19 +134,13 @@ def write_mini_card(
         headroom=headroom,
     )
     show_mini(weights / "samples.png", weights=weights)
-    partial = weights / "README.md.partial"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, weights / "README.md")
+    write_text(weights / "README.md", text)
     return weights / "README.md"
 
 
 def show_mini(output: Path, *, weights: Path | None = None, seed: int = 1) -> Path:
     """Draw the contact sheet of the built world into a PNG file."""
     sheet = make_sheet(weights or mini_folder(), seed=seed)
-    partial = output.with_name(output.name + ".partial")
-    try:
-        sheet.save(partial, format="PNG")
-        os.replace(partial, output)
-    except OSError as error:
-        raise ConfigError(f"cannot write {output}: {error.strerror}; check the folder") from error
+    with reported(output, ConfigError, "check the folder"), whole_files(output) as (unfinished,):
+        sheet.save(unfinished, format="PNG")
     return output

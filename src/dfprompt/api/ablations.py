@@ -19,13 +19,14 @@ from dfprompt.evaluation.ablation_tables import format_ablation, format_attribut
 from dfprompt.evaluation.ablations import RANGES, WEIGHTS, Ablation, Design, ablate, check_modifiers
 from dfprompt.evaluation.attribution import Attribution, attribute, plain_words
 from dfprompt.evaluation.files import write_text
-from dfprompt.evaluation.prompts import PlainPrompt, as_prompts, read_plain_prompts
-from dfprompt.evaluation.run import Plan, Progress
-from dfprompt.evaluation.scoreboard import Scoreboard
+from dfprompt.evaluation.run import Plan
 from dfprompt.evaluation.summary import Failure
+from dfprompt.measurement.measure import Progress
+from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt
+from dfprompt.requests.render import RenderSettings
 from dfprompt.search.lexicon import built_in_lexicon
 
 TABLE, CSV, RESULT = "table.md", "table.csv", "result.json"

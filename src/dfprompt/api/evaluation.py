@@ -18,17 +18,17 @@ from dfprompt.api.scoring import FIDELITY, load_scoreboard
 from dfprompt.api.world import mini_folder
 from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import Embedder
-from dfprompt.evaluation.manifest import TABLES
-from dfprompt.evaluation.methods import Method
+from dfprompt.evaluation.methods import FileMethod, Method, check_complete
 from dfprompt.evaluation.picture_sets import measure_distances
-from dfprompt.evaluation.prompts import PlainPrompt, as_prompts, read_plain_prompts
-from dfprompt.evaluation.run import Outcome, Plan, Progress, run_evaluation
+from dfprompt.evaluation.run import TABLES, Outcome, Plan, run_evaluation
 from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import format_markdown, write_tables
 from dfprompt.excerpt import quote
+from dfprompt.measurement.measure import Progress
+from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import Policy, SamplingSettings
+from dfprompt.requests.render import RenderSettings
 
 VALIDATION_IMAGES = 360
 _MINI_VALIDATION = 24  # prompts; each has several pictures of every arm that lasts
@@ -114,6 +114,7 @@ def evaluate(
         raise InputError(f"{folder} is a file; name a folder")
     loaded = pipeline
     if not isinstance(loaded, ImagePipeline):
+        _check_files(methods, listed)
         loaded = load_pipeline(loaded, device=device, dtype=dtype)
     drawn = settings or RenderSettings()
     board = load_scoreboard(
@@ -157,6 +158,14 @@ def evaluate(
     title, note = f"Evaluation on {loaded.name}", NOTE if mini else ""
     tables = write_tables(summary, folder / TABLES, title=title, note=note)
     return EvaluationRun(outcome, summary, tuple(tables), title, note)
+
+
+def _check_files(methods: Sequence[str | Method], prompts: Sequence[PlainPrompt]) -> None:
+    """Raise InputError for files of rewrites that cannot be read or lack prompts."""
+    for spec in methods:
+        name, _, source = spec.partition("=") if isinstance(spec, str) else ("", "", "")
+        if source and Path(source).is_file():
+            check_complete(FileMethod(source, name), prompts)
 
 
 def _read_prompts(

@@ -14,6 +14,9 @@ from typing import Any
 
 from PIL import Image
 
+from dfprompt.api.checks import check
+from dfprompt.api.pipelines import open_pipeline
+from dfprompt.conditioning.prompts import Dialect
 from dfprompt.images.grid import make_grid
 from dfprompt.images.recipe import Recipe
 from dfprompt.images.saving import Entry, check_free, save_pictures
@@ -21,6 +24,8 @@ from dfprompt.images.tensors import to_pil
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
 from dfprompt.pipeline.request import Request
+from dfprompt.requests.doors import front_door
+from dfprompt.requests.render import GenerateRequest
 
 OUTPUT = Path("dfprompt-out")
 _SLUG = 40  # characters
@@ -50,6 +55,39 @@ class Gallery:
             "model": first["model"],
             "settings": first["settings"],
         }
+
+
+@front_door(GenerateRequest, "texts", "output")
+def draw_texts(
+    request: GenerateRequest, *, number: int | None = None, progress: bool | Report = False
+) -> Gallery:
+    """Draw DF-Prompts with a pipeline into a folder, one picture per prompt and seed.
+
+    `number` starts the count in file names, for several galleries in one folder. Raises InputError before
+    anything is drawn if a file exists and `force` is false, and what loading and drawing raise.
+
+    >>> # draw_texts(["a red cat, [watercolor:late]"], "out", seeds=4, num_inference_steps=10).files
+    """
+    check(request)
+    pipeline = open_pipeline(request)
+    seeds = request.numbers
+    asked = pipeline.read(
+        [text for text in request.texts for _ in seeds],
+        [seed for _ in request.texts for seed in seeds],
+        request.settings,
+        negative_prompt=request.negative_prompt,
+        dialect=Dialect(request.dialect, request.plain, request.strict),
+    )
+    return draw_gallery(
+        pipeline,
+        asked,
+        choose_folder(request.output, request.texts[0]),
+        share=request.share,
+        metadata=request.metadata,
+        number=number,
+        force=request.force,
+        progress=progress,
+    )
 
 
 def draw_gallery(
@@ -85,14 +123,14 @@ def draw_gallery(
     return Gallery(folder, tuple(files), tuple(recipes), grid if several else None)
 
 
-def choose_folder(output: Path | None, words: str, today: datetime.date | None = None) -> Path:
+def choose_folder(output: str | Path | None, words: str, today: datetime.date | None = None) -> Path:
     """Return the folder asked for, or a new one under dfprompt-out, named by date and words.
 
     >>> choose_folder(Path("mine"), "a cat").name
     'mine'
     """
     if output is not None:
-        return output
+        return Path(output)
     base = OUTPUT / f"{(today or datetime.date.today()).isoformat()}-{slug(words)}"
     folder, number = base, 1
     while folder.exists():

@@ -13,7 +13,7 @@ from dfprompt.config import make_config
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.pipeline.load import load_pipeline_from
 from dfprompt.pipeline.progress import Report
-from dfprompt.pipeline.settings import Offload, RenderSettings
+from dfprompt.requests.render import LoadRequest, Offload, RenderRequest, RenderSettings
 
 MINI = "mini"
 
@@ -42,6 +42,14 @@ def load_pipeline(
         return load_pipeline_from(
             place, device=device, dtype=dtype, offload=offload, loras=loras, vae=vae, config=config
         )
+
+
+def open_pipeline(request: RenderRequest) -> ImagePipeline:
+    """Return the pipeline of a request, loaded as it says where it is a name."""
+    if isinstance(request.pipeline, ImagePipeline):
+        return request.pipeline
+    loading = {name: getattr(request, name) for name in LoadRequest.model_fields}
+    return load_pipeline(request.pipeline, **loading)
 
 
 def generate_images(

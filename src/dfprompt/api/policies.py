@@ -18,11 +18,11 @@ from dfprompt.policy import Bans, Policy, SamplingSettings, TokenBudget, load_po
 from dfprompt.policy.bundle import check_count
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.reading import holds_spans, read_prompt
-from dfprompt.rewards.devices import pick_device
 from dfprompt.rewards.weights import find_source
 from dfprompt.search.lexicon import make_lexicon
 from dfprompt.search.starter import NAME as STARTER
 from dfprompt.search.starter import StarterPolicy
+from dfprompt.sources import pick_device
 
 MINI, MINI_SFT = "mini", "mini-sft"
 _TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")

@@ -16,7 +16,7 @@ from dfprompt.images.recipe import ModelMark, Recipe, find_recipe
 from dfprompt.images.tensors import to_levels
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.pipeline.progress import Report
-from dfprompt.pipeline.settings import RenderSettings
+from dfprompt.requests.render import RenderSettings
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from dfprompt.api.pipelines import load_pipeline
+from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.rewards import load_reward
 from dfprompt.api.scoring import load_judges
 from dfprompt.api.training import (
@@ -25,14 +25,14 @@ from dfprompt.images.grid import make_grid
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt, parse_prompt
+from dfprompt.requests.render import RenderSettings
 from dfprompt.training.examples import read_examples
 from dfprompt.training.grpo import train_grpo
 from dfprompt.training.picture_reward import PictureReward
 from dfprompt.training.ppo import train_ppo
 from dfprompt.training.reinforcement import Report, RlResult
-from dfprompt.training.rl_settings import GrpoSettings, PictureSettings, PpoSettings, RlSettings
+from dfprompt.training.rl_settings import GrpoSettings, PpoSettings, RlSettings
 from dfprompt.training.rollout import Task
 from dfprompt.training.run_folder import RECIPE
 
@@ -68,11 +68,13 @@ def run_reinforcement(
     train, validation = read_tasks(settings.data.folder)
     base = find_policy_source(settings.model.base)
     policy = open_trainable(base, settings.model, settings.policy, seed=settings.seed)
-    pipeline = load_pipeline(settings.pictures.source, device=settings.device)
-    drawing = render_settings(settings.pictures)
+    asked = settings.pictures
+    device = settings.device if asked.device == "auto" else asked.device
+    pipeline = open_pipeline(asked.model_copy(update={"device": device}))
+    drawing = asked.settings
     reward = make_picture_reward(pipeline, settings, allow_code=allow_code)
     steps = pipeline.resolve(drawing).num_inference_steps
-    pages = Pages(pipeline, drawing, folder / PAGES, report)
+    pages = Pages(pipeline, drawing, folder / PAGES, report, asked.negative_prompt)
     result = _TRAINERS[algorithm](
         policy,
         train,
@@ -108,16 +110,12 @@ def make_picture_reward(
     return PictureReward(
         pipeline,
         reward,
-        render_settings(pictures),
+        pictures.settings,
         judges=judges,
         meaning=meaning,
         share=pictures.share,
+        negative_prompt=pictures.negative_prompt,
     )
-
-
-def render_settings(pictures: PictureSettings) -> RenderSettings:
-    """How a recipe's pictures are drawn."""
-    return RenderSettings(**{name: getattr(pictures, name) for name in RenderSettings.model_fields})
 
 
 def read_tasks(folder: str) -> tuple[list[Task], list[Task]]:
@@ -148,8 +146,14 @@ class Pages:
     """A page of pictures per validation: the sample prompts plain, and as the policy rewrites them now."""
 
     def __init__(
-        self, pipeline: ImagePipeline, settings: RenderSettings, folder: Path, report: Report | None
+        self,
+        pipeline: ImagePipeline,
+        settings: RenderSettings,
+        folder: Path,
+        report: Report | None,
+        negative_prompt: str | None = None,
     ) -> None:
+        self.negative = negative_prompt
         self.pipeline, self.settings, self.folder, self.report = pipeline, settings, folder, report
 
     def take(self, row: Mapping[str, Any]) -> None:
@@ -164,7 +168,8 @@ class Pages:
         prompts = [DFPrompt.from_plain(each["plain"]) for each in samples]
         prompts += [parse_prompt(each["text"]) for each in samples]
         seeds = [each["image_seed"] for each in samples] * 2
-        pictures = to_pil(self.pipeline.draw(prompts, seeds, self.settings).images)
+        drawn = self.pipeline.draw(prompts, seeds, self.settings, negative_prompt=self.negative)
+        pictures = to_pil(drawn.images)
         captions = [each["plain"] for each in samples]
         captions += [f"{each['text']} ({each['reward']:.3g})" for each in samples]
         page = make_grid(

@@ -24,6 +24,7 @@ from dfprompt.rewards import (
     Score,
     as_score,
     guess_kind,
+    load_user_score,
     make_reward,
     split_kind,
 )
@@ -48,9 +49,9 @@ def load_reward(
 
     `source`: "mini" (the built-in world's composite), "paper" (the paper's composite on published weights),
     "clip", "aesthetic", "pickscore" or "hps" (published weights, from the local Hub cache), any of these four
-    with ":FOLDER", ":FILE" or ":owner/name" behind it, a recipe FILE.toml, a folder (a set of scores, an
-    aesthetic head or a CLIP model), or a callable.
-    `assignments` are `section.key=value` on top of a recipe or set; `allow_code` lets a recipe import code.
+    with ":FOLDER", ":FILE" or ":owner/name" behind it, a recipe FILE.toml, a function FILE.py:FUNCTION, a
+    folder (a set of scores, an aesthetic head or a CLIP model), or a callable.
+    `assignments` are `section.key=value` on top of a recipe or set; `allow_code` lets code be run.
     Raises LoadError for missing weights (naming the command that fetches them), ConfigError for the rest.
 
     >>> load_reward(lambda images, prompts, records=None: images.mean((1, 2, 3))).name
@@ -58,9 +59,12 @@ def load_reward(
     """
     if not isinstance(source, str | Path):
         return as_score(source)
-    shelf = reward_shelf(device, dtype, batch_size)
     text = str(source)
     assignments = tuple(assignments)
+    if text.rpartition(":")[0].endswith(".py"):
+        _refuse_assignments(text, assignments)
+        return load_user_score(text.rpartition(":")[2], text, allow_code=allow_code)
+    shelf = reward_shelf(device, dtype, batch_size)
     if text.partition(":")[0] in KINDS:
         _refuse_assignments(text, assignments)
         return shelf.load_score(*split_kind(text))
@@ -178,4 +182,6 @@ def _unknown(text: str) -> ConfigError:
     if "/" in text and not text.startswith((".", "/")):
         return ConfigError(f"{text}: no such folder; for a hub id say what it is, such as clip:{text}")
     known = ("mini", PAPER, *KINDS)
-    return ConfigError(f"{text!r} is no reward; {nearest(text, known)} A recipe ends in .toml")
+    return ConfigError(
+        f"{text!r} is no reward; {nearest(text, known)}; a recipe ends in .toml, code is FILE.py:FUNCTION"
+    )

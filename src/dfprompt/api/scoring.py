@@ -11,7 +11,7 @@ from dfprompt.api.mini_evaluation import MiniFidelity, MiniTaste
 from dfprompt.api.pipelines import MINI
 from dfprompt.api.rewards import RewardLike, load_reward
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
-from dfprompt.evaluation.scoreboard import Scoreboard
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.rewards import Reward, Score, as_score
 
 FIDELITY = "mini"  # as a judge; as a reward, "mini" is the built-in composite

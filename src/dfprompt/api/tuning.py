@@ -21,16 +21,16 @@ from dfprompt.api.rewards import RewardLike
 from dfprompt.api.scoring import choose_scoreboard
 from dfprompt.errors import ConfigError, InputError
 from dfprompt.evaluation.files import write_text
-from dfprompt.evaluation.prompts import PlainPrompt
-from dfprompt.evaluation.scoreboard import Plain, Scoreboard
 from dfprompt.images.grid import make_grid
 from dfprompt.images.saving import Entry, save_pictures
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.scoreboard import Plain, Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.policy import Policy
 from dfprompt.policy.bundle import check_count
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.reading import holds_spans, read_prompt
+from dfprompt.requests.render import RenderSettings
 from dfprompt.search.candidates import ModifierSpace, Proposal, Space, SpanSpace
 from dfprompt.search.drawing import PICTURES, PictureMeasure
 from dfprompt.search.engine import Budget, Outcome, search

@@ -65,6 +65,9 @@ def compare(
     output: Path | None = typer.Option(
         None, "--output", metavar="DIR", help="Where to write; default: dfprompt-out/<date>-<words>."
     ),
+    resume: bool = typer.Option(
+        False, "--resume", help="Go on with the comparison in --output: what is drawn is not drawn again."
+    ),
     force: bool = typer.Option(False, "--force", help="Overwrite files that exist."),
     no_metadata: bool = typer.Option(False, "--no-metadata", help="Write no recipe into the pictures."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
@@ -95,6 +98,7 @@ def compare(
         "negative_prompt": flags.negative,
         "metadata": not no_metadata,
         "force": force,
+        "resume": resume,
         "device": flags.device,
         "dtype": flags.dtype,
         "allow_code": allow_code,
@@ -203,7 +207,7 @@ def _print(run: ComparisonRun) -> None:
         shown = Table(box=None)
         shown.add_column("score")
         shown.add_column("prompt")
-        for head in ("mean", "to plain", "95 % interval", "won"):
+        for head in ("mean", "plain", "to plain", "95 % interval", "won", "tied", "lost"):
             shown.add_column(head, justify="right")
         several = len(answer["prompts"]) > 1
         for each in answer["overall"] if several else answer["prompts"][0]["standings"]:
@@ -214,14 +218,16 @@ def _print(run: ComparisonRun) -> None:
 
 
 def _cells(each: Mapping[str, Any]) -> list[str]:
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     mean = "-" if each["mean"] is None else format_number(each["mean"])
     found = each["to_plain"]
     if found is None:
-        return [each["score"], each["label"], mean, "", "", ""]
+        return [each["score"], each["label"], mean, *[""] * 6]
     interval = "too few"
     if found["interval"] is not None:
         interval = " to ".join(format_number(end, sign=True) for end in found["interval"])
     difference = format_number(found["difference"], sign=True)
-    return [each["score"], each["label"], mean, difference, interval, f"{100 * found['win_rate']:.0f} %"]
+    counts = [str(found[name]) for name in ("won", "tied", "lost")]
+    plain = format_number(found["baseline_mean"])
+    return [each["score"], each["label"], mean, plain, difference, interval, *counts]

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from dfprompt import storage
 from dfprompt.errors import DFPromptError, DFPromptWarning, InputError, ParseError
 from dfprompt.excerpt import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 _JSON_VERSION = 1
 _WIDTH_WITHOUT_TERMINAL = 100
@@ -40,17 +42,34 @@ def prints_unicode(stream: TextIO) -> bool:
 
 
 def rich_console() -> Console:
-    """Return a rich console for results: no markup, no guessing, ASCII boxes where needed."""
+    """Return a rich console for results: no markup, no guessing, ASCII boxes where needed.
+
+    Every string it is given, in the cells of tables too, is shown without what a terminal would obey.
+    """
     from rich.console import Console
+
+    class PrintableConsole(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(_printable_lines(text, sys.stdout), **options)
 
     measured = sys.stdout.isatty() or "COLUMNS" in os.environ
     width = None if measured else _WIDTH_WITHOUT_TERMINAL
-    return Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    return PrintableConsole(
+        file=sys.stdout, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False
+    )
 
 
 def write(text: str) -> None:
-    """Write a result to stdout, as it is."""
-    sys.stdout.write(text + "\n")
+    """Write lines for people to stdout: what a terminal would obey is shown escaped."""
+    sys.stdout.write(_printable_lines(text, sys.stdout) + "\n")
+
+
+def write_result(text: str) -> None:
+    """Write a result that programs read (a prompt, a path) to stdout: as it is, unless people read it."""
+    if sys.stdout.isatty():
+        write(text)
+    else:
+        sys.stdout.write(text + "\n")
 
 
 def write_json(result: Mapping[str, Any]) -> None:
@@ -60,22 +79,21 @@ def write_json(result: Mapping[str, Any]) -> None:
 
 
 def write_file(path: Path, text: str, *, force: bool) -> None:
-    """Write a text file by way of a temporary name; refuses to overwrite without `force`."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        if path.exists() and not force:
+    """Write a text file whole or not at all; refuses to overwrite without `force`."""
+    with storage.reported(path, InputError, "check the folder"):
+        if os.path.lexists(path) and not force:
             raise InputError(f"{path} exists already; choose another name or add --force")
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; check the folder") from error
+        storage.write_text(path, text)
 
 
 def note(text: str) -> None:
     """Write a remark to stderr."""
-    ascii_only = not prints_unicode(sys.stderr)
-    lines = (printable(line, ascii_only=ascii_only) for line in text.split("\n"))
-    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.write(_printable_lines(text, sys.stderr) + "\n")
+
+
+def _printable_lines(text: str, stream: TextIO) -> str:
+    ascii_only = not prints_unicode(stream)
+    return "\n".join(printable(line, ascii_only=ascii_only) for line in text.split("\n"))
 
 
 def show_error(error: DFPromptError, *, where: str = "") -> None:
@@ -95,7 +113,8 @@ def show_warning(
     if issubclass(category, DFPromptWarning):
         note(f"warning: {message}")
     else:
-        (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
+        shown = warnings.formatwarning(message, category, filename, lineno, line)
+        (file or sys.stderr).write(_printable_lines(shown, sys.stderr))
 
 
 def for_each_line(work: Callable[[str], Mapping[str, Any]]) -> None:

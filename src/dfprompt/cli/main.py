@@ -1,58 +1,35 @@
 """The command line: one app, one place where errors and warnings become text for people.
 
-Command modules import nothing heavy at the top: `dfprompt --help` stays under 0.3 s. Each family
-of commands is a module with `register(app)`, listed below in the order of the help.
+Commands are listed in `commands.py`, and imported when they are used: `dfprompt --help` stays under 0.3 s,
+and what is wrong with a request is said before torch is loaded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import platform
 import sys
+import tempfile
+import traceback
 import warnings
+from typing import NoReturn
 
 import typer
 
-from dfprompt.cli import (
-    ablate,
-    capabilities,
-    compare,
-    console,
-    convert,
-    curate,
-    evaluate,
-    generate,
-    inspect,
-    language,
-    moved,
-    optimize,
-    score,
-    train,
-    tune,
-)
+from dfprompt.cli import console
+from dfprompt.cli.commands import CommandGroup
 from dfprompt.errors import DFPromptError, DFPromptWarning
 
 app = typer.Typer(
     name="dfprompt",
+    cls=CommandGroup,
     help="Prompts whose words know when and how strongly to act.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # brackets in a help text are the language, not markup
 )
-language.register(app)
-convert.register(app)
-capabilities.register(app)
-optimize.register(app)
-generate.register(app)
-compare.register(app)
-evaluate.register(app)
-ablate.register(app)
-inspect.register(app)
-score.register(app)
-curate.register(app)
-train.register(app)
-tune.register(app)
-moved.register(app, "mini", "dfprompt mini", "worlds.mini")
 
 
 @app.callback(invoke_without_command=True)
@@ -84,10 +61,52 @@ def run(commands: typer.Typer) -> None:
     # Pillow's processors are meant here, so a library's advice to install torchvision is noise.
     logging.getLogger("transformers.utils.import_utils").addFilter(_says_more_than_torchvision)
     try:
-        commands()
+        try:
+            commands()
+        finally:
+            sys.stdout.flush()
     except DFPromptError as error:
         console.show_error(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is not None:
+            _stop_at(error)
+        # A result that nobody can be given, such as on a full device: nothing more can be written there.
+        _close_stdout()
+        if isinstance(error, BrokenPipeError):  # `dfprompt ... | head`: the reader has what it wanted
+            sys.exit(DFPromptError.exit_code)
+        console.note(f"error: the result cannot be written to standard output: {error.strerror or error}")
+        sys.exit(DFPromptError.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last resort: a person is never shown a traceback
+        _stop_at(error)
+
+
+def _stop_at(error: Exception) -> NoReturn:
+    """Say in one message that the program itself is at fault; the traceback goes into a file."""
+    from dfprompt import __version__
+
+    lines = str(error).strip().splitlines()
+    what = f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    told = f"dfprompt {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"
+    told += "".join(traceback.format_exception(error))
+    try:
+        handle, name = tempfile.mkstemp(prefix="dfprompt-fault-", suffix=".txt")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(told)
+    except OSError:
+        console.note(told)
+        name = "above"
+    console.note(
+        f"error: this is a fault of dfprompt's own, not of your input ({what}); please report it with the "
+        f"command you typed and the details, {name if name == 'above' else 'kept in ' + name}"
+    )
+    sys.exit(DFPromptError.exit_code)
+
+
+def _close_stdout() -> None:
+    """Let the interpreter not try again, at its end, to write what could not be written."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.close()
 
 
 if __name__ == "__main__":

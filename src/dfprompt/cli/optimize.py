@@ -33,6 +33,12 @@ def optimize(
     temperature: float = typer.Option(
         0.7, "--temperature", metavar="T", help="0 takes the likeliest words; higher is freer."
     ),
+    control_temperature: float = typer.Option(
+        0.0, "--control-temperature", metavar="T", help="The same of ranges and weights: 0, the likeliest."
+    ),
+    restraint: float = typer.Option(
+        0.0, "--restraint", metavar="R", help="Share of the policy's gain to give up to append less, 0 to 1."
+    ),
     ban: list[str] = typer.Option(
         [], "--ban", metavar="WORD", help="Never append this word or phrase; may be repeated."
     ),
@@ -69,6 +75,8 @@ def optimize(
 
     settings = SamplingSettings(
         temperature=temperature,
+        control_temperature=control_temperature,
+        restraint=restraint,
         max_modifiers=max_modifiers,
         bans=Bans(words=ban, substrings=ban_substring, artists=ban_artists),
     )
@@ -96,7 +104,7 @@ def optimize(
         return
     for row in rows:
         for candidate in row["candidates"]:
-            console.write(candidate["text"])
+            console.write_result(candidate["text"])
             for remark in candidate.get("lost", ()):
                 console.note(f"lost in {target}: {remark}")
             for dropped in candidate["dropped"]:

@@ -17,7 +17,7 @@ from dfprompt.excerpt import quote
 
 if TYPE_CHECKING:
     from dfprompt.pipeline.image_pipeline import ImagePipeline
-    from dfprompt.pipeline.settings import RenderSettings
+    from dfprompt.requests.render import RenderSettings
 
 _SIZE = re.compile(r"(\d{1,5})(?:[xX×](\d{1,5}))?")
 
@@ -70,7 +70,7 @@ class RenderFlags(LoadFlags):
     def settings(self) -> RenderSettings:
         """Return how to draw; raises ConfigError naming every flag that cannot be."""
         from dfprompt.config import make_config
-        from dfprompt.pipeline.settings import RenderSettings
+        from dfprompt.requests.render import RenderSettings
 
         width, height = parse_size(self.size)
         values = {
@@ -111,7 +111,7 @@ _OPTIONS: dict[str, Any] = {
     "negative": typer.Option(None, "--negative", metavar="TEXT", help="Negative prompt, a DF-Prompt too."),
     "size": typer.Option(None, "--size", metavar="WxH", help="Pixels, as 512x768, or 512 for a square."),
     "weighting": typer.Option(
-        None, "--weighting", metavar="RULE", help="How weights act: mean, scale, comfy or compel."
+        None, "--weighting", metavar="RULE", help="How weights act: mean, scale, comfy, compel or attention."
     ),
     "clock": typer.Option("steps", "--clock", metavar="CLOCK", help="What ranges count: steps or timestep."),
     "absence": typer.Option(

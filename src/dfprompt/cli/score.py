@@ -8,29 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dfprompt.api.checks import MINI, STDIN, check
 from dfprompt.cli import console, score_input
+from dfprompt.cli.options import JSON, takes
 from dfprompt.errors import ConfigError
+from dfprompt.requests.score import REWARDS, ScoreImagesRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dfprompt.rewards import Score
 
-REWARD_HELP = (
-    "mini, paper (equation 4 on published weights), clip, aesthetic, pickscore, hps (each of the last four "
-    "with :FOLDER or :owner/name behind it), a recipe FILE.toml, or a folder; may be repeated."
-)
-_REWARD = typer.Option(["mini"], "--reward", metavar="R", help=REWARD_HELP)
 _DEVICE = typer.Option("auto", "--device", help="auto, cpu, cuda or mps.")
 _DTYPE = typer.Option("auto", "--dtype", help="auto (float16 on a GPU), float32, float16 or bfloat16.")
 _ALLOW = typer.Option(False, "--allow-code", help="Let a recipe import Python code.")
-_SET = typer.Option(
-    [],
-    "--set",
-    metavar="KEY=VALUE",
-    help="Change a setting, as composite.zeta=0.25; repeatable.",
-)
 _JSON = typer.Option(False, "--json", help="Print one JSON object.")
+REWARD_HELP = REWARDS
 
 
 def register(app: typer.Typer) -> None:
@@ -39,28 +32,8 @@ def register(app: typer.Typer) -> None:
     app.command("calibrate")(calibrate)
 
 
-def score(
-    images: list[str] = typer.Argument(
-        ...,
-        metavar="IMAGE...",
-        help='Picture files, one folder, or - for lines {"image": ..., "prompt": ...}.',
-    ),
-    prompt: list[str] = typer.Option(
-        [], "--prompt", metavar="TEXT", help="The plain prompt: one for all pictures, or one per picture."
-    ),
-    prompts: Path | None = typer.Option(
-        None,
-        "--prompts",
-        metavar="FILE",
-        help='JSON lines {"image": name, "prompt": text, ...}, names relative to the folder.',
-    ),
-    reward: list[str] = _REWARD,
-    changes: list[str] = _SET,
-    device: str = _DEVICE,
-    dtype: str = _DTYPE,
-    allow_code: bool = _ALLOW,
-    as_json: bool = _JSON,
-) -> None:
+@takes(ScoreImagesRequest)
+def score(request: ScoreImagesRequest, as_json: bool = JSON) -> None:
     """Score pictures against the plain prompts they answer.
 
     \b
@@ -70,21 +43,32 @@ def score(
       dfprompt score pictures --prompts prompts.jsonl --reward pickscore
     """
 
+    check(request)
+    sources = request.rewards or [MINI]
+
     def load() -> list[Score]:
         from dfprompt.api.rewards import load_reward
 
-        options = {"device": device, "dtype": dtype, "allow_code": allow_code, "assignments": changes}
-        return [load_reward(source, **options) for source in reward]  # type: ignore[arg-type]
+        return [
+            load_reward(
+                source,
+                device=request.device,
+                dtype=request.dtype,
+                allow_code=request.allow_code,
+                assignments=request.assignments,
+            )
+            for source in sources
+        ]
 
-    if images == ["-"]:
+    if list(request.images) == STDIN:
         loaded = load()
         console.for_each_line(
             lambda line: _scored([score_input.read_row(line, "this line")], lambda: loaded)[0]
         )
         return
-    table = _scored(score_input.rows_to_score(images, prompt, prompts), load)
+    table = _scored(score_input.rows_to_score(request.images, request.prompt, request.prompts), load)
     if as_json:
-        console.write_json({"rewards": reward, "images": table})
+        console.write_json({"rewards": list(sources), "images": table})
     else:
         _print_table(table)
 

@@ -86,7 +86,7 @@ def sft(
             }
         )
     else:
-        console.write(str(policy))
+        console.write_result(str(policy))
 
 
 @app.command("ppo")
@@ -167,5 +167,5 @@ def _reinforce(
             }
         )
     else:
-        console.write(str(policy))
+        console.write_result(str(policy))
         console.note(f"{drawn['pictures']} pictures; sharing spared {drawn['evaluations_saved']} evaluations")

@@ -152,7 +152,7 @@ def _bar() -> Iterator[Report]:
 def _print(run: TuneRun) -> None:
     answer = run.to_json()
     if run.df_prompt is not None:
-        console.write(answer["df_prompt"])
+        console.write_result(answer["df_prompt"])
     else:
         console.write(f"{answer['answer']}: {answer['reason']}")
         if answer["finalist"]:
@@ -184,7 +184,7 @@ def _print(run: TuneRun) -> None:
 def _print_scores(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number, format_p
+    from dfprompt.table import format_number, format_p
 
     console.write(f"on {len(run.outcome.fresh_seeds)} fresh seeds, finalist against plain:")
     table = Table(box=None)
@@ -207,7 +207,7 @@ def _print_scores(run: TuneRun) -> None:
 def _print_best_of(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     best = run.best_of
     assert best is not None
@@ -239,7 +239,7 @@ def _print_best_of(run: TuneRun) -> None:
 def _print_tried(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     console.write(
         f"the best of {len(run.tried)} candidates (seeds of the search: what was chosen from, no proof):"
@@ -256,7 +256,7 @@ def _print_tried(run: TuneRun) -> None:
 def _print_shares(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     alone = len(run.shares) == 1
     console.write(
@@ -277,7 +277,7 @@ def _print_shares(run: TuneRun) -> None:
 
 
 def _interval(found: Interval) -> str:
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     ends = found.to_json()
     return "too few" if ends is None else " to ".join(format_number(end, sign=True) for end in ends)

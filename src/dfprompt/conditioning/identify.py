@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from dfprompt.conditioning.capabilities import FAMILIES, MINI, Capabilities, capabilities_of
 from dfprompt.errors import LoadError
 from dfprompt.excerpt import quote
+from dfprompt.sources import fetch_file, hub_id_of
 
 INDEX = "model_index.json"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def identify_pipeline(source: str) -> Capabilities:
@@ -32,10 +31,15 @@ def identify_pipeline(source: str) -> Capabilities:
         known = ", ".join(named)
         raise LoadError(f"{source} is a single file without an index; name its family instead: {known}")
     folder = Path(source)
-    if not folder.is_dir() and not _HUB_ID.fullmatch(source):
+    if folder.is_dir():
+        return capabilities_of([read_class(folder / INDEX)])
+    hub_id = hub_id_of(source)
+    if hub_id is None:
         known = ", ".join(named)
-        raise LoadError(f"{quote(source)} is neither a folder nor a hub id (owner/name) nor one of {known}")
-    return capabilities_of([read_class(folder / INDEX if folder.is_dir() else _fetch_index(source))])
+        raise LoadError(
+            f"{quote(source)} is neither a folder nor a hub id (hub:owner/name) nor one of {known}"
+        )
+    return capabilities_of([read_class(fetch_file(hub_id, INDEX, what="the index of"))])
 
 
 def read_class(path: Path) -> str:
@@ -52,16 +56,3 @@ def read_class(path: Path) -> str:
     if not isinstance(name, str):
         raise LoadError(f"{path} names no _class_name; save or download the pipeline again")
     return name
-
-
-def _fetch_index(source: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(source, INDEX))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise LoadError(
-            f"the index of {quote(source)} could not be fetched from the hub ({type(error).__name__}); "
-            "check the name and the connection, or pass a folder"
-        ) from error

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from dfprompt.conditioning.capabilities import WEIGHTINGS, Weighting
 from dfprompt.errors import ConfigError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.plan import Absence
-
-LongPrompts = Literal["chunk", "truncate"]
+from dfprompt.requests.render import LongPrompts as LongPrompts
 
 
 @dataclass(frozen=True, slots=True)

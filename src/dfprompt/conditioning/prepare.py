@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
-from dfprompt.conditioning.call import Call, StockArguments, UserCallback, make_call
+from dfprompt.conditioning.call import Call, StockArguments, UserCallback, make_call, refuse_unknown
 from dfprompt.conditioning.capabilities import Weighting
 from dfprompt.conditioning.compiled import Compiled
 from dfprompt.conditioning.inputs import PreparedInputs, StepCallback
@@ -27,6 +27,8 @@ def prepare(
     timesteps: Sequence[float] | None = None,
     sigmas: Sequence[float] | None = None,
     strength: float | None = None,
+    denoising_start: float | None = None,
+    denoising_end: float | None = None,
     height: int | None = None,
     width: int | None = None,
     num_images_per_prompt: int = 1,
@@ -44,6 +46,7 @@ def prepare(
     lora_scale: float | None = None,
     encode_batch_size: int = 32,
     cache: EncodingCache = SHARED_CACHE,
+    **unknown: Any,
 ) -> PreparedInputs:
     """Return keyword arguments that make a stock diffusers pipeline run DF-Prompts.
 
@@ -60,6 +63,7 @@ def prepare(
     >>> # inputs = prepare(pipe, "a red horse, [anime style:early:1.5]", num_inference_steps=10)
     >>> # image = pipe(**inputs, guidance_scale=7.5).images[0]
     """
+    refuse_unknown(unknown, prepare)
     call = make_call(
         pipe,
         prompts,
@@ -73,6 +77,8 @@ def prepare(
             width,
             num_images_per_prompt,
             max_sequence_length,
+            denoising_start,
+            denoising_end,
         ),
         Options(weighting, absence, clip_skip, long_prompts, encode_batch_size, lora_scale),
         UserCallback(callback_on_step_end, callback_on_step_end_tensor_inputs),
@@ -95,10 +101,10 @@ def swappable(call: Call) -> dict[str, str]:
 
 def out_of_reach(compiled: Compiled, names: dict[str, str]) -> list[str]:
     """Return the tensors that change in the run and that the step callback cannot replace."""
-    moving = [name for name in compiled.bank.tensors if name not in names and compiled.moves(name)]
+    moving = [name for name in compiled.bank.names if name not in names and compiled.moves(name)]
     if compiled.negative:
         separate = compiled.adapter.guidance == "separate"
-        fixed = [name for name in compiled.bank.tensors if separate or name not in names]
+        fixed = [name for name in compiled.bank.names if separate or name not in names]
         moving += ["negative_" + name for name in fixed if compiled.moves(name, negative=True)]
     return moving
 
@@ -106,6 +112,12 @@ def out_of_reach(compiled: Compiled, names: dict[str, str]) -> list[str]:
 def _refuse_what_needs_a_hook(call: Call, compiled: Compiled, names: dict[str, str]) -> None:
     """Refuse what the call cannot do; a pooled vector that stays is worth a warning only."""
     title, missed = type(call.pipe).__name__, out_of_reach(compiled, names)
+    if compiled.weighs:
+        raise UnsupportedPipelineError(
+            f"weights act in the attention of {title} and need a hook there, which a stock call has not; "
+            "use dfprompt.run, or `with dfprompt.attach(pipe, ...) as inputs:` with the same arguments"
+            + ('; or take weighting="comfy"' if "comfy" in call.adapter.capabilities.weightings else "")
+        )
     refused = [name for name in missed if name != "pooled_prompt_embeds"]
     if refused:
         negative = refused[-1].startswith("negative_")

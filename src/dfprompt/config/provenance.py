@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import os
 import platform
 import subprocess
+import tomllib
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +15,7 @@ from dfprompt.config.base import Config
 from dfprompt.config.recipes import PROVENANCE
 from dfprompt.config.tomltext import to_toml
 from dfprompt.errors import ConfigError
+from dfprompt.storage import reported, write_text
 
 _PACKAGES = ("dfprompt", "torch", "diffusers", "transformers", "accelerate", "peft", "numpy")
 
@@ -25,10 +25,10 @@ def collect_provenance(seeds: Iterable[int] = ()) -> dict[str, Any]:
     return {
         "date": dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat(),
         "seeds": list(seeds),
-        "commit": git_commit(Path(__file__).parent),
+        "commit": _own_commit(Path(__file__).parent),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+        "versions": {name: version for name in _PACKAGES if (version := package_version(name))},
     }
 
 
@@ -44,21 +44,14 @@ def save_resolved(
 
 
 def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "", force: bool = False) -> Path:
-    """Write tables as TOML under a temporary name, then rename; `comment` stands above, line by line."""
+    """Write tables as TOML, whole or not at all; `comment` stands above, line by line."""
     path = Path(path)
     if path.exists() and not force:
         raise ConfigError(f"{path} exists; choose another name or pass --force to overwrite it")
     head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
     text = head + ("\n" if head else "") + to_toml(tables)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        unfinished.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+    with reported(path, ConfigError):
+        write_text(path, text)
     return path
 
 
@@ -68,6 +61,23 @@ def git_commit(folder: Path) -> str | None:
     if commit is None:
         return None
     return commit + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _own_commit(folder: Path) -> str | None:
+    """This project's commit; a repository around an installed package, such as the user's, is not ours."""
+    return git_commit(folder) if _is_ours(folder) else None
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the checkout around a folder is this project's: its root holds our pyproject.toml."""
+    root = _git(folder, "rev-parse", "--show-toplevel")
+    if root is None or not folder.resolve().is_relative_to(Path(root).resolve() / "src" / "dfprompt"):
+        return False
+    try:
+        project = tomllib.loads((Path(root) / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(project.get("project", {}).get("name") == "dfprompt")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -80,7 +90,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Return the version of an installed package; None of one that is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -23,9 +23,12 @@ from dfprompt.data.report import Report, compare_groups
 from dfprompt.data.sets import SETS, set_of
 from dfprompt.data.settings import CurateSettings
 from dfprompt.errors import ConfigError, InputError
+from dfprompt.excerpt import quote
+from dfprompt.storage import append_lines, check_ours, read_lines, remove, reported, write_text
 
 _OURS = ("short", "modifiers", "kept", "confidence", "where")
 RECIPE, SCORES, REMOVED, REPORT = "recipe.toml", "scores.jsonl", "removed.jsonl", "report.json"
+_PARTS = (SCORES, REPORT, *(f"{name}.jsonl" for name in SETS), REMOVED, RECIPE)
 _MEASURED_WITH = ("pipeline", "aesthetic", "clip", "judges", "seeds", "first_seed")
 Progress = Callable[[int, int], None]
 
@@ -79,12 +82,14 @@ def curate(
 def read_scores(path: Path) -> dict[str, Measured]:
     """What was measured so far, by pair; a line that a kill left half-written is left out."""
     found: dict[str, Measured] = {}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+    for number, line in enumerate(read_lines(path), 1):
+        try:
             row = json.loads(line)
             judged = {name: tuple(values) for name, values in row["judge_gains"].items()}
             gains = (tuple(row["aesthetic_gain"]), tuple(row["clip_gain"]))
             found[row["key"]] = Measured(row["key"], *gains, judge_gains=judged)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ConfigError(f"{path}, line {number}: not a measured pair: {quote(line)}") from error
     return found
 
 
@@ -107,7 +112,6 @@ def _measure(
             f"{path}: nothing measured there is of this source, or an earlier version measured it; take "
             "another --output"
         )
-    _write_rows(path, (asdict(each) for each in found.values()))  # without a half-written line
     todo = [each for key, each in {pair.measured_as: pair for pair in pairs}.items() if key not in found]
     if not todo:
         return found
@@ -116,8 +120,8 @@ def _measure(
     meter, size = Meter(instruments(), settings.confidence), settings.confidence.batch_size
     for start in range(0, len(todo), size):
         fresh = meter.measure(todo[start : start + size])
-        with path.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(asdict(each)) + "\n" for each in fresh))
+        with reported(path, ConfigError, "make room and go on with --resume"):
+            append_lines(path, (json.dumps(asdict(each)) for each in fresh))
         found |= {each.key: each for each in fresh}
         if progress is not None:
             progress(start + len(fresh), len(todo))
@@ -161,6 +165,7 @@ def _divide(
 def _open(folder: Path, settings: CurateSettings, *, resume: bool, force: bool) -> None:
     """Begin or go on; what was measured stays good for any cleaning, sigma, gamma and sets."""
     recipe = folder / RECIPE
+    check_ours(folder, _PARTS, RECIPE, force=force)
     if recipe.exists() and resume:
         before = load_config(CurateSettings, recipe).confidence
         changed = [
@@ -176,8 +181,10 @@ def _open(folder: Path, settings: CurateSettings, *, resume: bool, force: bool) 
             f"{folder} holds a data set; add --resume to go on with it, --force to begin anew, or take "
             "another --output"
         )
-    elif folder.exists():
-        (folder / SCORES).unlink(missing_ok=True)
+    else:
+        for part in _PARTS:  # the recipe goes last: a command killed here never has another's scores
+            with reported(folder / part, ConfigError):
+                remove(folder / part)
     seeds = range(settings.confidence.first_seed, settings.confidence.first_seed + settings.confidence.seeds)
     save_resolved(settings, recipe, seeds=seeds, force=True)
 
@@ -192,9 +199,5 @@ def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}; check the folder") from error
+    with reported(path, ConfigError):
+        write_text(path, text)

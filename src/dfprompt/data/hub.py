@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
-from dfprompt.errors import DFPromptWarning, LoadError
+from dfprompt.errors import LoadError
+from dfprompt.sources import download, find_cached
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PATTERNS = ("*.parquet", "*.jsonl", "*.csv")
 
 
@@ -18,7 +17,7 @@ def fetch_dataset(hub_id: str) -> list[Path]:
     Training files alone where the names say which they are. Raises LoadError for a data set that is
     neither cached nor reachable, or has no such files.
     """
-    folder = _cached(hub_id) or _download(hub_id)
+    folder = _cached(hub_id) or download(hub_id, _choose, kind="dataset")
     for pattern in _PATTERNS:
         found = sorted(folder.rglob(pattern))
         if found:
@@ -28,40 +27,12 @@ def fetch_dataset(hub_id: str) -> list[Path]:
 
 
 def _cached(hub_id: str) -> Path | None:
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(
-            snapshot_download(
-                hub_id, repo_type="dataset", allow_patterns=_nested(_PATTERNS), local_files_only=True
-            )
-        )
-    except (OSError, ValueError):
-        return None
-    return folder if any(any(folder.rglob(pattern)) for pattern in _PATTERNS) else None
+    folder = find_cached(hub_id, _nested(_PATTERNS), kind="dataset")
+    return folder if folder and any(any(folder.rglob(pattern)) for pattern in _PATTERNS) else None
 
 
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import HTTPError
-
-    try:
-        info = HfApi().dataset_info(hub_id, files_metadata=True)
-        wanted = [file for file in info.siblings or () if Path(file.rfilename).suffix in _suffixes()]
-        size = sum(file.size or 0 for file in wanted) / 1e9
-        licence = (info.card_data or {}).get("license") or "not stated on its page"
-        warnings.warn(
-            f"downloading {hub_id}: {size:.2f} GB, licence {licence}, into {constants.HF_HUB_CACHE}",
-            DFPromptWarning,
-            stacklevel=2,
-        )
-        return Path(snapshot_download(hub_id, repo_type="dataset", allow_patterns=_nested(_PATTERNS)))
-    except (OSError, ValueError, HTTPError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise LoadError(
-            f"the data set {hub_id} is not on this machine and cannot be downloaded now ({reason}). "
-            f"Where there is a network, run\n  hf download --repo-type dataset {hub_id}"
-        ) from error
+def _choose(names: Sequence[str]) -> list[str]:
+    return [name for name in names if Path(name).suffix in _suffixes()]
 
 
 def _suffixes() -> set[str]:

@@ -14,8 +14,9 @@ from dfprompt.errors import ConfigError, EvaluationError
 from dfprompt.evaluation.ablations import Ablation
 from dfprompt.evaluation.attribution import PRUNED, WHOLE, Attribution
 from dfprompt.evaluation.effects import Effect
-from dfprompt.evaluation.methods import PLAIN
-from dfprompt.evaluation.scoreboard import Role
+from dfprompt.measurement.rows import PLAIN
+from dfprompt.measurement.scoreboard import Role
+from dfprompt.storage import reported, whole_files
 
 _COLUMNS = 3
 _MOST_NAMED = 12  # modifiers that get a colour of their own
@@ -330,12 +331,6 @@ def _reach(effect: Effect) -> list[list[float]]:
 
 
 def _save(figure: Any, path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph")  # the font's gaps show as boxes
-            figure.savefig(partial, dpi=150, format="png")
-        partial.replace(path)
-    except OSError as error:
-        raise EvaluationError(f"cannot write {path}: {error.strerror}; check the folder") from error
+    with reported(path, EvaluationError), whole_files(path) as (unfinished,), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # the font's gaps show as boxes
+        figure.savefig(unfinished, dpi=150, format="png")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from dfprompt import storage
 from dfprompt.errors import EvaluationError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file by way of a temporary name; raises EvaluationError where the disk refuses."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(partial, path)
-    except OSError as error:
-        raise EvaluationError(f"cannot write {path}: {error.strerror}; check the folder") from error
+    """Write a file whole or not at all; raises EvaluationError where the disk refuses."""
+    with storage.reported(path, EvaluationError):
+        storage.write_text(path, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -12,14 +13,15 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from dfprompt.errors import ConfigError, DFPromptError, EvaluationError, InputError
-from dfprompt.evaluation.prompts import PlainPrompt
 from dfprompt.excerpt import quote
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.rows import PLAIN
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.policy.bundle import candidate_seed
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
 
-PLAIN = "plain"
+_SHOWN = 3  # prompts named in an error
 
 
 @runtime_checkable
@@ -37,6 +39,32 @@ class Method(Protocol):
     def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:
         """Return one rewrite per prompt, the same for the same seed; None where the method has none."""
         ...
+
+
+def is_free(method: Method) -> bool:
+    """Return whether each rewrite stands for itself, as a file's lines do: `method.free`.
+
+    Such a method may be mended and made longer: rows whose words are as before stay, others are drawn.
+    """
+    return bool(getattr(method, "free", False))
+
+
+def check_complete(method: Method, prompts: Sequence[PlainPrompt], seed: int = 0) -> None:
+    """Raise InputError naming the prompts that a method of free rewrites has none for.
+
+    Means over some prompts beside means over all of them would compare unlike things.
+    """
+    if not is_free(method):
+        return
+    made = method.rewrite(prompts, seed)
+    lacking = [prompt.text for prompt, rewrite in zip(prompts, made, strict=True) if rewrite is None]
+    if lacking:
+        shown = ", ".join(quote(text) for text in lacking[:_SHOWN])
+        more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
+        raise InputError(
+            f"the method {method.name} has no rewrite of {len(lacking)} of {len(prompts)} prompts: "
+            f"{shown}{more}; add them to its file, or leave these prompts out"
+        )
 
 
 @dataclass
@@ -112,6 +140,7 @@ class Human:
     name: str = "human"
     definition: str = 'the prompt file\'s "human" texts'
     pictures: int = 1
+    free: bool = True
 
     def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:
         """None where the file has no such text."""
@@ -135,12 +164,27 @@ class PolicyMethod:
         num_inference_steps: int | None = None,
     ) -> None:
         self.policy, self.name, self._settings = policy, name, settings or SamplingSettings()
+        self._steps = num_inference_steps
         self._acting = policy.model.config.tables.acting(num_inference_steps)
         self._made: dict[tuple[str, int], DFPrompt] = {}  # other arms ask for the same words again
         drawn = self._settings
         chosen = f"temperature {drawn.temperature:g}, top-k {drawn.top_k}, top-p {drawn.top_p:g}"
+        of_controls = drawn.control_temperature
+        chosen += f", controls at {of_controls:g}" if of_controls else ", likeliest controls"
+        chosen += f", end bias {drawn.end_bias:g}" if drawn.end_bias else ""
+        chosen += f", restraint {drawn.restraint:g}" if drawn.restraint else ""
         digest = f" {policy.digest}" if policy.digest else ""
         self.definition = f"the policy {policy.name}{digest}, {chosen}, seeded per prompt"
+
+    def restrained(self, restraint: float, name: str) -> PolicyMethod:
+        """The same policy with a restraint; raises ConfigError where it has no curve."""
+        if restraint and self.policy.restraint is None:
+            raise ConfigError(
+                f"{name}: the policy {self.policy.name} has no restraint curve; measure one with "
+                "`dfprompt restrain`"
+            )
+        settings = dataclasses.replace(self._settings, restraint=restraint)
+        return PolicyMethod(self.policy, settings, name=name, num_inference_steps=self._steps)
 
     def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:
         """Draw each prompt's rewrite from (seed, prompt), whatever stands beside it."""
@@ -161,6 +205,7 @@ class FileMethod:
     """
 
     pictures = 1
+    free = True
 
     def __init__(self, source: str | Path, name: str) -> None:
         path = Path(source)
@@ -169,7 +214,7 @@ class FileMethod:
             lines = content.decode("utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read {path}: {error}") from error
-        self.name, self.definition = name, f"the rewrites of {path.name} ({_digest(content)})"
+        self.name, self.definition = name, f"the rewrites of {path.name}"
         self._rewrites: dict[str, DFPrompt] = {}
         problems = []
         for number, line in enumerate(lines, 1):
@@ -218,7 +263,7 @@ class BestOf:
         self._base = base or Plain()
         if self._base.pictures != 1:
             raise ConfigError(f"best-of-n of {self._base.name}, which chooses already, is not possible")
-        self.pictures = count
+        self.pictures, self.free = count, is_free(self._base)
         self.name = name or f"best-of-{count}" + (f":{base.name}" if base else "")
         self.definition = f"the best by reward of {count} pictures of {self._base.definition}"
 

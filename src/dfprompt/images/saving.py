@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from dfprompt.errors import GenerationError, InputError
 from dfprompt.images.recipe import Recipe
-
-_PARTIAL = ".partial"
+from dfprompt.storage import reported, whole_files
 
 
 class Entry(NamedTuple):
@@ -32,21 +31,12 @@ def save_pictures(entries: Sequence[Entry], *, force: bool = False) -> list[Path
     """
     paths = [entry.path for entry in entries]
     check_free(paths, force=force)
-    made = [folder for path in paths for folder in _make_folders(path.parent)]
-    partials = [path.with_name(path.name + _PARTIAL) for path in paths]
-    try:
-        for entry, partial in zip(entries, partials, strict=True):
-            entry.image.save(partial, format="PNG", pnginfo=_text_chunks(entry.recipe))
-        for path, partial in zip(paths, partials, strict=True):
-            os.replace(partial, path)
-    except OSError as error:
-        where = error.filename or paths[0].parent
-        reason = error.strerror or error
-        raise GenerationError(
-            f"cannot write {where}: {reason}; nothing half-written was left there"
-        ) from error
-    finally:
-        _tidy(partials, made)
+    if not paths:
+        return []
+    where = paths[0] if len(paths) == 1 else paths[0].parent
+    with reported(where, GenerationError), whole_files(*paths) as unfinished:
+        for entry, place in zip(entries, unfinished, strict=True):
+            entry.image.save(place, format="PNG", pnginfo=_text_chunks(entry.recipe))
     return paths
 
 
@@ -70,7 +60,7 @@ def check_free(paths: Sequence[Path], *, force: bool) -> None:
 def _is_there(path: Path) -> bool:
     """Whether there is such a file; raises InputError for a name too long or not to be looked up."""
     try:
-        path.stat()
+        path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
@@ -81,25 +71,6 @@ def _is_there(path: Path) -> bool:
 def _nearest(folder: Path) -> Path:
     """The folder, or the nearest of those above it that is there."""
     return next((each for each in (folder, *folder.parents) if each.exists()), Path())
-
-
-def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder with its parents; returns what is new, outermost first."""
-    new = [each for each in [folder, *folder.parents] if not each.exists()][::-1]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder}: {error.strerror}; choose another") from error
-    return new
-
-
-def _tidy(partials: Iterable[Path], made: Sequence[Path]) -> None:
-    """Remove what was left half-written, and folders made for nothing."""
-    for partial in partials:
-        partial.unlink(missing_ok=True)
-    for folder in reversed(made):
-        if folder.exists() and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def _text_chunks(recipe: Recipe | None) -> PngInfo | None:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.renderer import Scene
 from dfprompt.mini.world import COLOURS, SCENES, SUBJECTS
-from dfprompt.permissions import match_permissions
+from dfprompt.storage import save_tensors, write_text
 
 CLASSES = {"subject": SUBJECTS, "colour": tuple(COLOURS), "scene": tuple(SCENES)}
 
@@ -53,11 +53,9 @@ class Judge(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write judge.safetensors, in half precision, and the class names beside it."""
-        folder.mkdir(parents=True, exist_ok=True)
         state = {name: value.half().contiguous() for name, value in self.state_dict().items()}
-        save_file(state, folder / "judge.safetensors")
-        (folder / "classes.json").write_text(json.dumps(CLASSES, indent=1) + "\n")
-        match_permissions(folder / "classes.json")
+        save_tensors(state, folder / "judge.safetensors")
+        write_text(folder / "classes.json", json.dumps(CLASSES, indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Judge:

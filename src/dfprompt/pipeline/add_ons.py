@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from dfprompt.errors import ConfigError, LoadError, UnsupportedPipelineError
+from dfprompt.errors import ConfigError, LoadError, UnsupportedPipelineError, load_errors
 from dfprompt.excerpt import quote
 from dfprompt.images.recipe import ModelMark
-from dfprompt.pipeline.hub import HUB_ID
 from dfprompt.pipeline.identity import hash_weights
-from dfprompt.pipeline.weight_files import LOADER_ERRORS, check_weights, read_header
+from dfprompt.pipeline.weight_files import check_weights, read_header
+from dfprompt.sources import fetch_file, hub_id_of
 
 _LORA_FILE = "pytorch_lora_weights.safetensors"
 
@@ -79,21 +79,16 @@ def add_loras(pipe: Any, loras: list[LoraSource]) -> tuple[ModelMark, ...]:
 def _add_lora(pipe: Any, lora: LoraSource, adapter: str) -> ModelMark:
     path = _find_lora(lora.source)
     read_header(path)
-    try:
+    with load_errors(f"the LoRA {path} does not fit {type(pipe).__name__}", "use one made for this model"):
         pipe.load_lora_weights(
             str(path.parent), weight_name=path.name, adapter_name=adapter, local_files_only=True
         )
-    except LOADER_ERRORS as error:
-        raise LoadError(
-            f"the LoRA {path} does not fit {type(pipe).__name__}: {_first_line(error)}; "
-            "use one made for this model"
-        ) from error
     if not any(adapter in names for names in pipe.get_list_adapters().values()):
         raise LoadError(
             f"the LoRA {path} fits no layer of {type(pipe).__name__}; use one made for this model"
         )
-    name = lora.source if HUB_ID.fullmatch(lora.source) else path.stem
-    return ModelMark(name=name, hash=hash_weights([path]), scale=lora.scale)
+    hub_id = None if Path(lora.source).exists() or Path(lora.source).suffix else hub_id_of(lora.source)
+    return ModelMark(name=hub_id or path.stem, hash=hash_weights([path]), scale=lora.scale)
 
 
 def _find_lora(source: str) -> Path:
@@ -104,18 +99,8 @@ def _find_lora(source: str) -> Path:
         if named in files or len(files) == 1:
             return named if named in files else files[0]
         raise LoadError(f"{path} holds {len(files)} .safetensors files; name the LoRA's file")
-    if path.is_file() or not HUB_ID.fullmatch(source) or path.suffix:
-        return path
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(hf_hub_download(source, _LORA_FILE))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise LoadError(
-            f"the LoRA {quote(source)} could not be fetched ({type(error).__name__}); check the name and the "
-            "connection, or pass its file"
-        ) from error
+    hub_id = None if path.is_file() or path.suffix else hub_id_of(source)
+    return path if hub_id is None else fetch_file(hub_id, _LORA_FILE, what="the LoRA")
 
 
 def swap_vae(pipe: Any, source: str, dtype: torch.dtype) -> ModelMark:
@@ -136,15 +121,13 @@ def swap_vae(pipe: Any, source: str, dtype: torch.dtype) -> ModelMark:
         files = sorted(path.glob("*.safetensors"))
     else:
         raise LoadError(f"the VAE {quote(source)} is neither a folder nor a .safetensors file")
-    try:
+    with load_errors(f"the VAE {source} does not fit {type(pipe).__name__}"):
         if path.is_dir():
-            vae = kind.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
+            vae = kind.from_pretrained(
+                path, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
+            )
         else:
             vae = _vae_from_file(kind, path, pipe.vae, dtype)
-    except LOADER_ERRORS as error:
-        raise LoadError(
-            f"the VAE {source} does not fit {type(pipe).__name__}: {_first_line(error)}"
-        ) from error
     _check_latents(vae, pipe.vae, source)
     pipe.vae = vae.eval()
     return ModelMark(name=Path(source).stem, hash=hash_weights(files, path if path.is_dir() else None))
@@ -176,8 +159,3 @@ def _vae_from_file(kind: Any, path: Path, like: Any, dtype: torch.dtype) -> Any:
             return kind.from_single_file(str(path), config=folder, dtype=dtype, local_files_only=True)
         except SingleFileComponentError as error:
             raise LoadError(f"{path} holds no VAE") from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -13,7 +13,7 @@ from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.schedule import accepts, call_default
 from dfprompt.config import make_config
 from dfprompt.errors import ConfigError, LoadError
-from dfprompt.pipeline.settings import DType, RenderSettings
+from dfprompt.requests.render import DType, RenderSettings
 
 DEFAULTS_FILE = "dfprompt.json"
 

@@ -36,6 +36,7 @@ def load_encoders(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
             variant=None if "" in variants else variants[0],
             use_safetensors=True,
             local_files_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
         )
         _refuse(sorted(account["missing_keys"]), folder / name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from dfprompt.errors import LoadError
+from dfprompt.storage import write_text
 
 SHOWN = 10  # characters of a hash that recipes carry, as AUTOMATIC1111's do
 _CHUNK = 2**22
@@ -74,11 +74,7 @@ def _read_kept() -> dict[str, str]:
 
 
 def _keep(hashes: dict[str, str]) -> None:
-    kept = _kept_in()
-    partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(hashes), encoding="utf-8")
-        os.replace(partial, kept)
+        write_text(_kept_in(), json.dumps(hashes))
     except OSError:
         return  # a home that cannot be written only costs time

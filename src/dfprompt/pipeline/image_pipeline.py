@@ -19,6 +19,7 @@ from dfprompt.conditioning.options import LongPrompts, Options
 from dfprompt.conditioning.prompts import Dialect, Prompts
 from dfprompt.conditioning.schedule import accepts, read_schedule
 from dfprompt.config import make_config
+from dfprompt.config.provenance import package_version
 from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
 from dfprompt.images.recipe import ModelMark, Recipe
@@ -28,10 +29,10 @@ from dfprompt.pipeline.memory import Slices
 from dfprompt.pipeline.progress import Report, Steps, reporting
 from dfprompt.pipeline.request import Request, read_request
 from dfprompt.pipeline.schedulers import make_scheduler
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.pipeline.stock import draw_rows, scheduled, warn_of_idle_negative
 from dfprompt.prompt.clocks import Clock
 from dfprompt.prompt.plan import Absence
+from dfprompt.requests.render import RenderSettings
 
 # What usually fits beside the weights: sixteen pictures of 512 x 512, four of 1024 x 1024.
 _PIXELS_AT_ONCE = 16 * 512 * 512
@@ -304,12 +305,10 @@ class ImagePipeline:
         scores: Mapping[str, float] | None = None,
     ) -> Recipe:
         """Return the recipe of one picture of a request."""
-        from dfprompt import __version__
-
         prompt, negatives = request.prompts[row], request.negatives
         settings = request.settings.model_dump(exclude={"batch_size"}, exclude_none=True)
         return Recipe(
-            version=__version__,
+            version=package_version("dfprompt") or "unknown",
             prompt=prompt.plain_text,
             df_prompt=str(prompt),
             negative_prompt=None if negatives is None else str(negatives[row]),

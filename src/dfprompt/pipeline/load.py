@@ -17,19 +17,20 @@ import torch
 
 from dfprompt.conditioning.capabilities import capabilities_of
 from dfprompt.domain import find_domain
-from dfprompt.errors import ConfigError, LoadError
+from dfprompt.errors import ConfigError, LoadError, load_errors
 from dfprompt.excerpt import quote
 from dfprompt.pipeline.add_ons import add_loras, read_lora, swap_vae
 from dfprompt.pipeline.defaults import PipelineDefaults, read_defaults
 from dfprompt.pipeline.encoder_weights import check_whole, load_encoders
 from dfprompt.pipeline.folder import check_folder, read_index
-from dfprompt.pipeline.hub import HUB_ID, fetch_pipeline
+from dfprompt.pipeline.hub import fetch_pipeline
 from dfprompt.pipeline.identity import hash_weights, list_weights
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Origin
-from dfprompt.pipeline.placement import check_offload, pick_device, pick_dtype, place
-from dfprompt.pipeline.settings import Offload
+from dfprompt.pipeline.placement import check_offload, pick_dtype, place
 from dfprompt.pipeline.single_file import find_configuration, load_single_file
-from dfprompt.pipeline.weight_files import LOADER_ERRORS, PICKLED, refuse_pickle
+from dfprompt.pipeline.weight_files import PICKLED, refuse_pickle
+from dfprompt.requests.render import Offload
+from dfprompt.sources import hub_id_of, pick_device
 
 
 def load_pipeline_from(
@@ -56,11 +57,12 @@ def load_pipeline_from(
     chosen = [read_lora(each) for each in loras]
     path = Path(source)
     with _without_bars():
-        if path.is_dir() or _looks_like_hub_id(str(source)):
+        hub_id = _hub_id(str(source))
+        if path.is_dir() or hub_id is not None:
             if config is not None:
                 raise ConfigError("config goes with a single .safetensors file; a folder brings its own")
-            folder = path if path.is_dir() else fetch_pipeline(str(source))
-            pipe, defaults, origin = _load_folder(folder, str(source), dtype, picked)
+            folder = path if hub_id is None else fetch_pipeline(hub_id)
+            pipe, defaults, origin = _load_folder(folder, hub_id or _name(folder), dtype, picked)
         else:
             pipe, defaults, origin = _load_file(path, config, dtype, picked)
         marks = add_loras(pipe, chosen)
@@ -90,7 +92,7 @@ def _without_bars() -> Iterator[None]:
             library.enable_progress_bar()
 
 
-def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: torch.device) -> Loaded:
+def _load_folder(folder: Path, name: str, dtype: str | torch.dtype, device: torch.device) -> Loaded:
     from diffusers import DiffusionPipeline
 
     parts = check_folder(folder)
@@ -98,7 +100,7 @@ def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: to
     precision = _precision(defaults, dtype, device, capabilities_of([parts.class_name]).family)
     # SD3 runs without its T5 encoder, but only if the loader is told so.
     left_out = {name: None for name in parts.absent if name.startswith(("text_encoder", "tokenizer"))}
-    try:
+    with load_errors(f"{folder} cannot be loaded", "download or save the pipeline again"):
         encoders = load_encoders(folder, precision)
         pipe = DiffusionPipeline.from_pretrained(
             folder,
@@ -106,19 +108,16 @@ def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: to
             variant=parts.variant,
             use_safetensors=True,
             local_files_only=True,
+            trust_remote_code=False,
             **left_out,
             **encoders,
         )
-    except LOADER_ERRORS as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise LoadError(
-            f"{folder} cannot be loaded: {lines[0]}; download or save the pipeline again"
-        ) from error
     check_whole(pipe, folder)
-    name = defaults.name or (
-        source if HUB_ID.fullmatch(source) and not Path(source).is_dir() else _name(folder)
+    return (
+        pipe,
+        defaults,
+        Origin(defaults.name or name, partial(_hash_folder, folder), domain=find_domain(folder)),
     )
-    return pipe, defaults, Origin(name, partial(_hash_folder, folder), domain=find_domain(folder))
 
 
 def _load_file(
@@ -126,7 +125,7 @@ def _load_file(
 ) -> Loaded:
     refuse_pickle(path)
     if not path.exists():
-        raise LoadError(f"{quote(str(path))} is neither a folder, nor a file, nor a hub id (owner/name)")
+        raise LoadError(f"{quote(str(path))} is neither a folder, nor a file, nor a hub id (hub:owner/name)")
     if path.suffix.lower() != ".safetensors":
         raise LoadError(f"{path} is no .safetensors file; only those are read")
     folder = find_configuration(path, config)
@@ -144,11 +143,10 @@ def _precision(
     return pick_dtype(asked, device, family)
 
 
-def _looks_like_hub_id(source: str) -> bool:
-    """Whether a source that is no folder names a model on the hub, not a file."""
-    path = Path(source)
-    named_file = path.suffix.lower() in (".safetensors", *PICKLED)
-    return HUB_ID.fullmatch(source) is not None and not named_file and not path.exists()
+def _hub_id(source: str) -> str | None:
+    """The hub id a source names, None for a folder or a file."""
+    is_file = Path(source).suffix.lower() in (".safetensors", *PICKLED)
+    return None if is_file or Path(source).exists() else hub_id_of(source)
 
 
 def _name(folder: Path) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
-from dfprompt.errors import LoadError
+from dfprompt.conditioning.identify import INDEX
+from dfprompt.errors import LoadError, load_errors
 from dfprompt.pipeline.folder import list_parts, read_index
-from dfprompt.pipeline.hub import CONFIGURATIONS, find_cached
-from dfprompt.pipeline.weight_files import LOADER_ERRORS, PICKLED, read_header, refuse_pickle
+from dfprompt.pipeline.hub import CONFIGURATIONS
+from dfprompt.pipeline.weight_files import PICKLED, read_header, refuse_pickle
+from dfprompt.sources import find_cached
 
 
 def find_configuration(path: Path, config: str | Path | None) -> Path:
@@ -33,15 +35,21 @@ def load_single_file(path: Path, folder: Path, dtype: torch.dtype) -> Any:
     """
     index = read_index(folder)
     import diffusers
-    from diffusers.loaders.single_file_utils import SingleFileComponentError
 
     pipeline: Any = getattr(diffusers, index["_class_name"])
     if not hasattr(pipeline, "from_single_file"):
         raise LoadError(f"{index['_class_name']} cannot be loaded from a single file; pass its folder")
-    try:
-        return pipeline.from_single_file(str(path), config=str(folder), dtype=dtype, local_files_only=True)
-    except (*LOADER_ERRORS, SingleFileComponentError) as error:
-        raise LoadError(_explain(path, folder, error)) from error
+    advice = (
+        "pass the configuration of the model it was made from, or a folder that holds the missing part's "
+        "weights too"
+    )
+    with load_errors(f"{path} cannot be loaded with the configuration of {folder}", advice):
+        try:
+            return pipeline.from_single_file(
+                str(path), config=str(folder), dtype=dtype, local_files_only=True
+            )
+        except NotImplementedError as error:  # tensors without data are moved, but not made
+            raise ValueError("some weights are missing in it") from error
 
 
 def _find_base(path: Path, tensors: dict[str, Any]) -> Path:
@@ -52,7 +60,7 @@ def _find_base(path: Path, tensors: dict[str, Any]) -> Path:
     shapes = {name: torch.empty(entry["shape"], device="meta") for name, entry in tensors.items()}
     base = str(fetch_diffusers_config(shapes)["pretrained_model_name_or_path"])
     cached = find_cached(base, CONFIGURATIONS)
-    if cached is None:
+    if cached is None or not (cached / INDEX).is_file():
         raise LoadError(
             f"{path} holds weights only, and the configuration of its base model ({base}) is not on this "
             "machine; pass config=FOLDER (--config FOLDER), a diffusers folder of the same kind of model "
@@ -68,14 +76,3 @@ def _refuse_pickled_part(part: Path) -> None:
         for path in part.iterdir():
             if path.suffix.lower() in PICKLED:
                 refuse_pickle(path)
-
-
-def _explain(path: Path, folder: Path, error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    reason = lines[0] if lines else type(error).__name__
-    if isinstance(error, NotImplementedError):  # tensors without data are moved, but not made
-        reason = "some weights are missing in it"
-    return (
-        f"{path} cannot be loaded with the configuration of {folder}: {reason}; pass the configuration of "
-        "the model it was made from, or a folder that holds the missing part's weights too"
-    )

@@ -8,21 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from dfprompt.errors import LoadError
 
-# What the loaders of diffusers and transformers raise on folders and files that are not as they should be.
-LOADER_ERRORS = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    SafetensorError,
-)
 PICKLED = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 _HEADER_BYTES = 8
 _MAX_HEADER = 100_000_000  # the format's own limit

@@ -70,6 +70,8 @@ class PolicyConfig(PreTrainedConfig):
             raise ConfigError(
                 f"separators must be some of {' '.join(SEPARATORS)}, not {quote(list(self.separators))}"
             )
+        if not isinstance(self.forbidden, str):
+            raise ConfigError(f"forbidden must be a text of characters, not {quote(self.forbidden)}")
         tables = self.tables
         self.range_start = list(check_start(self.range_start, len(tables.ranges), "range_start"))
         self.weight_start = list(check_start(self.weight_start, len(tables.weights), "weight_start"))

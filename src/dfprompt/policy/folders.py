@@ -2,7 +2,7 @@
 
 config.json, model.safetensors     the PolicyModel; or adapter_config.json and its weights (LoRA)
 tokenizer.json, ...                its tokenizer
-policy.json                        {"dfprompt": 1, "name": ..., "prompt_tokens": 75}
+policy.json                        {"dfprompt": 1, "name": ..., "prompt_tokens": 75, "restraint": [...]}
 counting/                          the tokenizer prompt tokens are counted with, if not its own
 """
 
@@ -19,20 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from dfprompt.domain import find_domain
-from dfprompt.errors import LoadError
-from dfprompt.permissions import match_permissions
+from dfprompt.errors import ConfigError, LoadError, load_errors
+from dfprompt.excerpt import quote
+from dfprompt.modelfiles import check_model_folder, read_small_json
 from dfprompt.policy.budget import CLIP_TOKENS, TokenBudget
 from dfprompt.policy.bundle import Policy
 from dfprompt.policy.configuration import POLICY_FIELDS, PolicyConfig
 from dfprompt.policy.modeling import PolicyModel
+from dfprompt.policy.restraint import Restraint, read_restraint
+from dfprompt.storage import check_ours, library_errors, whole_folder, write_text
 
 CARD = "policy.json"
+ADAPTER = "adapter_config.json"
 COUNTING = "counting"
 _VERSION = 1
-_LOADING_ERRORS = (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError)
+_MOST_NAME, _MOST_TOKENS = 200, 100_000
 
 
 def load_policy_folder(
@@ -56,11 +59,16 @@ def load_policy_folder(
         name=card.get("name", folder.resolve().name),
         digest=weights_digest(folder),
         domain=find_domain(folder),
+        restraint=_restraint(card, folder),
     )
 
 
 def load_policy_model(
-    folder: Path, *, dtype: torch.dtype = torch.float32, settings: Mapping[str, Any] | None = None
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    settings: Mapping[str, Any] | None = None,
+    _above: tuple[Path, ...] = (),
 ) -> PolicyModel:
     """The model of a folder: a policy as it was saved, or heads put on a plain causal language model.
 
@@ -71,18 +79,33 @@ def load_policy_model(
 
     if not folder.is_dir():
         raise LoadError(f"{folder}: there is no such folder; a policy is a folder written by dfprompt train")
-    options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
-    if (folder / "adapter_config.json").is_file():
-        return _load_adapted(folder, dtype)
+    options = {"dtype": dtype, "use_safetensors": True}
+    if (folder / ADAPTER).is_file():
+        return _load_adapted(folder, dtype, _above)
     if not (folder / "config.json").is_file():
         raise LoadError(f"{folder}: no config.json, so neither a policy nor a language model")
-    config = _guarded(folder, AutoConfig.from_pretrained, folder, local_files_only=True)
+    check_model_folder(folder)
+    config = _guarded(folder, AutoConfig.from_pretrained, folder)
+    _refuse_fetched_code(folder)
     if isinstance(config, PolicyConfig):
         model = _whole(folder, PolicyModel.from_pretrained, options)
     else:
         trunk = _whole(folder, AutoModelForCausalLM.from_pretrained, options)
         model = PolicyModel.from_trunk(trunk, **(settings or {"control": "none"}))
     return model
+
+
+def _refuse_fetched_code(folder: Path) -> None:
+    """Attention named owner/name is compiled code that transformers would fetch from a hub and run."""
+    config = read_small_json(folder / "config.json")
+    trunk = config.get("trunk")
+    for part in (config, trunk if isinstance(trunk, dict) else {}):
+        for key in ("attn_implementation", "_attn_implementation"):
+            if "/" in str(part.get(key, "")):
+                raise LoadError(
+                    f"{folder / 'config.json'}: {key} {part[key]!r} names code to be fetched and run; "
+                    "delete the entry"
+                )
 
 
 def policy_in(folder: Path) -> Path:
@@ -100,41 +123,58 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder; raises LoadError where its files are missing or make no tokenizer."""
     from transformers import AutoTokenizer
 
-    tokenizer = _guarded(folder, AutoTokenizer.from_pretrained, folder, local_files_only=True)
+    tokenizer = _guarded(folder, AutoTokenizer.from_pretrained, folder)
     if len(tokenizer) < 3:
         raise LoadError(f"{folder}: the tokenizer's files are missing (tokenizer.json, or its vocabulary)")
     return tokenizer
 
 
 def save_policy_folder(policy: Policy, folder: Path, *, extra: Mapping[str, Path] | None = None) -> Path:
-    """Write a policy through a temporary folder, which then takes the place of the old one.
+    """Write a policy, whole or not at all; it takes the place of the one that stood there.
 
     `extra` maps file names to files copied beside it, such as domain.json. A model with LoRA layers
-    is saved as the adapter and the heads.
+    is saved as the adapter and the heads. Raises InputError for a folder that holds something else; OSError
+    where the disk refuses.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with _quietly():
-        policy.model.save_pretrained(partial)
-        policy.model.config.save_pretrained(partial)  # an adapter alone would not say its tables
-        policy.tokenizer.save_pretrained(partial)
-        counting = policy.budget.tokenizers[0] if policy.budget.tokenizers else policy.tokenizer
-        if counting is not policy.tokenizer:
-            counting.save_pretrained(partial / COUNTING)
-    _forget_folders(partial / "config.json")
-    match_permissions(partial / "config.json")
-    card = {"dfprompt": _VERSION, "name": policy.name, "prompt_tokens": policy.budget.limit}
-    (partial / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    for name, source in (extra or {}).items():
-        shutil.copyfile(source, partial / name)
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(partial, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    if folder.is_dir() and any(folder.iterdir()):
+        check_ours(folder, [each.name for each in folder.iterdir()], CARD, force=False)
+    with whole_folder(folder) as unfinished:
+        _write_parts(policy, unfinished)
+        _name_base_from(folder, unfinished / ADAPTER)
+        for name, source in (extra or {}).items():
+            shutil.copyfile(source, unfinished / name)
     return folder
+
+
+def _write_parts(policy: Policy, folder: Path) -> None:
+    counting = policy.budget.tokenizers[0] if policy.budget.tokenizers else policy.tokenizer
+    with _quietly(), library_errors():
+        policy.model.save_pretrained(folder)
+        policy.model.config.save_pretrained(folder)  # an adapter alone would not say its tables
+        policy.tokenizer.save_pretrained(folder)
+        if counting is not policy.tokenizer:
+            counting.save_pretrained(folder / COUNTING)
+    _forget_folders(folder / "config.json")
+    card: dict[str, Any] = {"dfprompt": _VERSION, "name": policy.name, "prompt_tokens": policy.budget.limit}
+    if policy.restraint is not None:
+        card["restraint"] = policy.restraint.to_json()
+    write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
+
+
+def keep_restraint(folder: Path, restraint: Restraint) -> None:
+    """Write a measured curve into the policy.json of a folder; raises LoadError where there is none."""
+    folder = policy_in(folder)
+    card = {**_read_card(folder), "restraint": restraint.to_json()}
+    write_text(folder / CARD, json.dumps({"dfprompt": _VERSION, **card}, indent=1) + "\n")
+
+
+def _restraint(card: Mapping[str, Any], folder: Path) -> Restraint | None:
+    if card.get("restraint") is None:
+        return None
+    try:
+        return read_restraint(card["restraint"])
+    except ConfigError as error:
+        raise LoadError(f"{folder / CARD}: {error}") from error
 
 
 def _forget_folders(config: Path) -> None:
@@ -144,33 +184,49 @@ def _forget_folders(config: Path) -> None:
         name = part.get("_name_or_path")
         if name and (Path(name).is_absolute() or Path(name).exists()):
             del part["_name_or_path"]
-    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(config, json.dumps(values, indent=2, sort_keys=True) + "\n")
+
+
+def _name_base_from(folder: Path, adapter: Path) -> None:
+    """Name the base model of a LoRA by its way from the policy's folder: they are moved and shared as one."""
+    if not adapter.is_file():
+        return
+    values = read_small_json(adapter)
+    named = Path(str(values.get("base_model_name_or_path") or ""))
+    if named.is_absolute():
+        values["base_model_name_or_path"] = Path(os.path.relpath(named, folder.resolve())).as_posix()
+        write_text(adapter, json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
 def weights_digest(folder: Path) -> str:
     """A short SHA-256 over names and bytes of a folder's configuration and weights."""
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix == ".safetensors" or path.name in ("config.json", "adapter_config.json"):
+        if path.suffix == ".safetensors" or path.name in ("config.json", ADAPTER):
             total.update(path.name.encode() + b"\0" + path.read_bytes())
     return total.hexdigest()[:16]
 
 
-def _load_adapted(folder: Path, dtype: torch.dtype) -> PolicyModel:
-    """A policy whose trunk is a LoRA on another policy or language model."""
+def _load_adapted(folder: Path, dtype: torch.dtype, above: tuple[Path, ...]) -> PolicyModel:
+    """A policy whose trunk is a LoRA on another policy or language model; `above` are those that led here."""
     from dfprompt.policy.lora import load_adapter
 
-    named = str(_read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "")
-    base = next((place for place in (Path(named), folder / named) if named and place.is_dir()), None)
+    named = str(read_small_json(folder / ADAPTER).get("base_model_name_or_path") or "")
+    base = next((place for place in (folder / named, Path(named)) if named and place.is_dir()), None)
+    above = (*above, folder.resolve())
+    if base is not None and base.resolve() in above:
+        raise LoadError(f"{folder}: {ADAPTER} names a base model that leads back to itself; correct it")
+    check_model_folder(folder)
     if base is None:
         raise LoadError(
             f"{folder}: the adapter's base model is not where it was, {named or 'not named'}; put it there, "
             "or correct base_model_name_or_path in adapter_config.json"
         )
-    config = _guarded(folder, PolicyConfig.from_pretrained, folder, local_files_only=True)
+    config = _guarded(folder, PolicyConfig.from_pretrained, folder)
     settings = {name: getattr(config, name) for name in POLICY_FIELDS}
-    model = load_policy_model(base, dtype=dtype, settings=settings)
-    return _guarded(folder, load_adapter, model, folder)
+    model = load_policy_model(base, dtype=dtype, settings=settings, _above=above)
+    with load_errors(f"{folder}: cannot be loaded"), _quietly():
+        return load_adapter(model, folder)
 
 
 def _whole(folder: Path, load: Callable[..., Any], options: Mapping[str, Any]) -> Any:
@@ -184,12 +240,12 @@ def _whole(folder: Path, load: Callable[..., Any], options: Mapping[str, Any]) -
 
 
 def _guarded(folder: Path, load: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    try:
-        with _quietly():
-            return load(*arguments, **options)
-    except _LOADING_ERRORS as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise LoadError(f"{folder}: cannot be loaded: {reason}") from error
+    """Call a from_pretrained of transformers: files of this disk alone, never a folder's own Python code.
+
+    Without `trust_remote_code=False` transformers asks on stdin whether to run such code.
+    """
+    with load_errors(f"{folder}: cannot be loaded"), _quietly():
+        return load(*arguments, local_files_only=True, trust_remote_code=False, **options)
 
 
 @contextmanager
@@ -211,17 +267,12 @@ def _read_card(folder: Path) -> dict[str, Any]:
     path = folder / CARD
     if not path.is_file():
         return {}
-    card = _read_json(path)
+    card = read_small_json(path)
     if card.get("dfprompt") != _VERSION:
         raise LoadError(f'{path}: expected {{"dfprompt": {_VERSION}, ...}}; written by a newer dfprompt?')
+    name, tokens = card.get("name", ""), card.get("prompt_tokens", CLIP_TOKENS)
+    if not isinstance(name, str) or len(name) > _MOST_NAME:
+        raise LoadError(f"{path}: name must be a text of {_MOST_NAME} characters at most, not {quote(name)}")
+    if type(tokens) is not int or not 1 <= tokens <= _MOST_TOKENS:
+        raise LoadError(f"{path}: prompt_tokens must be 1 to {_MOST_TOKENS:,}, not {quote(tokens)}")
     return card
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LoadError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise LoadError(f"{path}: expected a JSON object")
-    return content

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel, initialization
-from transformers.modeling_outputs import ModelOutput
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    DynamicCache,
+    PreTrainedModel,
+    initialization,
+)
 
 from dfprompt.errors import LoadError
 from dfprompt.policy.configuration import PolicyConfig
@@ -17,19 +22,22 @@ from dfprompt.policy.configuration import PolicyConfig
 HEADS = ("range_head", "weight_head")
 
 
-@dataclass
-class PolicyOutput(ModelOutput):
+# What a language model calls its key-value cache: transformers 5.24 and later, and before.
+_CACHE_KEYWORDS = ("cache", "past_key_values")
+
+
+class PolicyOutput(NamedTuple):
     """What one pass gives, for the last K positions of T (all of them unless `keep` says otherwise).
 
     logits (B, K, V) of the next token; range_logits (B, K, R) and weight_logits (B, K, W), float32;
-    states (B, K, D) are the hidden states that all three read.
+    states (B, K, D) are the hidden states that all three read. A plain tuple: the fields of transformers'
+    own output classes are renamed from one release to the next.
     """
 
-    logits: Tensor = None
-    range_logits: Tensor = None
-    weight_logits: Tensor = None
-    states: Tensor = None
-    past_key_values: Any = None
+    logits: Tensor
+    range_logits: Tensor
+    weight_logits: Tensor
+    states: Tensor
 
 
 class PolicyModel(PreTrainedModel):
@@ -57,10 +65,14 @@ class PolicyModel(PreTrainedModel):
 
     def __init__(self, config: PolicyConfig, trunk: PreTrainedModel | None = None) -> None:
         super().__init__(config)
-        self.trunk = AutoModelForCausalLM.from_config(config.trunk) if trunk is None else trunk
+        if trunk is None:
+            trunk = AutoModelForCausalLM.from_config(config.trunk, trust_remote_code=False)
+        self.trunk = trunk
         self.range_head = nn.Linear(config.hidden_size, len(config.ranges))
         self.weight_head = nn.Linear(config.hidden_size, len(config.weights))
-        self._keeps_logits = "logits_to_keep" in inspect.signature(self.trunk.forward).parameters
+        accepted = inspect.signature(self.trunk.forward).parameters
+        self._keeps_logits = "logits_to_keep" in accepted
+        self._cache_keyword = next((name for name in _CACHE_KEYWORDS if name in accepted), None)
         self.post_init()
 
     @classmethod
@@ -80,22 +92,25 @@ class PolicyModel(PreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Any = None,
-        use_cache: bool = False,
+        cache: Any = None,
         keep: int = 0,
         **kwargs: Any,
     ) -> PolicyOutput:
-        """Run the trunk over input_ids (B, T) and read the heads at the last `keep` positions (0: all)."""
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
-        if use_cache:
-            inputs |= {"past_key_values": past_key_values}
+        """Run the trunk over input_ids (B, T) and read the heads at the last `keep` positions (0: all).
+
+        A `cache` from `new_cache` is read and filled in place; never looked for in what the trunk returns.
+        """
+        inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
+        inputs |= {"position_ids": position_ids, "use_cache": cache is not None}
+        if cache is not None and self._cache_keyword is not None:
+            inputs[self._cache_keyword] = cache
         if self._keeps_logits:
             inputs["logits_to_keep"] = keep
         seen: list[Tensor] = []
         # The head's own input, so that scaled or capped logits and post-norms need no special case.
         hook = self._token_head().register_forward_pre_hook(lambda module, args: seen.append(args[0]))
         try:
-            out = self.trunk(**inputs, use_cache=use_cache, return_dict=True, **kwargs)
+            out = self.trunk(**inputs, return_dict=True, **kwargs)
         finally:
             hook.remove()
         states, logits = seen[0][:, -keep:], out.logits[:, -keep:]
@@ -105,8 +120,14 @@ class PolicyModel(PreTrainedModel):
             range_logits=self.range_head(read).float(),
             weight_logits=self.weight_head(read).float(),
             states=states,
-            past_key_values=out.past_key_values if use_cache else None,
         )
+
+    def new_cache(self) -> DynamicCache | None:
+        """An empty key-value cache; None where the trunk takes none under a name that is known here.
+
+        Whoever gets None reads the whole sequence at every step: slower, the same numbers.
+        """
+        return DynamicCache(config=self.config.trunk) if self._cache_keyword is not None else None
 
     def _token_head(self) -> nn.Module:
         head = self.trunk.get_output_embeddings()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.excerpt import quote
@@ -68,7 +67,7 @@ class _Loop:
         self.acting = self.acting.to(self.device)
         self.ids, self.mask = encode_contexts(model, vocabulary, prompts, settings.max_new_tokens)
         self.context = self.ids.shape[1]
-        self.cache = DynamicCache(config=model.config.trunk) if settings.use_cache else None
+        self.cache = model.new_cache() if settings.use_cache else None
 
     @torch.no_grad()
     def run(self) -> Trajectory:
@@ -90,8 +89,7 @@ class _Loop:
             input_ids=self.ids[:, -new:],
             attention_mask=self.mask,
             position_ids=positions[:, -new:],
-            past_key_values=self.cache,
-            use_cache=self.cache is not None,
+            cache=self.cache,
             keep=1,
         )
         return out
@@ -117,7 +115,7 @@ class _Loop:
         """The next token of every row that goes on; None for the others."""
         states = torch.tensor([row.state for row in self.rows], device=self.device)
         logprobs = masked_logprobs(out.logits[:, -1], self.masks[states])
-        drawn = self._draw(logprobs, [0.0 if row.done else row.uniform() for row in self.rows])
+        drawn = self._draw_words(logprobs, [0.0 if row.done else row.uniform() for row in self.rows])
         chosen = logprobs.gather(1, drawn[:, None])[:, 0].tolist()
         per_token = self.model.config.control == "token"
         ranges, weights = self._control_logprobs(out) if per_token else (None, None)
@@ -142,7 +140,7 @@ class _Loop:
         self.mask[index, refused] = 0  # as if the model had never read the modifier
         first = row.first_word
         assert first is not None  # only a modifier that was begun can be refused
-        again = int(self._draw(first.logprobs[None], [row.uniform()]))
+        again = int(self._draw_words(first.logprobs[None], [row.uniform()]))
         row.take(self._drawn(row, again, float(first.logprobs[again]), first))
         return again
 
@@ -159,7 +157,7 @@ class _Loop:
         drawn = []
         for logprobs in (ranges, weights):
             uniform = torch.tensor([row.uniform()], dtype=torch.float64)
-            at = int(draw(logprobs[None], uniform, temperature=self.settings.temperature))
+            at = int(draw(logprobs[None], uniform, temperature=self.settings.control_temperature))
             drawn.append((at, float(logprobs[at])))
         (range_id, range_logprob), (weight_id, weight_logprob) = drawn
         return (range_id, weight_id), (range_logprob, weight_logprob)
@@ -169,8 +167,12 @@ class _Loop:
         ranges = masked_logprobs(out.range_logits[:, -1], self.acting)
         return ranges.cpu(), out.weight_logits[:, -1].float().log_softmax(-1).cpu()
 
-    def _draw(self, logprobs: Tensor, uniforms: Sequence[float]) -> Tensor:
+    def _draw_words(self, logprobs: Tensor, uniforms: Sequence[float]) -> Tensor:
+        """Tokens of log-probabilities (B, V), with the bias of the end; what is recorded is without it."""
         settings = self.settings
+        if settings.end_bias:
+            logprobs = logprobs.clone()
+            logprobs[:, self.vocabulary.end_id] += settings.end_bias
         return draw(
             logprobs,
             torch.tensor(uniforms, dtype=torch.float64),

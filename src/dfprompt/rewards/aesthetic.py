@@ -18,12 +18,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dfprompt.errors import LoadError
-from dfprompt.permissions import match_permissions
 from dfprompt.rewards.tensorfiles import read_tensors
+from dfprompt.storage import save_tensors, write_text
 
 WEIGHTS_NAME = "aesthetic.safetensors"
 PUBLISHED_WIDTHS = (768, 1024, 128, 64, 16, 1)
@@ -81,11 +80,9 @@ def load_aesthetic_head(source: str | Path) -> tuple[AestheticHead, str | None]:
 def save_aesthetic_head(head: AestheticHead, folder: str | Path, tower: str | None = None) -> None:
     """Write our folder layout; `tower`: the CLIP model the head reads, relative to the folder, or its id."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(head_to_state(head), folder / WEIGHTS_NAME)
+    save_tensors(head_to_state(head), folder / WEIGHTS_NAME)
     config = {"activation": head.activation, "widths": list(head.widths), "tower": tower}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    match_permissions(folder / "config.json")
+    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
 
 def head_to_state(head: AestheticHead) -> dict[str, Tensor]:

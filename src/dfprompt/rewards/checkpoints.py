@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 
 from dfprompt.domain import find_domain
-from dfprompt.errors import LoadError
+from dfprompt.errors import LoadError, load_errors
+from dfprompt.modelfiles import check_model_folder
 from dfprompt.rewards.openclip import convert_open_clip
 from dfprompt.rewards.preprocessing import read_preprocessing
 from dfprompt.rewards.tensorfiles import read_tensors
 from dfprompt.rewards.tower import ClipTower
-
-_LOADING_ERRORS = (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError)
 
 
 def load_tower(
@@ -32,17 +30,16 @@ def load_tower(
 
     Raises LoadError naming the folder and what is wrong with it.
     """
-    from transformers import CLIPTokenizer
-
     if not (folder / "config.json").is_file():
         raise LoadError(
             f"{folder}: no config.json; a CLIP model is a folder written by CLIPModel.save_pretrained"
         )
+    check_model_folder(folder, weights=checkpoint)
     if checkpoint is None:
         model = _guarded(folder, _clip_model, folder)
     else:
         model = _guarded(folder, _open_clip_model, folder, checkpoint)
-    tokenizer = _guarded(folder, CLIPTokenizer.from_pretrained, folder, local_files_only=True)
+    tokenizer = _guarded(folder, _clip_tokenizer, folder)
     if len(tokenizer) < 3:  # nothing but the end tokens: the vocabulary file is missing
         raise LoadError(
             f"{folder}: the tokenizer's files are missing (tokenizer.json, or vocab.json and merges.txt)"
@@ -60,7 +57,11 @@ def _clip_model(folder: Path) -> Any:
     from transformers import CLIPModel
 
     model, info = CLIPModel.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        folder,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
     )
     if missing := sorted(info["missing_keys"]):
         raise LoadError(
@@ -69,10 +70,16 @@ def _clip_model(folder: Path) -> Any:
     return model
 
 
+def _clip_tokenizer(folder: Path) -> Any:
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def _open_clip_model(folder: Path, checkpoint: Path) -> Any:
     from transformers import CLIPConfig, CLIPModel
 
-    config = CLIPConfig.from_pretrained(folder, local_files_only=True)
+    config = CLIPConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     state = convert_open_clip(read_tensors(checkpoint))
     with torch.device("meta"):
         model = CLIPModel(config)
@@ -84,12 +91,8 @@ def _open_clip_model(folder: Path, checkpoint: Path) -> Any:
 
 def _guarded(folder: Path, load: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call a loader; what it raises for missing or damaged files becomes a LoadError naming the folder."""
-    try:
-        with _without_progress_bars():
-            return load(*arguments, **options)
-    except _LOADING_ERRORS as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise LoadError(f"{folder}: cannot be loaded: {reason}") from error
+    with load_errors(f"{folder}: cannot be loaded"), _without_progress_bars():
+        return load(*arguments, **options)
 
 
 @contextlib.contextmanager

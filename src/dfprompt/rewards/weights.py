@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfprompt.errors import DFPromptWarning, LoadError
+from dfprompt.errors import LoadError
+from dfprompt.sources import download, find_cached, hub_id_of
 
 _CONFIGS = ("*.json", "*.txt")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -60,45 +58,22 @@ def find_source(source: str, base: Path, files: Sequence[str] = _WHOLE) -> Path:
     path = path if path.is_absolute() else base / path
     if path.exists():
         return path
-    if not _HUB_ID.fullmatch(source):
-        raise LoadError(f"{source}: no such file or folder, and not a hub id of the form owner/name")
-    return _cached(source, files) or _fetch(source, files)
+    hub_id = hub_id_of(source, base)
+    if hub_id is None:
+        raise LoadError(f"{source}: no such file or folder, and not a hub id (hub:owner/name)")
+    cached = _cached(hub_id, files)
+    if cached is not None:
+        return cached
+    by_hand = Published(hub_id, tuple(files), "", "").command
+    return download(hub_id, lambda names: [name for name in names if _matches(name, files)], command=by_hand)
 
 
 def _cached(hub_id: str, files: Sequence[str]) -> Path | None:
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=list(files), local_files_only=True))
-    except (OSError, ValueError):  # not in the cache, or not a name there can be
+    folder = find_cached(hub_id, files)
+    if folder is None:
         return None
     whole = all(any(folder.glob(pattern)) for pattern in files if pattern not in _CONFIGS)
-    return folder if whole and any(folder.iterdir()) else None
-
-
-def _fetch(hub_id: str, files: Sequence[str]) -> Path:
-    """Download by id, which is the user's word that the network may be used; say first what will come."""
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import HTTPError
-
-    try:
-        info = HfApi().model_info(hub_id, files_metadata=True)
-        wanted = [file for file in info.siblings or () if _matches(file.rfilename, files)]
-        size = sum(file.size or 0 for file in wanted) / 1e9
-        licence = (info.card_data or {}).get("license") or "not stated on its page"
-        warnings.warn(
-            f"downloading {hub_id}: {size:.2f} GB, licence {licence}, into {constants.HF_HUB_CACHE}",
-            DFPromptWarning,
-            stacklevel=2,
-        )
-        return Path(snapshot_download(hub_id, allow_patterns=list(files)))
-    except (OSError, ValueError, HTTPError) as error:
-        command = Published(hub_id, tuple(files), "", "").command
-        reason = str(error).strip().splitlines()[0]
-        raise LoadError(
-            f"{hub_id} is not on this machine and cannot be downloaded now ({reason}). "
-            f"Where there is a network, run\n  {command}"
-        ) from error
+    return folder if whole else None
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -17,8 +17,8 @@ from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil
 from dfprompt.pipeline.denoise import check_lockstep
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt
+from dfprompt.requests.render import RenderSettings
 from dfprompt.search.journal import Batch, Costs, Journal, Key, Scores
 from dfprompt.search.ledger import Pair
 

@@ -14,7 +14,6 @@ engine asks the same questions, so no picture is drawn twice. Lines are
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.errors import GenerationError, InputError
+from dfprompt.storage import append_lines, read_lines, reported
 
 VERSION = 1
 Key = tuple[str, int]
@@ -75,7 +75,6 @@ class Journal:
         self.batches: dict[Batch, Costs] = {}
         head = {"dfprompt": VERSION, "search": dict(search)}
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._append([head])
             return
         if not resume:
@@ -122,24 +121,13 @@ class Journal:
         self.batches[batch] = self.batches.get(batch, Costs()).plus(costs)
 
     def _append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise GenerationError(f"cannot write {self.path}: {error.strerror}; then add --resume") from error
+        advice = "make room, then add --resume"
+        with reported(self.path, GenerationError, advice):
+            append_lines(self.path, (json.dumps(row) for row in rows))
 
     def _read(self, head: Mapping[str, Any]) -> None:
-        try:
-            raw = self.path.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror}") from error
-        whole = raw[: raw.rfind(b"\n") + 1]  # a line that a kill cut short is no line
-        if len(whole) < len(raw):
-            os.truncate(self.path, len(whole))
-        lines = whole.decode("utf-8").splitlines()
+        with reported(self.path, InputError, "check the folder"):
+            lines = read_lines(self.path)
         if not lines:
             self._append([head])
             return

@@ -3,6 +3,7 @@
     checkpoints/step-00000200/
         model.safetensors        every trainable parameter of each model, by name
         optimizer.safetensors    every tensor of each optimiser's state, by parameter name
+        memory.safetensors       further tensors, where the training has any
         state.json               the step, and what else the training has to remember
 
 A folder gets its name only when it is complete. Random numbers need no saving: they are functions of
@@ -12,10 +13,9 @@ A folder gets its name only when it is complete. Random numbers need no saving: 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfprompt.errors import LoadError, TrainingError
-from dfprompt.permissions import match_permissions
+from dfprompt.storage import library_errors, remove, reported, whole_folder, write_text
 
 _NAME = re.compile(r"step-(\d{8,})")
 _VERSION = 1
+_MEMORY = "memory.safetensors"
 
 
 @dataclass(frozen=True)
@@ -50,34 +51,36 @@ class Checkpoints:
     def __init__(self, folder: Path, *, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
 
-    def save(self, step: int, trained: Mapping[str, Trained], state: Mapping[str, Any]) -> Path:
-        """Write the checkpoint of a step, then let the oldest go; `state` is kept as JSON.
+    def save(
+        self,
+        step: int,
+        trained: Mapping[str, Trained],
+        state: Mapping[str, Any],
+        memory: Mapping[str, Tensor] | None = None,
+    ) -> Path:
+        """Write the checkpoint of a step, then let the oldest go; `state` is kept as JSON, `memory` beside.
 
         Raises TrainingError when the disk is full or not writable; earlier checkpoints stay.
         """
         target = self.folder / f"step-{step:08d}"
-        partial = self.folder / f".{target.name}.partial"
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+        with (
+            reported(target, TrainingError, self.describe_last()),
+            whole_folder(target) as unfinished,
+            library_errors(),
+        ):
             tensors = {f"{name}/{key}": each for name, part in trained.items() for key, each in _model(part)}
             moments = {
                 f"{name}/{key}": each for name, part in trained.items() for key, each in _optimizer(part)
             }
-            save_file(tensors, partial / "model.safetensors")
-            save_file(moments, partial / "optimizer.safetensors")
+            save_file(tensors, unfinished / "model.safetensors")
+            save_file(moments, unfinished / "optimizer.safetensors")
+            if memory:
+                save_file({key: _stored(each) for key, each in memory.items()}, unfinished / _MEMORY)
             content = {"dfprompt": _VERSION, "step": step, "state": dict(state)}
-            (partial / "state.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
-            match_permissions(partial / "state.json")
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(partial, target)
-        except (OSError, SafetensorError) as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise TrainingError(
-                f"cannot write the checkpoint of step {step} ({error}); {self.describe_last()}"
-            ) from error
+            write_text(unfinished / "state.json", json.dumps(content) + "\n")
         for old in self.steps()[: -self.keep]:
-            shutil.rmtree(self.folder / f"step-{old:08d}", ignore_errors=True)
+            with suppress(OSError):  # one too many does no harm
+                remove(self.folder / f"step-{old:08d}")
         return target
 
     def steps(self) -> list[int]:
@@ -107,6 +110,20 @@ class Checkpoints:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise LoadError(
                 f"{folder}: this checkpoint cannot be read ({error}); delete it to go on from an earlier one"
+            ) from error
+
+    def load_memory(self) -> dict[str, Tensor]:
+        """The further tensors of the latest checkpoint; none where it has none. Raises LoadError."""
+        known = self.steps()
+        path = self.folder / f"step-{known[-1]:08d}" / _MEMORY if known else None
+        if path is None or not path.is_file():
+            return {}
+        try:
+            return dict(load_file(path))
+        except (OSError, SafetensorError) as error:
+            raise LoadError(
+                f"{path}: this checkpoint cannot be read ({error}); delete its folder to go on from an "
+                "earlier one"
             ) from error
 
     def describe_last(self) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from dfprompt.errors import TrainingError
+from dfprompt.storage import reported
 
 
 @contextmanager
@@ -18,7 +17,5 @@ def writing(path: Path) -> Iterator[None]:
     >>> with writing(Path("metrics.jsonl")):
     ...     pass
     """
-    try:
+    with reported(path, TrainingError, "make room and go on with --resume"):
         yield
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(f"cannot write {path}: {error}; make room and go on with --resume") from error

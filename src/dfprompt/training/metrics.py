@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import ConfigError
+from dfprompt.errors import ConfigError, TrainingError
+from dfprompt.excerpt import quote
+from dfprompt.storage import append_lines, read_lines, write_text
 from dfprompt.training.disk import writing
 
 
@@ -20,17 +22,15 @@ class MetricsLog:
 
     def __init__(self, path: Path, *, resume_at: int | None = None, tensorboard: Path | None = None) -> None:
         self.path = path
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
         kept = [] if resume_at is None else [row for row in read_rows(path) if row["step"] <= resume_at]
         with writing(path):
-            _write_rows(path, kept)
+            write_text(path, "".join(f"{json.dumps(row)}\n" for row in kept))
             self._board = None if tensorboard is None else _open_board(tensorboard, resume_at)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row; it must have a "step". Numbers that are not finite become null."""
-        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(row)) + "\n")
+        with writing(self.path):
+            append_lines(self.path, [json.dumps(_finite(row))])
         if self._board is not None:
             for name, value in row.items():
                 if isinstance(value, int | float) and name != "step":
@@ -44,16 +44,14 @@ class MetricsLog:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSONL file; a last line that a kill left half-written is left out."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line.endswith("}")]
-
-
-def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    partial.replace(path)
+    found = []
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            row = json.loads(line)
+            found.append({**row, "step": int(row["step"])})
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise TrainingError(f"{path}, line {number}: not a row of a training: {quote(line)}") from error
+    return found
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:

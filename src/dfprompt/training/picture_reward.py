@@ -12,11 +12,11 @@ from torch import Tensor
 
 from dfprompt.conditioning.cache import SHARED_CACHE
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.settings import RenderSettings
 from dfprompt.prompt import DFPrompt
+from dfprompt.requests.render import RenderSettings
 from dfprompt.rewards import CompositeReward, Score
-from dfprompt.rewards.batching import ImageBatch
 from dfprompt.rewards.composite import RewardTerms
+from dfprompt.rewards.tower import ImageBatch
 from dfprompt.training.rollout import PLAIN_MEANING, SHOWN, Attempt
 
 _PLAIN_KEPT = 4096  # plain pictures whose scores are remembered; a validation set is far smaller
@@ -48,9 +48,10 @@ class PictureReward:
         judges: Mapping[str, Score] | None = None,
         meaning: Score | None = None,
         share: bool = True,
+        negative_prompt: str | None = None,
     ) -> None:
         self.pipeline, self.reward, self.settings = pipeline, reward, settings or RenderSettings()
-        self.judges, self.share = dict(judges or {}), share
+        self.judges, self.share, self.negative = dict(judges or {}), share, negative_prompt
         self.composite = reward if isinstance(reward, CompositeReward) else None
         self.compares = self.composite is not None and self.composite.needs_plain
         self.meaning = meaning
@@ -120,7 +121,9 @@ class PictureReward:
         with warnings.catch_warnings():
             # What a policy tries on the way need not be words of the pipeline's world; its users' words are.
             warnings.filterwarnings("ignore", message="outside the")
-            drawn = self.pipeline.draw(list(prompts), list(seeds), self.settings, share=self.share)
+            drawn = self.pipeline.draw(
+                list(prompts), list(seeds), self.settings, negative_prompt=self.negative, share=self.share
+            )
         self.spent.pictures += len(prompts)
         self.spent.evaluations += drawn.evaluations
         self.spent.saved += drawn.saved

@@ -9,42 +9,40 @@ tensorboard/     if asked for
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dfprompt.config import Config, load_config, save_resolved
 from dfprompt.errors import ConfigError
+from dfprompt.storage import check_ours, remove, reported
 
 RECIPE = "recipe.toml"
-_PARTS = (RECIPE, "metrics.jsonl", "samples.jsonl", "checkpoints", "best", "policy", "pages", "tensorboard")
+# In the order in which they go: checkpoints first, the recipe last, so that a run that was killed while it
+# began anew is never gone on with under another recipe.
+_PARTS = ("checkpoints", "metrics.jsonl", "samples.jsonl", "tensorboard", "pages", "best", "policy", RECIPE)
 
 
 def open_run(folder: Path, settings: Config, *, seed: int, resume: bool = False, force: bool = False) -> None:
     """Begin a run in a folder, or go on with the one in it.
 
     Raises ConfigError where the folder holds a run and neither `resume` nor `force` is given, and
-    where the run to go on with had another recipe, naming what differs.
+    where the run to go on with had another recipe, naming what differs; InputError where it holds parts
+    of a run without a recipe, and `force` is not given.
     """
     recipe = folder / RECIPE
-    if not recipe.exists():
-        save_resolved(settings, recipe, seeds=[seed])
-        return
-    if resume:
+    check_ours(folder, _PARTS, RECIPE, force=force)
+    if resume and recipe.exists():
         check_same_recipe(folder, settings)
         return
-    if not force:
+    if recipe.exists() and not force:
         raise ConfigError(
             f"{folder} holds a training run; add --resume to go on with it, --force to begin anew, or take "
             "another --output"
         )
     for part in _PARTS:
-        path = folder / part
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        with reported(folder / part, ConfigError):
+            remove(folder / part)
     save_resolved(settings, recipe, seeds=[seed])
 
 

@@ -1,0 +1,103 @@
+"""Every command with its module and what it is for; a module is imported when its command is used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, MutableMapping
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from dfprompt.cli import moved
+
+
+class Listed(NamedTuple):
+    """A line of the help: the group it stands in, the module with its `register`, what the command does."""
+
+    group: str
+    module: str
+    purpose: str
+
+
+COMMANDS = {
+    "optimize": Listed(
+        "Write", "optimize", "Append modifiers to plain words, each with a range and a weight."
+    ),
+    "parse": Listed("Write", "language", "Show what each part of a DF-Prompt says, or where it is wrong."),
+    "plan": Listed("Write", "language", "Show which words act at which denoising steps."),
+    "convert": Listed("Write", "convert", "Translate a prompt to and from the syntax of other tools."),
+    "generate": Listed("Draw", "generate", "Draw DF-Prompts with any pipeline."),
+    "compare": Listed("Draw", "compare", "Draw plain words and rewrites of them from the same seeds."),
+    "tune": Listed("Draw", "tune", "Search the best words, ranges and weights for one prompt."),
+    "inspect": Listed("Draw", "inspect", "Show how a picture was drawn; draw it again."),
+    "capabilities": Listed("Draw", "capabilities", "Say what each family of pipelines can do."),
+    "curate": Listed("Learn", "curate", "Clean prompts and keep those whose modifiers help."),
+    "train": Listed("Learn", "train", "Train a policy: on prompts first, then on rewards."),
+    "restrain": Listed("Learn", "restrain", "Measure what a policy's restraint costs and brings."),
+    "calibrate": Listed("Learn", "score", "Set a reward's thresholds from plain pictures."),
+    "score": Listed("Measure", "score", "Score pictures against the words they answer."),
+    "evaluate": Listed("Measure", "evaluate", "Compare methods on many prompts, with intervals."),
+    "ablate": Listed("Measure", "ablate", "Find out when, how strongly and which words act."),
+}
+_MOVED = {"mini": ("dfprompt mini", "worlds.mini")}
+_STYLE: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
+
+
+class _Commands(MutableMapping[str, Any]):
+    """Command objects by name, made of their modules when they are first asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            if name not in COMMANDS and name not in _MOVED:
+                raise KeyError(name)
+            self._made |= _make(name)
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _make(name: str) -> dict[str, Any]:
+    app = typer.Typer(**_STYLE)
+    app.callback()(_nothing)  # a group even of a single command
+    if name in _MOVED:
+        moved.register(app, name, *_MOVED[name])
+    else:
+        importlib.import_module(f"dfprompt.cli.{COMMANDS[name].module}").register(app)
+    made: Any = typer.main.get_command(app)
+    return dict(made.commands)
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class CommandGroup(TyperGroup):
+    """The group of all commands; its help is written without importing any of them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Commands()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands by what one wants to do, no description cut short."""
+        width = max(map(len, COMMANDS))
+        for group in dict.fromkeys(each.group for each in COMMANDS.values()):
+            rows = [
+                (f"{name:{width}}", each.purpose) for name, each in COMMANDS.items() if each.group == group
+            ]
+            with formatter.section(group):
+                formatter.write_dl(rows)

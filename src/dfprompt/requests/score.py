@@ -1,0 +1,40 @@
+"""What pictures are scored with: rewards, judges, and the settings and code they may bring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from dfprompt.requests.base import Flag, Request, Things, Words
+from dfprompt.requests.render import DeviceRequest
+
+REWARDS = (
+    "A reward: mini, paper (equation 4 on published weights), clip, aesthetic, pickscore or hps (these four "
+    "also as KIND:FOLDER or KIND:owner/name), a recipe FILE.toml, FILE.py:FUNCTION, or a folder; repeatable."
+)
+
+
+class ScoreRequest(Request):
+    """What pictures are scored with."""
+
+    rewards: Annotated[
+        Things, Flag("--reward", "R", old=("--rewards",), kind=str, commas=True, help=REWARDS)
+    ] = ()
+    """Scores, the first one decides: a name, FILE.toml, FILE.py:FUNCTION or a folder; repeatable."""
+    judges: Annotated[Things, Flag("--judge", "J", old=("--judges",), kind=str, commas=True)] = ()
+    """Scores that nothing was optimised for, only watched; named like a reward; repeatable."""
+    assignments: Annotated[Words, Flag("--set", "KEY=VALUE")] = ()
+    """Change a setting of the rewards, as composite.zeta=0.25; repeatable."""
+    allow_code: bool = False
+    """Let a recipe or FILE.py:FUNCTION bring Python code, which is run."""
+
+
+class ScoreImagesRequest(ScoreRequest, DeviceRequest):
+    """What `dfprompt score` scores."""
+
+    images: Annotated[Words, Flag(metavar="IMAGE...", argument=True)]
+    """Picture files, one folder, or - for lines {"image": ..., "prompt": ...}."""
+    prompt: Annotated[Words, Flag(metavar="TEXT")] = ()
+    """The plain prompt: one for all pictures, or one per picture."""
+    prompts: Annotated[Path | None, Flag(metavar="FILE")] = None
+    """JSON lines {"image": name, "prompt": text, ...}, names relative to the folder."""

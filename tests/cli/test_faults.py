@@ -1,0 +1,47 @@
+"""The last resort: a fault of the program's own is one message and a file to report, never a traceback."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from dfprompt.cli import main as command_line
+
+
+def test_an_unforeseen_error_is_one_message_and_a_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def break_down() -> None:
+        raise KeyError("a name\x1b[2J\nand a second line")
+
+    monkeypatch.setattr(sys, "argv", ["dfprompt"])
+    with pytest.raises(SystemExit) as stop:
+        command_line.run(app)
+    assert stop.value.code == 1
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert "\x1b" not in said
+    assert len(said.strip().splitlines()) == 1
+    told = re.search(r"kept in (\S+)", said)
+    assert told is not None
+    assert "Traceback" in Path(told[1]).read_text()
+    assert Path(told[1]).stat().st_mode & 0o077 == 0  # prompts may stand in it
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_result_that_cannot_be_written_is_said(options: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "dfprompt", "plan", "a cat", *options]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "error: the result cannot be written to standard output: No space left on device\n"
