@@ -58,7 +58,7 @@ def read(text: str, steps: int | None, remarks: Remarks) -> DFPrompt:
         )
     if _TWICE.search(text):
         raise ConversionError(
-            "compel eats backslashes before an escaped bracket, and how many depends on what is around; write one"
+            "compel eats backslashes before an escaped bracket, how many depends on what is around; write one"
         )
     spaced = re.sub(r",(\S)", r", \1", text)  # as compel does before it reads anything
     pieces = _Parser(spaced, 0, len(spaced), 0).prompt()
