@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfprompt.errors import ConversionError, ParseError
-from dfprompt.prompt import parse_prompt
+from dfprompt.prompt import DFPrompt, parse_prompt
 from dfprompt.prompt.dialects import Imported, a1111, export_prompt, import_prompt
 from dfprompt.prompt.dialects.conversion import Remarks
 from dialect_steps import Step, steps_of, words_of
@@ -245,7 +245,7 @@ def test_the_second_pass_reads_times_from_one_to_two() -> None:
 
 
 def test_keywords_ends_and_tags_among_the_words_are_written_so_that_they_stay_words() -> None:
-    prompt = parse_prompt(r"ROCK AND ROLL BREAK <lora\:x:1> | 12:30")
+    prompt = DFPrompt.from_plain("ROCK AND ROLL BREAK <lora:x:1> | 12:30")
     written = export_prompt(prompt, "a1111", 10)
     assert not written.lost
     assert written.text == r"ROCK AN\D ROLL BREA\K <lora\:x:1> \| 12:\30"
