@@ -15,6 +15,7 @@ from dfprompt.conditioning.capabilities import Weighting, find_capabilities
 from dfprompt.conditioning.facts import lora_scale
 from dfprompt.conditioning.generic.steering import steer
 from dfprompt.conditioning.generic.texts import Prompts as PromptRows
+from dfprompt.conditioning.generic.weights import find_weighted
 from dfprompt.conditioning.options import LongPrompts, Options
 from dfprompt.conditioning.prompts import Dialect, Prompts, read_prompts
 from dfprompt.conditioning.schedule import call_default, parameters
@@ -182,10 +183,16 @@ def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
 def _check_options(pipe: Any, options: Options) -> None:
     """Refuse choices that only families with an adapter of their own have."""
     for name, value, default in (
-        ("weighting", options.weighting, None),
+        ("weighting", None if options.weighting in _rules(pipe) else options.weighting, None),
         ("absence", options.absence, "delete"),
     ):
         if value != default:
             raise UnsupportedPipelineError(
                 f"{type(pipe).__name__} has no adapter of its own and knows no {name}={value!r}; leave it out"
             )
+
+
+def _rules(pipe: Any) -> tuple[str, ...]:
+    """Return the weighting rules of a pipeline without an adapter of its own."""
+    weighted = find_weighted(kind.__name__ for kind in type(pipe).__mro__) is not None
+    return ("attention",) if weighted else ()

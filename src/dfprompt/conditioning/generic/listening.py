@@ -81,12 +81,14 @@ def listen(
     *,
     calls: int | None = None,
     known: HeardCall | None = None,
+    weigh: Callable[[RunHooks, list[nn.Module]], None] | None = None,
 ) -> Heard:
     """Make the pipeline's own call and end it: before denoiser call number `calls`, or after one evaluation.
 
     The pipeline, its scheduler, the generators and torch's random numbers are afterwards as they
     were. `known` holds what the first call hears of another text: its slots are put in place of
-    this text's, so that everything that follows from them is the other text's too.
+    this text's, so that everything that follows from them is the other text's too. `weigh` puts the
+    hooks for that text's weights on.
     """
     denoisers = find_denoisers(pipe)
     heard = Heard()
@@ -113,6 +115,8 @@ def listen(
             for module in denoisers:
                 hooks.on_input(module, note)
                 hooks.on_output(module, note_output)
+            if weigh is not None:
+                weigh(hooks, denoisers)
             pipe(**ended)
         heard.read_schedule(pipe)
     return heard
