@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from dfprompt.errors import DFPromptError
+from dfprompt.prompt import parse_prompt
 from dfprompt.prompt.dialects import export_prompt, import_prompt
 from vector_files import DIALECTS, REASONS, count, load, outcome, read, same, steps_of
 
+pytestmark = pytest.mark.filterwarnings("ignore::dfprompt.errors.DFPromptWarning")
 DOCS = Path(__file__).parents[3] / "docs" / "dialects.md"
 
 
@@ -31,8 +33,6 @@ def test_what_was_written_is_read_by_the_tool_as_the_prompt_says(dialect: str) -
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_texts_of_the_vectors_are_still_what_is_written(dialect: str) -> None:
     """A writer that changes needs vectors made again: the tool has not read its new texts yet."""
-    from dfprompt.prompt import parse_prompt
-
     _, vectors = load(dialect)
     for vector in vectors:
         if "prompt" in vector:
