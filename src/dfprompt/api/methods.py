@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from dfprompt.api.baselines import BaselineSearch
@@ -12,7 +13,6 @@ from dfprompt.api.mini_evaluation import mini_modifiers
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, DFPromptError, InputError
 from dfprompt.evaluation.control_arms import Control, make_arms
-from dfprompt.evaluation.lexicon import LEXICON, SUFFIX
 from dfprompt.evaluation.methods import (
     BestOf,
     FileMethod,
@@ -27,8 +27,11 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.rows import PLAIN
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.prompt import parse_prompt
+from dfprompt.search.lexicon import built_in_lexicon
 
+SUFFIX = "highly detailed, sharp focus, 8k"  # where none is searched for
 MINI_SUFFIX = "masterpiece, award winning, 8k"
+_SEARCHED_WORDS = 24  # of the built-in list: every word costs validation images
 NAMES = (
     "plain",
     "suffix",
@@ -169,7 +172,7 @@ def _suffix(choices: MethodChoices) -> Method:
         return FixedSuffix(choices.suffix, how="as given")
     if choices.baselines is None:
         return FixedSuffix(MINI_SUFFIX if choices.mini else SUFFIX, how="not searched for")
-    found = choices.baselines.find_suffix(_lexicon(choices))
+    found = choices.baselines.find_suffix(_suffix_words(choices))
     return FixedSuffix(found.text, how=found.how)
 
 
@@ -181,7 +184,7 @@ def _controlled_suffix(choices: MethodChoices) -> Method:
         )
     words = choices.suffix
     if words is None:
-        words = choices.baselines.find_suffix(_lexicon(choices)).text
+        words = choices.baselines.find_suffix(_suffix_words(choices)).text
     found = choices.baselines.find_controls(words)
     return FixedSuffix(found.text, "suffix-controls", how=found.how)
 
@@ -197,7 +200,17 @@ def _constant(words: Method, choices: MethodChoices) -> tuple[Control | None, st
 def _lexicon(choices: MethodChoices) -> Sequence[str]:
     if choices.lexicon is not None:
         return choices.lexicon
-    return mini_modifiers() if choices.mini else LEXICON
+    if choices.mini:
+        return mini_modifiers()
+    return [entry.text for entry in built_in_lexicon().entries]
+
+
+def _suffix_words(choices: MethodChoices) -> Sequence[str]:
+    """Return what a suffix is searched among: of the built-in list the first words of every category."""
+    if choices.lexicon is not None or choices.mini:
+        return _lexicon(choices)
+    ranks = zip_longest(*built_in_lexicon().categories().values())
+    return [entry.text for rank in ranks for entry in rank if entry is not None][:_SEARCHED_WORDS]
 
 
 def _control(text: str) -> Control:
