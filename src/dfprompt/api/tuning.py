@@ -47,6 +47,7 @@ from dfprompt.search.findings import (
 from dfprompt.search.journal import Journal, Scores
 from dfprompt.search.ledger import Pair, Report
 from dfprompt.search.lexicon import Lexicon, built_in_lexicon, make_lexicon, read_lexicon
+from dfprompt.storage import check_ours, lock_folder
 
 JOURNAL, GRID, RESULT = "search.jsonl", "grid.png", "tune.json"
 NOTHING = "nothing beat plain"
@@ -182,15 +183,17 @@ def tune_prompt(
         raise InputError(
             f"{folder / PICTURES} holds pictures of a search whose {JOURNAL} is gone; take another --output"
         )
-    journal = Journal(folder / JOURNAL, told, resume=resume)
-    measure = PictureMeasure(
-        loaded, _scorer(board, space.plain, journal), reward, journal, settings, negative_prompt, metadata
-    )
-    measure.origin_of = space.origin_of
-    outcome = search(
-        space, measure, budget, seed=seed, elapsed=measure.elapsed, report=_staged(measure, progress)
-    )
-    return _write(outcome, space, board, measure, lexicon if only is None else None, folder)
+    check_ours(folder, (GRID, RESULT), JOURNAL)
+    with lock_folder(folder):
+        journal = Journal(folder / JOURNAL, told, resume=resume)
+        measure = PictureMeasure(
+            loaded, _scorer(board, space.plain, journal), reward, journal, settings, negative_prompt, metadata
+        )
+        measure.origin_of = space.origin_of
+        outcome = search(
+            space, measure, budget, seed=seed, elapsed=measure.elapsed, report=_staged(measure, progress)
+        )
+        return _write(outcome, space, board, measure, lexicon if only is None else None, folder)
 
 
 def check_tuning(
