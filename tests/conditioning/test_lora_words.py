@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
 
 import dfprompt
 import tiny_transformers
-from dfprompt.conditioning.generic.listening import find_denoisers
 from dfprompt.errors import ConfigError, LoadError, UnsupportedPipelineError
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from runs import draw, generators, length_arguments
+from tiny_loras import write_lora
 
 STEPS = 4
 NAMES = ("sd1", "flux", "chroma")  # adapters of their own: with and without a hook; and by listening
@@ -29,29 +26,6 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def build(tiny_pipe: Any, name: str) -> Any:
     return tiny_transformers.build(name) if name == "chroma" else tiny_pipe(name)
-
-
-def write_lora(pipe: Any, folder: Path, *, encoder: bool = False) -> Path:
-    """A LoRA of random weights in the layout of `save_lora_weights`; the pipeline is left as it was."""
-    denoiser = find_denoisers(pipe)[0]
-    part = "unet" if hasattr(pipe, "unet") else "transformer"
-    layers = {part: (denoiser, ["to_q", "to_v"])}
-    if encoder:
-        layers["text_encoder"] = (pipe.text_encoder, ["q_proj", "v_proj"])
-    states = {}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
-        for key, (module, targets) in layers.items():
-            config = LoraConfig(r=2, lora_alpha=8, target_modules=targets, init_lora_weights=False)
-            module.add_adapter(config, adapter_name="made")
-            states[f"{key}_lora_layers"] = get_peft_model_state_dict(module, adapter_name="made")
-    pipe.save_lora_weights(folder, **states)
-    for module, _ in layers.values():
-        if hasattr(module, "delete_adapters"):
-            module.delete_adapters("made")
-        else:  # transformers' models
-            module.delete_adapter("made")
-    return folder / "pytorch_lora_weights.safetensors"
 
 
 def arguments(name: str) -> dict[str, Any]:
