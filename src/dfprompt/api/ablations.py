@@ -21,6 +21,7 @@ from dfprompt.evaluation.attribution import Attribution, attribute, plain_words
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.run import Plan
 from dfprompt.evaluation.summary import Failure
+from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.measurement.scoreboard import Scoreboard
@@ -28,8 +29,10 @@ from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt
 from dfprompt.requests.render import RenderSettings
 from dfprompt.search.lexicon import built_in_lexicon
+from dfprompt.storage import check_ours, lock_folder
 
 TABLE, CSV, RESULT = "table.md", "table.csv", "result.json"
+PLOTS = ("range.png", "weight.png", "attribution.png")
 RANGE_STEPS = 20  # the outer 15 % are three steps then
 # One or two of every kind: disturbing, too strong, faint, a composition, harmful, without any effect.
 MINI_MODIFIERS = (
@@ -164,21 +167,22 @@ def _ablate(
     mini = is_mini(pipeline)
     board = options.load_scores(mini=mini)
     plan = Plan(listed, (), options.seeds, board, settings or RenderSettings(), options.negative_prompt)
-    found = ablate(
-        pipeline,
-        design,
-        modifiers or default_modifiers(mini=mini),
-        plan,
-        folder,
-        retry_failed=options.retry_failed,
-        progress=options.progress,
-    )
-    titles = {"range": "Modifiers at other times", "weight": "Modifiers with other weights"}
-    title = f"{titles[design.kind]}: {pipeline.name}"
-    page = format_ablation(found, title=title, note=NOTE if mini else "")
-    plot = folder / f"{design.kind}.png"
-    (plot_ranges if design is RANGES else plot_weights)(found, plot)
-    return _write(found, folder, page, plot)
+    with lock_folder(folder):
+        found = ablate(
+            pipeline,
+            design,
+            modifiers or default_modifiers(mini=mini),
+            plan,
+            folder,
+            retry_failed=options.retry_failed,
+            progress=options.progress,
+        )
+        titles = {"range": "Modifiers at other times", "weight": "Modifiers with other weights"}
+        title = f"{titles[design.kind]}: {pipeline.name}"
+        page = format_ablation(found, title=title, note=NOTE if mini else "")
+        plot = folder / f"{design.kind}.png"
+        (plot_ranges if design is RANGES else plot_weights)(found, plot)
+        return _write(found, folder, page, plot)
 
 
 def attribute_modifiers(
@@ -199,14 +203,15 @@ def attribute_modifiers(
     board = chosen.load_scores(mini=mini)
     settings = chosen.settings or RenderSettings()
     plan = Plan((), (), chosen.seeds, board, settings, chosen.negative_prompt)
-    found = attribute(
-        pipeline, df_prompt, plan, folder, retry_failed=chosen.retry_failed, progress=chosen.progress
-    )
-    title = f"What each modifier brings: {pipeline.name}"
-    page = format_attribution(found, title=title, note=NOTE if mini else "")
-    plot = folder / "attribution.png"
-    plot_attribution(found, plot)
-    return _write(found, folder, page, plot)
+    with lock_folder(folder):
+        found = attribute(
+            pipeline, df_prompt, plan, folder, retry_failed=chosen.retry_failed, progress=chosen.progress
+        )
+        title = f"What each modifier brings: {pipeline.name}"
+        page = format_attribution(found, title=title, note=NOTE if mini else "")
+        plot = folder / "attribution.png"
+        plot_attribution(found, plot)
+        return _write(found, folder, page, plot)
 
 
 def check_ablation(folder: Path, modifiers: Sequence[str]) -> None:
@@ -225,6 +230,7 @@ def check_attribution(df_prompt: DFPrompt, folder: Path) -> None:
 def _check_folder(folder: Path) -> None:
     if folder.is_file():
         raise InputError(f"{folder} is a file; name a folder")
+    check_ours(folder, (TABLE, CSV, RESULT, "pictures", *PLOTS), ROWS)
     check_plotting()
 
 

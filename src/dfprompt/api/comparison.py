@@ -41,7 +41,7 @@ from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
 from dfprompt.prompt.reading import read_prompt
 from dfprompt.requests.render import RenderSettings
-from dfprompt.storage import remove
+from dfprompt.storage import lock_folder, remove
 
 REPORT, GRID, RESULT = "report.html", "grid.png", "comparison.json"
 WITH = "with"
@@ -182,8 +182,11 @@ def compare_prompts(
         mini, rewards, judges, device=device, dtype=dtype, allow_code=allow_code, assignments=assignments
     )
     how = HowToDraw(settings, negative_prompt, metadata=metadata, progress=progress)
-    shown = draw_side_by_side(loaded, listed, seeds, board, how, paths.log, paths.picture, resume=resume)
-    return _write(shown, paths, note=NOTE if mini else "")
+    with lock_folder(folder):
+        if force and not resume:
+            paths.begin_anew()
+        shown = draw_side_by_side(loaded, listed, seeds, board, how, paths.log, paths.picture, resume=resume)
+        return _write(shown, paths, note=NOTE if mini else "")
 
 
 def is_mini(pipeline: str | Path | ImagePipeline) -> bool:
@@ -308,7 +311,7 @@ class _Paths:
         }
 
     def check_free(self, *, force: bool, resume: bool) -> None:
-        """Raise InputError for what is there already; `force` removes the log, `resume` needs it."""
+        """Raise InputError for what is there already; `resume` needs the log."""
         if resume and not self.log.exists() and self.result.exists():
             raise InputError(
                 f"{self.log.parent} holds a comparison without {self.log.name}, of an earlier version, which "
@@ -327,8 +330,11 @@ class _Paths:
         )
         files = [*pictures, *self.timelines().values(), self.grid, self.report, self.result]
         check_free(files, force=force or resume)
-        if force and not resume:
-            remove(self.log)
+
+    def begin_anew(self) -> None:
+        """Remove what a comparison says: one killed later leaves no report of other pictures."""
+        for each in (self.result, self.report, self.log):
+            remove(each)
 
 
 def _write(shown: SideBySide, paths: _Paths, *, note: str) -> ComparisonRun:

@@ -20,15 +20,17 @@ from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import Embedder
 from dfprompt.evaluation.methods import FileMethod, Method, check_complete
 from dfprompt.evaluation.picture_sets import measure_distances
-from dfprompt.evaluation.run import TABLES, Outcome, Plan, run_evaluation
+from dfprompt.evaluation.run import PICTURES, REWRITES, TABLES, Outcome, Plan, run_evaluation
 from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import format_markdown, write_tables
 from dfprompt.excerpt import quote
+from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.requests.render import RenderSettings
+from dfprompt.storage import check_ours, lock_folder
 
 VALIDATION_IMAGES = 360
 _MINI_VALIDATION = 24  # prompts; each has several pictures of every arm that lasts
@@ -112,6 +114,7 @@ def evaluate(
     folder = Path(output)
     if folder.is_file():
         raise InputError(f"{folder} is a file; name a folder")
+    check_ours(folder, (TABLES, PICTURES, REWRITES), ROWS)
     loaded = pipeline
     if not isinstance(loaded, ImagePipeline):
         _check_files(methods, listed)
@@ -150,13 +153,14 @@ def evaluate(
         seeds[0] if seeds else 0,
     )
     vectors = None if reference is None else _embedder(embedder, mini=mini)
-    outcome = run_evaluation(loaded, plan, folder, retry_failed=retry_failed, progress=progress)
-    distances = {}
-    if reference is not None and vectors is not None:
-        distances = measure_distances(outcome, Path(reference), vectors)
-    summary = summarize(outcome, distances=distances)
     title, note = f"Evaluation on {loaded.name}", NOTE if mini else ""
-    tables = write_tables(summary, folder / TABLES, title=title, note=note)
+    with lock_folder(folder):
+        outcome = run_evaluation(loaded, plan, folder, retry_failed=retry_failed, progress=progress)
+        distances = {}
+        if reference is not None and vectors is not None:
+            distances = measure_distances(outcome, Path(reference), vectors)
+        summary = summarize(outcome, distances=distances)
+        tables = write_tables(summary, folder / TABLES, title=title, note=note)
     return EvaluationRun(outcome, summary, tuple(tables), title, note)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dfprompt.config import make_config
 from dfprompt.errors import ConfigError, ImageFileError
-from dfprompt.images.reading import read_image
+from dfprompt.images.reading import read_image, read_text
 from dfprompt.images.recipe import ModelMark, Recipe, find_recipe
 from dfprompt.images.tensors import to_levels
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
@@ -51,7 +51,7 @@ class Recreation:
 
 def read_recipe(path: str | Path) -> Recipe:
     """Return the recipe in a picture file; raises ImageFileError if it has none, or a damaged one."""
-    return find_recipe(read_image(path).text, str(path))
+    return find_recipe(read_text(path), str(path))
 
 
 def recreate_picture(

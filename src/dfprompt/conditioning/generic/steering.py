@@ -30,6 +30,8 @@ from dfprompt.conditioning.generic.slots import (
     take_rows,
 )
 from dfprompt.conditioning.generic.texts import Prompts, Texts, Timetable, read_heard_schedule
+from dfprompt.conditioning.generic.weights import HeardWeights, find_weighted
+from dfprompt.conditioning.lora_words import LoraWords, read_strengths
 from dfprompt.conditioning.ownership import OwnRun, RunHooks
 from dfprompt.conditioning.schedule import accepts, call_default
 from dfprompt.errors import GenerationError, UnsupportedPipelineError
@@ -41,7 +43,14 @@ _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
 _COARSE = 3e-2
 
 
-def steer(pipe: Any, prompts: Prompts, call: Mapping[str, Any], *, clock: Clock = "steps") -> Any:
+def steer(
+    pipe: Any,
+    prompts: Prompts,
+    call: Mapping[str, Any],
+    *,
+    clock: Clock = "steps",
+    loras: frozenset[str] = frozenset(),
+) -> Any:
     """Make the pipeline's own call such that every evaluation hears its own texts; return its output.
 
     At most one evaluation is made beside those of the run, and for each further distinct batch of
@@ -56,16 +65,26 @@ def steer(pipe: Any, prompts: Prompts, call: Mapping[str, Any], *, clock: Clock 
             "range there; pass prompts without control"
         )
     table, first = _look(pipe, prompts, call, clock)
-    table.report(title)
+    family = find_weighted(kind.__name__ for kind in type(pipe).__mro__)
+    table.report(title, weights=family is not None)
+    weights = HeardWeights(pipe, family, table, call) if family is not None and table.weighs else None
     texts = table.distinct
-    if len(texts) == 1:
+    words = LoraWords(find_denoisers(pipe), read_strengths(table.plans["prompt"], loras))
+    if len(texts) == 1 and weights is None and not loras:
         return pipe(**call, **prompts.arguments(texts[0]))
     others: dict[Texts, Heard] = {}
     for number, each in enumerate(texts[1:]):
         calls = len(others[texts[1]].calls) if number else None
         arguments = {**call, **prompts.arguments(each)}
-        others[each] = listen(pipe, arguments, calls=calls, known=first.calls[0])
-    return Steered(pipe, table, others).run({**call, **prompts.arguments(texts[0])})
+        others[each] = listen(
+            pipe,
+            arguments,
+            calls=calls,
+            known=first.calls[0],
+            weigh=None if weights is None else weights.put,
+            loras=words,
+        )
+    return Steered(pipe, table, others, words, weights).run({**call, **prompts.arguments(texts[0])})
 
 
 def _look(pipe: Any, prompts: Prompts, call: Mapping[str, Any], clock: Clock) -> tuple[Timetable, Heard]:
@@ -109,10 +128,19 @@ class Role:
 class Steered:
     """A run whose denoisers hear, in place of the first text, that of the evaluation under way."""
 
-    def __init__(self, pipe: Any, table: Timetable, others: Mapping[Texts, Heard]) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        table: Timetable,
+        others: Mapping[Texts, Heard],
+        loras: LoraWords,
+        weights: HeardWeights | None = None,
+    ) -> None:
         self.pipe = pipe
         self.table = table
         self.others = others
+        self.loras = loras
+        self.weights = weights
         self.roles: list[Role] = []
         self.title = type(pipe).__name__
         self.evaluation = 0
@@ -126,7 +154,10 @@ class Steered:
             for module in denoisers:
                 hooks.on_input(module, self._hear)
                 hooks.on_output(module, self._verify)
-            result = self.pipe(**counted)
+            if self.weights is not None:
+                self.weights.put(hooks, denoisers)
+            with self.loras.acting(hooks):
+                result = self.pipe(**counted)
         planned = self.table.schedule.evaluations
         if self.evaluation != planned and not getattr(self.pipe, "_interrupt", False):
             raise GenerationError(
@@ -206,7 +237,7 @@ class Steered:
 
     def _verify(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         """Compare the first call of all with the one in which another text's slots were replaced."""
-        if self._checked or self.evaluation:
+        if self._checked or self.evaluation or not self.others:
             return
         self._checked = True
         expected = next(iter(self.others.values())).output

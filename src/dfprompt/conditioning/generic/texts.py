@@ -79,10 +79,15 @@ class Timetable:
         """Every batch of texts that is heard, in the order of the run."""
         return list(dict.fromkeys(self.texts))
 
-    def report(self, title: str) -> None:
-        """Refuse weights, which nothing here can apply, and name spans that never act."""
+    @property
+    def weighs(self) -> bool:
+        """Whether any span has a weight other than 0 and 1 at any evaluation."""
+        return any(step.weights for row in self.plans.values() for plan in row for step in plan.steps)
+
+    def report(self, title: str, *, weights: bool = False) -> None:
+        """Refuse weights where nothing can apply them, and name spans that never act."""
         for plan in (plan for row in self.plans.values() for plan in row):
-            for step in plan.steps:
+            for step in () if weights else plan.steps:
                 for part in step.weights:
                     raise UnsupportedPipelineError(
                         f"{title} is steered by what its denoiser hears, which carries ranges but no "
