@@ -134,7 +134,7 @@ class Journal:
         for number, line in enumerate(lines, 1):
             try:
                 self._take(json.loads(line), head)
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise InputError(f"{self.path}, line {number}: not a line of a search") from error
 
     def _take(self, row: Mapping[str, Any], head: Mapping[str, Any]) -> None:
