@@ -64,7 +64,8 @@ def run(
 ) -> Ended:
     """Run `dfprompt ARGUMENTS` in `folder`; the operation number `at` (from 1) is its last or fails.
 
-    `by` is "kill", "SIGTERM", "SIGINT", "OSError" or "MemoryError"; `limit` is called in the child before the command.
+    `by` is "kill", "SIGTERM", "SIGINT", "OSError" or "MemoryError"; `limit` is called in the child before
+    the command.
     """
     folder.mkdir(parents=True, exist_ok=True)
     streams = [folder.with_name(f"{folder.name}.{name}") for name in ("out", "err", "count")]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the command ends in order, says what is kept and how to go on, and exits with 128 + n."""
+"""Ctrl-C and SIGTERM: the command ends in order, says what is kept and how to go on, exits with 128 + n."""
 
 from __future__ import annotations
 
