@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from dfprompt.conditioning.generic.slots import ABSENT, Path, keep, replace_slots, same, spread
+from dfprompt.conditioning.lora_words import LoraWords
 from dfprompt.conditioning.ownership import Arguments, OwnRun, RunHooks
 from dfprompt.conditioning.schedule import accepts
 
@@ -42,7 +43,8 @@ class Heard:
     """What the denoisers heard in a call that was ended early, and the schedule it was about to run.
 
     `output` is that of the first call. `timesteps` are the scheduler's, `begin` the number of the
-    first one that is run and `evaluations` how many are, where the pipeline says so.
+    first one that is run and `evaluations` how many are, where the pipeline says so; `scheduler` is
+    the copy that was set.
     """
 
     calls: list[HeardCall] = field(default_factory=list)
@@ -50,11 +52,15 @@ class Heard:
     timesteps: tuple[float, ...] = ()
     begin: int | None = None
     evaluations: int | None = None
+    scheduler: Any = None
 
     def read_schedule(self, pipe: Any) -> None:
-        """Read the schedule off the pipeline, which has just set it."""
-        scheduler = pipe.scheduler
-        self.timesteps = tuple(float(each) for each in scheduler.timesteps)
+        """Read the schedule off the pipeline, if it has set one for this call."""
+        self.scheduler = scheduler = pipe.scheduler
+        timesteps = getattr(scheduler, "timesteps", None)
+        if timesteps is None or timesteps is getattr(scheduler, "_untouched", None):
+            return
+        self.timesteps = tuple(float(each) for each in timesteps)
         self.begin = getattr(scheduler, "begin_index", None)
         if self.begin is None and self.calls:
             self.begin = _find_time(self.calls[0].slots, self.timesteps)
@@ -82,13 +88,14 @@ def listen(
     calls: int | None = None,
     known: HeardCall | None = None,
     weigh: Callable[[RunHooks, list[nn.Module]], None] | None = None,
+    loras: LoraWords | None = None,
 ) -> Heard:
     """Make the pipeline's own call and end it: before denoiser call number `calls`, or after one evaluation.
 
     The pipeline, its scheduler, the generators and torch's random numbers are afterwards as they
     were. `known` holds what the first call hears of another text: its slots are put in place of
     this text's, so that everything that follows from them is the other text's too. `weigh` puts the
-    hooks for that text's weights on.
+    hooks for that text's weights on, `loras` act as in its first step.
     """
     denoisers = find_denoisers(pipe)
     heard = Heard()
@@ -117,7 +124,8 @@ def listen(
                 hooks.on_output(module, note_output)
             if weigh is not None:
                 weigh(hooks, denoisers)
-            pipe(**ended)
+            with loras.acting(hooks) if loras is not None else contextlib.nullcontext():
+                pipe(**ended)
         heard.read_schedule(pipe)
     return heard
 
@@ -197,6 +205,7 @@ def undisturbed(pipe: Any, call: Mapping[str, Any]) -> Iterator[None]:
     with same_noise(call):
         try:
             pipe.scheduler = copy.deepcopy(pipe.scheduler)
+            pipe.scheduler._untouched = getattr(pipe.scheduler, "timesteps", None)
             vars(pipe).pop("_num_timesteps", None)  # that of an earlier run says nothing
             pipe.set_progress_bar_config(disable=True)
             yield
