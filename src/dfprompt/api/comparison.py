@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dfprompt.api.checks import check
+from dfprompt.api.companions import companions_of
 from dfprompt.api.gallery import choose_folder, slug
-from dfprompt.api.mini_evaluation import NOTE
-from dfprompt.api.pipelines import MINI, load_pipeline
+from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy, read_base, tokenizers_of
-from dfprompt.api.rewards import RewardLike
 from dfprompt.api.scoring import choose_scoreboard
-from dfprompt.errors import InputError
+from dfprompt.api.written import Written, plain_of, read_written
 from dfprompt.evaluation.contest import (
     Contender,
     Contest,
@@ -30,7 +30,6 @@ from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.methods import PLAIN
 from dfprompt.evaluation.prompts import PlainPrompt
 from dfprompt.evaluation.report import make_comparison_grid, make_report
-from dfprompt.excerpt import quote
 from dfprompt.images.recipe import ModelMark
 from dfprompt.images.saving import Entry, check_free, save_pictures
 from dfprompt.images.tensors import to_pil
@@ -39,23 +38,11 @@ from dfprompt.pipeline.progress import Report
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
-from dfprompt.prompt.reading import holds_spans, read_prompt
-from dfprompt.requests.render import RenderSettings
+from dfprompt.requests.compare import CompareRequest
+from dfprompt.requests.doors import front_door
 
 REPORT, GRID, RESULT = "report.html", "grid.png", "comparison.json"
 WITH = "with"
-HOW_TO_GET_A_POLICY = (
-    "no policy rewrites prompts for this pipeline: train one (dfprompt train), name one with --policy, write "
-    "the DF-Prompt yourself with --with, or search one for this prompt with dfprompt tune"
-)
-
-
-@dataclass(frozen=True)
-class Written:
-    """A DF-Prompt somebody wrote, and the plain prompt it belongs to, where that was said."""
-
-    prompt: DFPrompt
-    plain: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,95 +101,50 @@ def _standing_json(each: Standing) -> dict[str, Any]:
     return {"label": each.label, "score": each.score, "mean": each.mean, "to_plain": found}
 
 
+@front_door(CompareRequest, "texts", "output")
 def compare_prompts(
-    texts: Sequence[str] = (),
-    output: str | Path | None = None,
+    request: CompareRequest,
     *,
-    written: Sequence[Written | DFPrompt | str] = (),
-    pipeline: str | Path | ImagePipeline = MINI,
-    policy: str | Path | Policy | None = None,
-    seeds: Sequence[int] = (0, 1, 2, 3),
-    candidates: int = 1,
     sampling: SamplingSettings | None = None,
-    df: bool = False,
-    rewards: Sequence[RewardLike] = (),
-    judges: Sequence[RewardLike] = (),
-    settings: RenderSettings | None = None,
-    negative_prompt: str | None = None,
     number: int | None = None,
-    metadata: bool = True,
-    force: bool = False,
-    device: str = "auto",
-    dtype: str = "auto",
-    allow_code: bool = False,
-    assignments: Iterable[str] = (),
     progress: bool | Report = False,
 ) -> ComparisonRun:
     """Draw plain words and rewrites of them from the same seeds, score the pictures, and write a report.
 
     `texts` are plain words (`df`: with spans to keep) that the policy rewrites, `candidates` times each;
-    `written` are DF-Prompts of the user's own. The mini policy is the default with the mini pipeline alone.
+    `written` are DF-Prompts of the user's own. The pipeline's own policy is the default, where it has one.
     `number` starts the count in file names, for several comparisons in one folder. Raises InputError for
     nothing to compare or files that exist without `force`, and what loading, drawing and scoring raise.
 
-    >>> # run = compare_prompts(["a red house in the snow"], "out")
+    >>> # run = compare_prompts(["a red house in the snow"], "out", seeds=4)
     >>> # run.report
     """
-    bases = [read_base(text, df=df) for text in texts]
-    own = [each if isinstance(each, Written) else Written(_as_prompt(each)) for each in written]
-    check_comparison(texts, own, pipeline, policy)
-    mini = is_mini(pipeline)
-    chosen_policy = MINI if policy is None and mini and texts else policy
-    contests = _gather(bases, own)
-    folder = choose_folder(None if output is None else Path(output), next(iter(contests)))
-    loaded = pipeline
-    if not isinstance(loaded, ImagePipeline):
-        loaded = load_pipeline(loaded, device=device, dtype=dtype)
+    check(request)
+    bases = [read_base(text, df=request.df) for text in request.texts]
+    contests = _gather(bases, read_written(request))
+    folder = choose_folder(request.output, next(iter(contests)))
+    loaded = open_pipeline(request)
+    companions, seeds = companions_of(loaded), request.numbers
+    chosen_policy = companions.policy if request.policy is None else request.policy
     if chosen_policy is not None and bases:
         writer = chosen_policy
         if not isinstance(writer, Policy):
-            writer = load_policy(writer, device=device, mini=mini)
-        _add_rewrites(contests, bases, writer, candidates, seeds[0], sampling, loaded, settings)
+            writer = load_policy(writer, device=request.device, companions=companions)
+        _add_rewrites(contests, bases, writer, request, sampling, loaded)
     listed = [Contest(PlainPrompt(text), relabel(rewrites)) for text, rewrites in contests.items()]
     paths = _Paths(folder, listed, seeds, number)
-    check_free(paths.every(), force=force)
-    board = choose_scoreboard(
-        mini, rewards, judges, device=device, dtype=dtype, allow_code=allow_code, assignments=assignments
-    )
+    check_free(paths.every(), force=request.force)
+    board = choose_scoreboard(request, companions)
     match = draw_contests(
-        loaded, listed, seeds, board, settings, negative_prompt=negative_prompt, progress=progress
+        loaded,
+        listed,
+        seeds,
+        board,
+        request.settings,
+        negative_prompt=request.negative_prompt,
+        progress=progress,
     )
-    return _write(match, paths, note=NOTE if mini else "", metadata=metadata, force=force)
-
-
-def is_mini(pipeline: str | Path | ImagePipeline) -> bool:
-    """Return whether a pipeline, loaded or by name, draws the mini world."""
-    if isinstance(pipeline, ImagePipeline):
-        domain = pipeline.origin.domain
-        return domain is not None and domain.name == MINI
-    return str(pipeline) == MINI
-
-
-def check_comparison(
-    texts: Sequence[str],
-    written: Sequence[Written],
-    pipeline: str | Path | ImagePipeline,
-    policy: str | Path | Policy | None,
-) -> None:
-    """Raise InputError where there is nothing to compare, before anything is loaded."""
-    if not texts and not written:
-        raise InputError("nothing to compare: give plain words, or a DF-Prompt to draw with --with")
-    if not written and policy is None and not is_mini(pipeline):
-        raise InputError(f"nothing to compare with plain: {HOW_TO_GET_A_POLICY}")
-
-
-def find_spans(text: str) -> bool:
-    """Return whether plain words would hold spans, were they read as a DF-Prompt."""
-    return holds_spans(text)
-
-
-def _as_prompt(written: DFPrompt | str) -> DFPrompt:
-    return read_prompt(written) if isinstance(written, str) else written
+    return _write(match, paths, note=companions.note, metadata=request.metadata, force=request.force)
 
 
 def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, list[Contender]]:
@@ -210,45 +152,20 @@ def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, 
     contests: dict[str, list[Contender]] = {base.plain_text: [] for base in bases}
     texts = list(contests)
     for each in written:
-        plain = _plain_of(each, texts)
-        contests.setdefault(plain, []).append(Contender(WITH, each.prompt))
+        contests.setdefault(plain_of(each, texts), []).append(Contender(WITH, each.prompt))
     return contests
-
-
-def _plain_of(written: Written, texts: Sequence[str]) -> str:
-    """Return the plain prompt a DF-Prompt is drawn beside: the one named, or its own words without spans."""
-    if written.plain is not None:
-        return written.plain
-    if len(texts) == 1:
-        return texts[0]
-    if texts:
-        fitting = [text for text in texts if written.prompt.plain_text.startswith(text)]
-        if not fitting:
-            raise InputError(
-                f"{quote(str(written.prompt))} begins with none of the prompts, so it is not clear what it "
-                "stands beside; begin it with the plain words"
-            )
-        return max(fitting, key=len)
-    left = written.prompt
-    while left.controls:
-        left = left.without(0)
-    plain = left.plain_text.strip()
-    if not plain:
-        raise InputError(f"{quote(str(written.prompt))} has no plain words; give the plain prompt as TEXT")
-    return plain
 
 
 def _add_rewrites(
     contests: dict[str, list[Contender]],
     bases: Sequence[DFPrompt],
     policy: Policy,
-    candidates: int,
-    seed: int,
+    request: CompareRequest,
     sampling: SamplingSettings | None,
     pipeline: ImagePipeline,
-    settings: RenderSettings | None,
 ) -> None:
-    steps = pipeline.resolve(settings).num_inference_steps
+    candidates, seed = request.candidates, request.numbers[0]
+    steps = pipeline.resolve(request.settings).num_inference_steps
     acting = policy.model.config.tables.acting(steps)
     sampling = budgeted(sampling, policy, pipeline)
     mark = ModelMark(name=policy.name, hash=policy.digest or None)

@@ -49,11 +49,6 @@ class Recreation:
         }
 
 
-def read_recipe(path: str | Path) -> Recipe:
-    """Return the recipe in a picture file; raises ImageFileError if it has none, or a damaged one."""
-    return find_recipe(read_image(path).text, str(path))
-
-
 def recreate_picture(
     path: str | Path, pipeline: ImagePipeline, *, progress: bool | Report = False
 ) -> Recreation:

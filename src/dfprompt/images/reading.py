@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from dfprompt.errors import ImageFileError
 from dfprompt.excerpt import quote
+
+if TYPE_CHECKING:  # the text chunks of a picture are read without torch
+    import numpy as np
+    from torch import Tensor
 
 # Larger pictures than 8000 x 8000 are refused: a file of a few kB can claim to be one.
 MAX_PIXELS = 64_000_000
@@ -69,13 +72,25 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         ...
     dfprompt.errors.ImageFileError: missing.png: no such file
     """
-    path = Path(path)
+    with _opened(Path(path), max_pixels) as opened:
+        return picture_from_pil(opened, name=str(path))
+
+
+def read_text(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> dict[str, str]:
+    """Return the text chunks of a picture file; raises ImageFileError as `read_image` does."""
+    with _opened(Path(path), max_pixels) as opened:
+        return _text_of(opened)
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """Yield a file opened and decoded; what goes wrong meanwhile becomes an ImageFileError."""
     _refuse_early(path)
     try:
         with Image.open(path, formats=FORMATS) as opened:
             _refuse_size(opened, str(path), max_pixels)
             opened.load()
-            return picture_from_pil(opened, name=str(path))
+            yield opened
     except UnidentifiedImageError as error:
         raise ImageFileError(f"{path}: not a picture; known formats are {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -95,14 +110,20 @@ def picture_from_pil(image: Image.Image, name: str = "image") -> Picture:
     notes: list[str] = []
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"first of {image.n_frames} frames")  # type: ignore[attr-defined]
-    text = {
-        key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)
-    }
+    text = _text_of(image)
     turned = ImageOps.exif_transpose(image)
     if image.getexif().get(0x0112, 1) not in (0, 1):
         notes.append("turned as its EXIF says")
+    import torch
+
     pixels = _to_rgb(turned, name, notes)
     return Picture(torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), name, tuple(notes), text)
+
+
+def _text_of(image: Image.Image) -> dict[str, str]:
+    return {
+        key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)
+    }
 
 
 def read_images(paths: Iterable[str | Path]) -> list[Picture]:
@@ -155,6 +176,8 @@ def _refuse_size(image: Image.Image, name: str, max_pixels: int) -> None:
 
 def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> np.ndarray:
     """Pixels (H, W, 3), float32 in [0, 1]."""
+    import numpy as np
+
     if image.mode.startswith("I;16"):
         notes.append("16-bit grey scaled to [0, 1]")
         return _grey(np.asarray(image).astype(np.float32) / 65535)
@@ -181,6 +204,8 @@ def _flatten(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _grey(levels: np.ndarray) -> np.ndarray:
+    import numpy as np
+
     return np.repeat(levels[:, :, None], 3, axis=2)
 
 

@@ -22,6 +22,7 @@ from dfprompt.config import make_config
 from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
 from dfprompt.images.recipe import ModelMark, Recipe
+from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.pipeline.defaults import PipelineDefaults, resolve_settings
 from dfprompt.pipeline.denoise import check_lockstep, denoise_lockstep
 from dfprompt.pipeline.memory import Slices
@@ -47,6 +48,7 @@ class Origin:
     vae: ModelMark | None = None
     loras: tuple[ModelMark, ...] = ()
     domain: Domain | None = None
+    companions: Companions = NOTHING
 
 
 @dataclass(frozen=True, eq=False)

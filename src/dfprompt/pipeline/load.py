@@ -20,6 +20,7 @@ from dfprompt.domain import find_domain
 from dfprompt.errors import ConfigError, LoadError, load_errors
 from dfprompt.excerpt import quote
 from dfprompt.pipeline.add_ons import add_loras, read_lora, swap_vae
+from dfprompt.pipeline.companions import find_companions
 from dfprompt.pipeline.defaults import PipelineDefaults, read_defaults
 from dfprompt.pipeline.encoder_weights import check_whole, load_encoders
 from dfprompt.pipeline.folder import check_folder, read_index
@@ -113,7 +114,16 @@ def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: to
         )
     check_whole(pipe, folder)
     name = defaults.name or (source if is_hub_id(source) and not Path(source).is_dir() else _name(folder))
-    return pipe, defaults, Origin(name, partial(_hash_folder, folder), domain=find_domain(folder))
+    return (
+        pipe,
+        defaults,
+        Origin(
+            name,
+            partial(_hash_folder, folder),
+            domain=find_domain(folder),
+            companions=find_companions(folder),
+        ),
+    )
 
 
 def _load_file(
