@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from dfprompt.evaluation.methods import Method, Plain
-from dfprompt.evaluation.prompts import PlainPrompt, as_prompts
-from dfprompt.evaluation.records import Row
 from dfprompt.evaluation.run import Outcome, Plan, run_evaluation
-from dfprompt.evaluation.scoreboard import Scoreboard
+from dfprompt.measurement.prompts import PlainPrompt, as_prompts
+from dfprompt.measurement.rows import Row
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt, Span
 from dfprompt.requests.render import RenderSettings

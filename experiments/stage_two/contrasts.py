@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from dfprompt.evaluation.records import Row
+from dfprompt.measurement.rows import Row
 from dfprompt.statistics.comparison import Comparison, Key, compare_scores
 
 _SEED = re.compile(r"(.+)-(\d+)")

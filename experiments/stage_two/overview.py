@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dfprompt.evaluation.methods import PLAIN
 from dfprompt.evaluation.summary import ScoreLine, Summary
+from dfprompt.measurement.rows import PLAIN
 
 _SHOWN = ("reward", "judge")
 

@@ -23,7 +23,7 @@ from dfprompt.errors import ConfigError
 from dfprompt.evaluation.ablation_plots import check_plotting, plot_points
 from dfprompt.evaluation.effects import Effect
 from dfprompt.evaluation.files import write_text
-from dfprompt.evaluation.methods import PLAIN
+from dfprompt.measurement.rows import PLAIN
 from dfprompt.rewards import CompositeReward
 from dfprompt.training.rl_settings import PpoSettings
 from experiments.stage_two.arms import Arm

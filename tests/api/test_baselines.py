@@ -17,8 +17,8 @@ from dfprompt.api.evaluation import evaluate
 from dfprompt.errors import ConfigError, EvaluationError
 from dfprompt.evaluation.methods import FixedSuffix, Plain
 from dfprompt.evaluation.modifiers import find_modifiers
-from dfprompt.evaluation.prompts import as_prompts
-from dfprompt.evaluation.scoreboard import Scoreboard
+from dfprompt.measurement.prompts import as_prompts
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.prompt import DFPrompt, parse_prompt
 from dfprompt.requests.render import RenderSettings

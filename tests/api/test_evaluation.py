@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from dfprompt.evaluation.methods import Plain
 from dfprompt.evaluation.picture_sets import embed_files
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil
+from dfprompt.measurement.log import read_rows
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy, save_policy_folder
 from dfprompt.requests.render import RenderSettings
@@ -46,7 +47,8 @@ def policy() -> Policy:
 
 def _run(sd: ImagePipeline, output: Path, methods: list[Any], **options: Any) -> EvaluationRun:
     asked = {"settings": SETTINGS, "rewards": [brightness], "judges": [redness], "seeds": [0, 1]}
-    return evaluate(PROMPTS, methods, output, pipeline=sd, **{**asked, **options})
+    asked = {"prompts": PROMPTS, **asked, **options}
+    return evaluate(asked.pop("prompts"), methods, output, pipeline=sd, **asked)
 
 
 def _pooled(images: torch.Tensor) -> torch.Tensor:
@@ -55,9 +57,7 @@ def _pooled(images: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_whole_way(sd: ImagePipeline, policy: Policy, tmp_path: Path) -> None:
-    rewrites = tmp_path / "theirs.jsonl"
-    rows = [{"prompt": text, "df_prompt": f"{text}, [old film:early:0.5]"} for text in PROMPTS[:2]]
-    rewrites.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rewrites = _theirs(tmp_path, PROMPTS)
     reference = tmp_path / "reference"
     shown = tiny_rewards.pictures(5, SIZE, SIZE)
     save_pictures([Entry(reference / f"{n}.png", each) for n, each in enumerate(to_pil(shown))])
@@ -78,8 +78,7 @@ def test_the_whole_way(sd: ImagePipeline, policy: Policy, tmp_path: Path) -> Non
     assert methods["stripped"].diversity.default_share in (1.0, None)
     assert methods["policy"].diversity.distinct == methods["shuffled"].diversity.distinct
     assert methods["best-of-2"].pictures == 12
-    assert methods["theirs"].failed == 2
-    assert [(each.method, each.what, each.rows) for each in run.summary.failures] == [("theirs", "method", 2)]
+    assert run.summary.failures == ()
     assert run.summary.of("object", "redness").comparison.difference == 0  # type: ignore[union-attr]
     plain = [out / str(row.picture) for row in run.outcome.rows if row.method == "plain"]
     expected = compute_cmmd(embed_files(plain, _pooled), _pooled(shown))
@@ -93,7 +92,57 @@ def test_the_whole_way(sd: ImagePipeline, policy: Policy, tmp_path: Path) -> Non
     assert (out / "tables" / "results.md").read_text() == run.to_markdown()
     again = _run(sd, out, ["suffix", "plain"])
     assert [row.method for row in again.outcome.rows[:2]] == ["plain", "suffix"]
-    assert len((out / "rows.jsonl").read_text().splitlines()) == 66
+    assert len(read_rows(out / "rows.jsonl")) == 66
+
+
+def _theirs(folder: Path, prompts: Sequence[str], control: str = "early:0.5") -> Path:
+    path = folder / "theirs.jsonl"
+    rows = [{"prompt": text, "df_prompt": f"{text}, [old film:{control}]"} for text in prompts]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_file_that_lacks_prompts_is_refused_before_anything_is_drawn(
+    sd: ImagePipeline, tmp_path: Path
+) -> None:
+    out, rewrites = tmp_path / "out", _theirs(tmp_path, PROMPTS[:1])
+    with pytest.raises(InputError, match=r'no rewrite of 2 of 3 prompts: .*"a dog"; add them to its file'):
+        _run(sd, out, [f"theirs={rewrites}"])
+    with pytest.raises(InputError, match="no rewrite"):
+        evaluate(PROMPTS, [f"theirs={rewrites}"], out, pipeline="models/none")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_mended_or_longer_file_goes_on(retry: bool, sd: ImagePipeline, tmp_path: Path) -> None:
+    out, rewrites = tmp_path / "out", _theirs(tmp_path, PROMPTS[:2])
+    first = _run(sd, out, [f"theirs={rewrites}"], prompts=PROMPTS[:2]).outcome.rows
+    rows = rewrites.read_text().replace(f"{PROMPTS[0]}, [old film:early:0.5]", f"{PROMPTS[0]}, [snow:late]")
+    rewrites.write_text(rows + json.dumps({"prompt": PROMPTS[2], "rewrite": f"{PROMPTS[2]}, film"}) + "\n")
+    then = _run(sd, out, [f"theirs={rewrites}"], retry_failed=retry).outcome.rows
+    known = {row.key: row for row in then}
+    changed = {row.key for row in first if known[row.key] != row}
+    assert {(method, prompt) for method, prompt, _ in changed} == {("theirs", first[0].prompt_id)}
+    assert all(known[key].df_prompt == f"{PROMPTS[0]}, [snow:late]" for key in changed)
+    assert len(known) == 3 * 2 * 2
+    assert not any(row.failed for row in then)
+
+
+def test_a_row_of_a_file_that_failed_once_is_made_when_it_is_there(sd: ImagePipeline, tmp_path: Path) -> None:
+    """As folders of an earlier version hold it: rows that say the file had no rewrite."""
+    out, rewrites = tmp_path / "out", _theirs(tmp_path, PROMPTS)
+    _run(sd, out, [f"theirs={rewrites}"])
+    lines = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    for line in lines[1:]:
+        if (line["method"], line["prompt"]) == ("theirs", PROMPTS[2]):
+            line.update(df_prompt=None, picture=None, noise=None, scores={}, failed={"method": "no rewrite"})
+    head = lines[0]
+    definitions = {**head["methods"], "theirs": "the rewrites of theirs.jsonl (0123456789)"}
+    manifest = {"dfprompt": 1, **head["asked"], "methods": definitions, "provenance": {}}
+    (out / "evaluation.json").write_text(json.dumps(manifest))
+    (out / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[1:]))
+    again = _run(sd, out, [f"theirs={rewrites}"]).outcome.rows
+    assert not any(row.failed for row in again)
 
 
 def test_prompt_files_and_bad_input(sd: ImagePipeline, tmp_path: Path) -> None:

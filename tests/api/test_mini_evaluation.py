@@ -13,7 +13,7 @@ from dfprompt.api.mini_evaluation import MiniFidelity, find_facts, make_mini_pro
 from dfprompt.api.scoring import load_scoreboard
 from dfprompt.data.sets import set_of
 from dfprompt.errors import DFPromptWarning, RewardError
-from dfprompt.evaluation.prompts import PlainPrompt
+from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.mini import logs
 from dfprompt.mini.judge import CLASSES, Judge
 from dfprompt.mini.modifiers import MODIFIERS

@@ -291,3 +291,9 @@ def test_the_nearest_name() -> None:
     assert nearest("kapa", ["zeta", "kappa"]) == 'did you mean "kappa"?'
     assert nearest("xyz", ["zeta", "kappa"]) == "known here: zeta, kappa"
     assert nearest("x", []) == "nothing can be set here"
+
+
+def test_a_lone_surrogate_does_not_break_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(to_toml({"prompt": "a \ud800 cat", "list": ["\udfff"]}), encoding="utf-8")
+    assert tomllib.loads(file.read_text(encoding="utf-8")) == {"prompt": "a ? cat", "list": ["?"]}

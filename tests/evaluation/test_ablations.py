@@ -17,7 +17,7 @@ from torch import Tensor
 
 import tiny_pipelines
 from dfprompt.api.ablations import AblationOptions, ablate_ranges, ablate_weights
-from dfprompt.errors import DFPromptWarning, EvaluationError, InputError
+from dfprompt.errors import DFPromptWarning, InputError
 from dfprompt.evaluation.ablation_plots import plot_attribution, plot_ranges, plot_weights
 from dfprompt.evaluation.ablation_tables import format_ablation, format_attribution, format_effects_csv
 from dfprompt.evaluation.ablations import (
@@ -32,15 +32,16 @@ from dfprompt.evaluation.ablations import (
 )
 from dfprompt.evaluation.attribution import Attribution, attribute, changes_of, keep_spans, plain_words
 from dfprompt.evaluation.effects import EVERY, Effect, ScoreTable, adjusted
-from dfprompt.evaluation.manifest import ROWS
-from dfprompt.evaluation.prompts import PlainPrompt, noise_seed
-from dfprompt.evaluation.records import Row, read_rows
 from dfprompt.evaluation.rewrites import Rewrites
 from dfprompt.evaluation.run import Outcome, Plan
-from dfprompt.evaluation.scoreboard import Scoreboard
-from dfprompt.evaluation.tables import format_number
+from dfprompt.images.tensors import to_pil, to_tensor
+from dfprompt.measurement.log import ROWS, read_rows
+from dfprompt.measurement.prompts import PlainPrompt, noise_seed
+from dfprompt.measurement.rows import Row
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt, Span, make_plan, parse_prompt
+from dfprompt.table import format_number
 from tiny_evaluation import PROMPTS, SETTINGS, brightness, redness
 
 WORDS = ["anime style", "old film"]
@@ -186,7 +187,8 @@ def test_p_values_are_adjusted_over_all_that_were_compared() -> None:
 
 def _alone(sd: ImagePipeline, prompt: DFPrompt | str, words: PlainPrompt, seeds: Sequence[int]) -> Tensor:
     noise = [noise_seed(words.id, seed) for seed in seeds]
-    return sd.draw([prompt] * len(seeds), noise, SETTINGS).images
+    images = sd.draw([prompt] * len(seeds), noise, SETTINGS).images
+    return to_tensor(to_pil(images))  # as files hold them
 
 
 def test_range_arms_are_their_pictures_drawn_alone(sd: ImagePipeline, tmp_path: Path) -> None:
@@ -300,7 +302,7 @@ def test_killed_and_resumed_nothing_is_drawn_twice(kind: str, sd: ImagePipeline,
 def test_another_prompt_may_not_be_mixed_in(sd: ImagePipeline, tmp_path: Path) -> None:
     attribute(sd, WRITTEN, _plan((), [0]), tmp_path)
     rows = (tmp_path / ROWS).read_bytes()
-    with pytest.raises(EvaluationError, match=r"method written.*differ"):
+    with pytest.raises(InputError, match=r"method written.*differ"):
         attribute(sd, WRITTEN.with_weight(0, "1.25"), _plan((), [0]), tmp_path)
     assert (tmp_path / ROWS).read_bytes() == rows
 
@@ -476,7 +478,7 @@ def test_twenty_steps_unless_said_otherwise(sd: ImagePipeline, tmp_path: Path) -
     small = SETTINGS.model_copy(update={"num_inference_steps": None})
     options = AblationOptions([0], sd, [brightness], settings=small)
     ablate_ranges(["a dog"], tmp_path, ["snow"], options=options)
-    manifest = json.loads((tmp_path / "evaluation.json").read_text())
+    manifest = json.loads((tmp_path / ROWS).read_text().splitlines()[0])["asked"]
     assert manifest["settings"]["num_inference_steps"] == 20
 
 

@@ -21,11 +21,12 @@ from dfprompt.evaluation.methods import (
     Plain,
     PolicyMethod,
     RandomModifiers,
+    check_complete,
     rewrite_checked,
 )
 from dfprompt.evaluation.modifiers import find_modifiers
-from dfprompt.evaluation.prompts import PlainPrompt, as_prompts, noise_seed, read_plain_prompts
 from dfprompt.evaluation.rewrites import RewriteStore
+from dfprompt.measurement.prompts import PlainPrompt, as_prompts, noise_seed, read_plain_prompts
 from dfprompt.prompt import FULL, LATE, DFPrompt, Span, Weight, parse_prompt
 from dfprompt.prompt.effect import UNIT
 from tiny_policies import tiny_policy
@@ -167,9 +168,10 @@ def test_rewrites_from_a_file(tmp_path: Path) -> None:
     made = rewrite_checked(method, prompts, 0)
     assert made[:2] == [DFPrompt.from_plain("a [majestic] cat"), parse_prompt("a dog, [grain:late]")]
     assert "no rewrite" in str(made[2])
-    before = method.definition
-    _lines(path, {"prompt": "a cat", "rewrite": "another"})
-    assert FileMethod(path, "other").definition != before
+    check_complete(method, prompts[:2])
+    for lacking in (method, BestOf(2, method), Stripped(method)):
+        with pytest.raises(InputError, match='no rewrite of 1 of 3 prompts: "a horse"; add'):
+            check_complete(lacking, prompts)
 
 
 @pytest.mark.parametrize(

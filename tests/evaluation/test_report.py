@@ -19,14 +19,14 @@ from PIL import Image
 import tiny_pipelines
 from dfprompt.errors import ConfigError
 from dfprompt.evaluation.contest import Contender, Contest, Match, draw_contests, rank, relabel
-from dfprompt.evaluation.prompts import PlainPrompt
 from dfprompt.evaluation.report import make_comparison_grid, make_report
-from dfprompt.evaluation.scoreboard import Scoreboard
-from dfprompt.evaluation.tables import format_number
 from dfprompt.images.tensors import to_pil
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
 from dfprompt.statistics.comparison import compare_scores
+from dfprompt.table import format_number
 from runs import SIZE
 from tiny_evaluation import SETTINGS, brightness, redness
 

@@ -19,13 +19,13 @@ from torch import Tensor
 
 import tiny_pipelines
 from dfprompt.errors import ConfigError, EvaluationError, InputError
-from dfprompt.evaluation.manifest import ROWS, read_manifest
 from dfprompt.evaluation.methods import BestOf, Plain
-from dfprompt.evaluation.prompts import PlainPrompt, as_prompts, noise_seed
-from dfprompt.evaluation.records import Row, read_rows
-from dfprompt.evaluation.scoreboard import Scoreboard
 from dfprompt.images.reading import read_image
 from dfprompt.images.recipe import find_recipe
+from dfprompt.measurement.log import ROWS, read_rows
+from dfprompt.measurement.prompts import PlainPrompt, as_prompts, noise_seed
+from dfprompt.measurement.rows import Row
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt
 from dfprompt.rewards import CompositeReward, CompositeSettings, as_score
@@ -134,15 +134,41 @@ def test_a_finished_evaluation_computes_nothing_again(sd: ImagePipeline, tmp_pat
     assert {key: by_key(more.rows)[key] for key in kept} == kept
 
 
-def test_failed_rows_are_made_again_on_request(sd: ImagePipeline, tmp_path: Path) -> None:
+def test_rows_without_rewrite_are_made_when_there_is_one(sd: ImagePipeline, tmp_path: Path) -> None:
     broken = Broken()
     evaluate(sd, tmp_path, [broken], seeds=[0])
+    assert sum(bool(row.failed) for row in evaluate(sd, tmp_path, [broken], seeds=[0]).rows) == 3
     mended = Plain("broken", "crashes")
     again = evaluate(sd, tmp_path, [mended], seeds=[0])
-    assert sum(bool(row.failed) for row in again.rows) == 3
-    retried = evaluate(sd, tmp_path, [mended], seeds=[0], retry_failed=True)
-    assert not any(row.failed for row in retried.rows)
+    assert not any(row.failed for row in again.rows), "a rewrite is there now"
     assert len(read_rows(tmp_path / ROWS)) == 6
+
+
+def test_a_score_that_failed_is_made_again_on_request_from_the_picture_that_is_there(
+    sd: ImagePipeline, tmp_path: Path
+) -> None:
+    def failing(images: Tensor, prompts: Sequence[str], records: Any = None) -> Tensor:
+        raise RuntimeError("no network")
+
+    boards = [Scoreboard({"brightness": brightness}, {"redness": score}) for score in (failing, redness)]
+    first = evaluate(sd, tmp_path, [Styled(), BestOf(2)], seeds=[0], scoreboard=boards[0])
+    assert all(row.failed.keys() == {"redness"} for row in first.rows)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
+    kept = evaluate(sd, tmp_path, [Styled(), BestOf(2)], seeds=[0], scoreboard=boards[1])
+    assert kept.rows == first.rows, "failed rows are rows"
+    asked = {"seeds": [0], "scoreboard": boards[1], "retry_failed": True}
+    again = evaluate(sd, tmp_path, [Styled(), BestOf(2)], **asked)
+    whole = evaluate(sd, tmp_path / "whole", [Styled(), BestOf(2)], seeds=[0], scoreboard=boards[1])
+    for row, same in zip(again.rows, whole.rows, strict=True):
+        assert row == replace(same, seconds=row.seconds)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("pictures/**/*.png")} == files
+
+
+def test_scores_are_those_of_the_pictures_files(sd: ImagePipeline, tmp_path: Path) -> None:
+    for row in evaluate(sd, tmp_path, [Styled()], seeds=[0]).rows:
+        pixels = _pixels(tmp_path, row)[None]
+        assert row.scores["redness"] == redness(pixels, []).item()
+        assert find_recipe(read_image(tmp_path / str(row.picture)).text).scores == row.scores
 
 
 @pytest.mark.parametrize("change", ["settings", "scores", "method"])
@@ -156,19 +182,18 @@ def test_another_experiment_may_not_be_mixed_in(change: str, sd: ImagePipeline, 
     else:
         asked["methods"] = [Styled(weight=0.5)]
     before = (tmp_path / ROWS).read_bytes()
-    with pytest.raises(EvaluationError, match=f"{change}.*differ"):
+    with pytest.raises(InputError, match=f"{change}.*differ"):
         evaluate(sd, tmp_path, seeds=[0], prompts=PROMPTS[:1], **asked)
     assert (tmp_path / ROWS).read_bytes() == before
 
 
-def test_the_manifest_says_what_was_run_and_names_no_folder(sd: ImagePipeline, tmp_path: Path) -> None:
+def test_the_first_line_says_what_was_run_and_names_no_folder(sd: ImagePipeline, tmp_path: Path) -> None:
     evaluate(sd, tmp_path, [Styled()], seeds=[0], prompts=PROMPTS[:1])
-    manifest = read_manifest(tmp_path)
-    assert manifest is not None
-    assert manifest["methods"] == {"plain": "the plain prompt", "styled": "anime style x1.5"}
-    assert manifest["scores"] == {"brightness": "reward", "redness": "judge"}
-    assert manifest["settings"]["num_inference_steps"] == 2
-    assert str(tmp_path.parent) not in json.dumps(manifest)
+    head = json.loads((tmp_path / ROWS).read_text().splitlines()[0])
+    assert head["methods"] == {"plain": "the plain prompt", "styled": "anime style x1.5"}
+    assert head["asked"]["scores"] == {"brightness": "reward", "redness": "judge"}
+    assert head["asked"]["settings"]["num_inference_steps"] == 2
+    assert str(tmp_path.parent) not in json.dumps(head)
 
 
 def test_best_of_n_keeps_the_best_by_the_first_reward(sd: ImagePipeline, tmp_path: Path) -> None:
@@ -260,7 +285,7 @@ def _run_slowly(sd: ImagePipeline, folder: Path) -> Sequence[Row]:
 
 
 def _recorded(folder: Path) -> int:
-    return (folder / ROWS).read_bytes().count(b"\n") if (folder / ROWS).exists() else 0
+    return max(0, (folder / ROWS).read_bytes().count(b"\n") - 1) if (folder / ROWS).exists() else 0
 
 
 def _kill_at(rows: int, later: float, folder: Path, work: Callable[[], object]) -> bool:

@@ -12,11 +12,8 @@ import numpy as np
 import pytest
 
 from dfprompt.evaluation.methods import Plain
-from dfprompt.evaluation.prompts import as_prompts
-from dfprompt.evaluation.records import Row
 from dfprompt.evaluation.rewrites import Rewrites
 from dfprompt.evaluation.run import Outcome, Plan
-from dfprompt.evaluation.scoreboard import Scoreboard
 from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import (
     format_markdown,
@@ -25,6 +22,9 @@ from dfprompt.evaluation.tables import (
     format_scores_csv,
     write_tables,
 )
+from dfprompt.measurement.prompts import as_prompts
+from dfprompt.measurement.rows import Row
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.prompt import DFPrompt
 from dfprompt.statistics.comparison import compare_scores
 from dfprompt.statistics.significance import adjust_holm

@@ -220,6 +220,8 @@ def read_rows(said: str, output: Path) -> Numbers:
     found: Numbers = {}
     for path in sorted(output.rglob("rows.jsonl")):
         for row in read_lines(path):
+            if "measurement" in row:
+                continue  # the first line says what is measured
             name = f"{row['method']} | {row['prompt_id']} | {row['seed']}"
             found[f"{name}: df_prompt"] = row["df_prompt"]
             found[f"{name}: noise"] = row["noise"]

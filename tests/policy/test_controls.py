@@ -95,3 +95,22 @@ def test_forbidden_ranges_are_not_drawn() -> None:
 def test_other_controls_are_refused(control: str) -> None:
     with pytest.raises(ConfigError, match="control_draws"):
         vary_controls(tiny_policy().model, dataclasses.replace(drawn(1), control=control), SEEDS[:1], 2)
+
+
+def test_a_share_is_drawn_evenly_and_the_rest_is_as_it_was() -> None:
+    """All of them: classes come up alike, with the policy's log-probabilities; a half: the others stay."""
+    policy, one = tiny_policy(), drawn()
+    even = vary_controls(policy.model, one, SEEDS, 400, explore=1.0)
+    ids = even.range_ids[even.control_mask]
+    shares = torch.bincount(ids, minlength=3) / len(ids)
+    assert shares.tolist() == pytest.approx([1 / 3] * 3, abs=5 * (2 / 9 / len(ids)) ** 0.5)
+    now = compute_logprobs(policy.model, policy.vocabulary, even.select(range(40)))
+    width = now.range.shape[1]
+    torch.testing.assert_close(even.range_logprobs[:40, :width], now.range.detach(), atol=1e-5, rtol=0)
+    half = vary_controls(policy.model, one, SEEDS, 1, explore=0.5)
+    assert torch.equal(half.tokens, one.tokens)
+    kept = (half.range_ids == one.range_ids) & (half.weight_ids == one.weight_ids)
+    changed = (~kept & one.control_mask).sum() / one.control_mask.sum()
+    assert 0.15 < float(changed) < 0.75
+    none = vary_controls(policy.model, one, SEEDS, 1, explore=0.0)
+    assert torch.equal(none.range_ids, one.range_ids)

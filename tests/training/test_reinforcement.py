@@ -57,7 +57,33 @@ def go_grpo(folder: Path, reward: Any = toy_reward, **options: Any) -> RlResult:
     return train_grpo(stage_one(), TASKS, TASKS, reward, settings, folder, **options)
 
 
+def clipped_reward(attempts: Sequence[Attempt]) -> RewardTerms:
+    """The toy's reward with a score by which meaning can be lost: less of it with every modifier."""
+    terms = toy_reward(attempts)
+    shown = torch.tensor([0.8 - 0.3 * len(each.rewrite.modifiers) for each in attempts])
+    return dataclasses.replace(terms, scores={"clip": shown})
+
+
+# A warm-up of two steps, a window that rollouts leave, plain pictures for what is lost of them.
+CRITIC: dict[str, Any] = {
+    **SHORT,
+    "optimizer": {**SHORT["optimizer"], "centre_heads": True, "heads_rate": 5.0},
+    "critic": {"use": True, "warmup": 2, "caution": 2.0, "slack": 0.1, "window": 24},
+    "group": {"size": 4},
+}
+
+
+def go_ppo_critic(folder: Path, reward: Any = clipped_reward, **options: Any) -> RlResult:
+    return train_ppo(stage_one(), TASKS, TASKS, reward, ppo_settings(**CRITIC), folder, **options)
+
+
+def go_grpo_critic(folder: Path, reward: Any = clipped_reward, **options: Any) -> RlResult:
+    return train_grpo(stage_one(), TASKS, TASKS, reward, grpo_settings(**CRITIC), folder, **options)
+
+
+ALL = [go_ppo, go_grpo, go_ppo_critic, go_grpo_critic]
 both = pytest.mark.parametrize("go", [go_ppo, go_grpo])
+every = pytest.mark.parametrize("go", ALL)
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -81,7 +107,7 @@ def pull_the_plug(at: int) -> Callable[[Mapping[str, Any]], None]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[Go, Path]:
     """Runs that nothing interrupted."""
     place = tmp_path_factory.mktemp("rl")
-    made = {go_ppo: place / "ppo", go_grpo: place / "grpo"}
+    made = {go: place / go.__name__ for go in ALL}
     for go, folder in made.items():
         go(folder)
     return made
@@ -108,7 +134,7 @@ def test_a_run_leaves_what_it_promises(go: Go, whole: dict[Go, Path]) -> None:
     assert load_policy_folder(folder / "policy").rewrite(["a red cat"], [1])[0].plain == "a red cat"
 
 
-@both
+@every
 @pytest.mark.parametrize("at", [1, 3, 4])
 def test_a_run_stopped_anywhere_goes_on_to_the_same_bits(
     go: Go, at: int, whole: dict[Go, Path], tmp_path: Path
@@ -119,9 +145,9 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_bits(
     assert weights(tmp_path / "run" / "policy") == weights(whole[go] / "policy")
     assert metrics(tmp_path / "run") == metrics(whole[go])
     assert read_rows(tmp_path / "run" / "samples.jsonl") == read_rows(whole[go] / "samples.jsonl")
-    last = [path / "checkpoints" / "step-00000006" / "optimizer.safetensors" for path in
-            (tmp_path / "run", whole[go])]  # fmt: skip
-    assert last[0].read_bytes() == last[1].read_bytes()
+    for path in sorted((whole[go] / "checkpoints" / "step-00000006").glob("*.safetensors")):
+        again = tmp_path / "run" / "checkpoints" / "step-00000006" / path.name
+        assert again.read_bytes() == path.read_bytes(), path.name
 
 
 def test_the_checkpoint_holds_both_models_and_the_kl_scale(whole: dict[Go, Path]) -> None:
@@ -131,6 +157,30 @@ def test_the_checkpoint_holds_both_models_and_the_kl_scale(whole: dict[Go, Path]
     assert '"kl_scale"' in (folder / "state.json").read_text()
     scales = [row["kl_scale"] for row in metrics(whole[go_ppo])]
     assert len(set(scales)) > 1, "the coefficients move towards the target"
+
+
+@pytest.mark.parametrize("go", [go_ppo_critic, go_grpo_critic])
+def test_a_critic_warms_up_then_teaches_heads_and_words(go: Go, whole: dict[Go, Path]) -> None:
+    """Two steps in which words stay and all controls are drawn evenly; then both learn."""
+    rows = metrics(whole[go])
+    assert [row["updates/text"] > 0 for row in rows] == [False, False, True, True, True, True]
+    assert all(row["updates"] > 0 for row in rows)
+    assert [row["grad_norm"] > 0 for row in rows] == [False, False, True, True, True, True]
+    assert all(row["grad_norm/heads"] > 0 for row in rows)
+    assert [row["kl/text"] for row in rows[:2]] == pytest.approx([0, 0], abs=1e-6)
+    assert rows[2]["kl/text"] > 1e-4
+    assert rows[1]["kl/range"] > 1e-4, "heads learn in the warm-up already"
+    assert [row["critic/rows"] for row in rows] == [8, 16, 24, 24, 24, 24]
+    assert all(row["critic/lost"] < 0 for row in rows[2:])
+    saved = load_file(whole[go] / "checkpoints" / "step-00000006" / "memory.safetensors")
+    assert "heads_mean" in saved
+    assert sum(name.endswith("/rewards") for name in saved) == 3
+    assert "control_worth" not in saved
+
+
+def test_caution_needs_a_score_to_hold_against_the_plain_pictures(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"critic.caution.*'clip'.*critic.gate"):
+        go_grpo_critic(tmp_path / "run", toy_reward)
 
 
 def broken_at(step: int, kind: str) -> Callable[[Sequence[Attempt]], RewardTerms]:
@@ -199,6 +249,9 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path, whole: dict[Go, Path]
         (ppo_settings, {"rollout": {"rows": 9, "control_draws": 2}}, "9 is no multiple of 2"),
         (grpo_settings, {"rollout": {"rows": 12, "control_draws": 2}, "group": {"size": 4}}, "multiple of 8"),
         (grpo_settings, {"rollout": {"rows": 12}, "group": {"size": 5}}, "12 is no multiple of 5"),
+        (ppo_settings, {"rollout": {"rows": 12}, "group": {"size": 5}}, "12 is no multiple of 5"),
+        (grpo_settings, {"critic": {"use": True}, "train": "words"}, "train=words has none"),
+        (ppo_settings, {"critic": {"use": True}}, "set group.size"),
     ],
 )
 def test_rows_that_cannot_be_cut_so_are_refused(make: Any, changes: dict[str, Any], said: str) -> None:
@@ -210,6 +263,9 @@ def test_controls_per_token_are_not_drawn_twice(tmp_path: Path) -> None:
     settings = ppo_settings(**{**SHORT, "rollout": {**SHORT["rollout"], "control_draws": 2}})
     with pytest.raises(ConfigError, match="control_draws"):
         train_ppo(tiny_policy("token"), TASKS, TASKS, toy_reward, settings, tmp_path / "run")
+    taught = grpo_settings(**CRITIC)
+    with pytest.raises(ConfigError, match=r"critic.use needs a policy with control phrase"):
+        train_grpo(tiny_policy("token"), TASKS, TASKS, toy_reward, taught, tmp_path / "taught")
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
@@ -383,6 +439,11 @@ def test_low_rank_layers_train_and_resume_to_the_same_bits(tmp_path: Path) -> No
     assert names[0].read_bytes() == names[1].read_bytes()
 
 
+def _path(here: Path) -> str:
+    """Where a script finds the tests' modules, and the package this test runs."""
+    return os.pathsep.join(filter(None, [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]))
+
+
 FULL = """
 import resource
 import signal
@@ -416,7 +477,7 @@ def test_a_disk_that_fills_up_stops_the_run_which_goes_on_to_the_same_bits(
     script, run = tmp_path / "full.py", tmp_path / "run"
     script.write_text(FULL)
     here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+    environment = {**os.environ, "PYTHONPATH": _path(here)}
     command = [sys.executable, str(script), str(run), str(stage_one_folder()), str(room)]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 3, ended.stderr[-2000:]
@@ -450,8 +511,7 @@ def _run_two(script: str, folder: Path) -> None:
     file = folder / "two.py"
     file.write_text(script)
     here = Path(__file__).parent
-    path = f"{here}{os.pathsep}{here.parent}"
-    environment = {**os.environ, "PYTHONPATH": path, "ACCELERATE_USE_CPU": "true"}
+    environment = {**os.environ, "PYTHONPATH": _path(here), "ACCELERATE_USE_CPU": "true"}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     arguments = [str(file), str(folder), str(stage_one_folder())]
     done = subprocess.run(
@@ -465,18 +525,18 @@ import sys
 from pathlib import Path
 import tiny_rl
 tiny_rl.stage_one_folder = lambda: Path(sys.argv[2])
-from test_reinforcement import go_grpo, go_ppo
+from test_reinforcement import ALL
 
-go_ppo(Path(sys.argv[1]) / "ppo")
-go_grpo(Path(sys.argv[1]) / "grpo")
+for go in ALL:
+    go(Path(sys.argv[1]) / go.__name__)
 """
 
 
 @pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(whole: dict[Go, Path], tmp_path: Path) -> None:
     _run_two(TWO, tmp_path)
-    for go, name in ((go_ppo, "ppo"), (go_grpo, "grpo")):
-        for one, two in zip(metrics(whole[go]), metrics(tmp_path / name), strict=True):
+    for go in ALL:
+        for one, two in zip(metrics(whole[go]), metrics(tmp_path / go.__name__), strict=True):
             for key in ("reward", "loss", "kl/text", "entropy/range", "grad_norm"):
                 assert two[key] == pytest.approx(one[key], rel=2e-3, abs=1e-5), (one["step"], key)
 
@@ -520,24 +580,24 @@ import sys
 from pathlib import Path
 import tiny_rl
 tiny_rl.stage_one_folder = lambda: Path(sys.argv[3])
-from test_reinforcement import go_grpo, go_ppo
+from test_reinforcement import ALL
 
 def say(row):
     print(row["step"], flush=True)
 
-{"ppo": go_ppo, "grpo": go_grpo}[sys.argv[1]](Path(sys.argv[2]), resume=True, report=say)
+{go.__name__: go for go in ALL}[sys.argv[1]](Path(sys.argv[2]), resume=True, report=say)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ppo", "grpo"])
+@every
 def test_kill_9_at_random_moments_then_resume_is_an_uninterrupted_run(
-    name: str, whole: dict[Go, Path], tmp_path: Path
+    go: Go, whole: dict[Go, Path], tmp_path: Path
 ) -> None:
     chance = random.Random(7)
-    command = [sys.executable, "-c", SCRIPT, name, str(tmp_path / "killed"), str(stage_one_folder())]
+    command = [sys.executable, "-c", SCRIPT, go.__name__, str(tmp_path / "killed"), str(stage_one_folder())]
     here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+    environment = {**os.environ, "PYTHONPATH": _path(here)}
     for _ in range(3):
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
             assert process.stdout is not None
@@ -547,7 +607,7 @@ def test_kill_9_at_random_moments_then_resume_is_an_uninterrupted_run(
                     process.send_signal(signal.SIGKILL)
                     break
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    uninterrupted = whole[{"ppo": go_ppo, "grpo": go_grpo}[name]]
+    uninterrupted = whole[go]
     assert weights(tmp_path / "killed" / "policy") == weights(uninterrupted / "policy")
     assert metrics(tmp_path / "killed") == metrics(uninterrupted)
     assert Checkpoints(tmp_path / "killed" / "checkpoints").steps() == [4, 6]

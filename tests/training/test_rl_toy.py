@@ -59,6 +59,30 @@ def test_the_toy_is_solved_on_every_seed(algorithm: str, seed: int, tmp_path: Pa
     assert min(reached.values()) >= GOAL, reached
 
 
+CRITIC = {
+    "critic": {"use": True, "warmup": 4, "memory": 1e6},
+    "optimizer": {"centre_heads": True, "heads_rate": 3.0},
+    "group": {"size": 8},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
+def test_the_toy_is_solved_by_critic_taught_heads(algorithm: str, tmp_path: Path) -> None:
+    _, reached = learn(algorithm, 1, tmp_path / "run", **CRITIC)
+    assert min(reached.values()) >= GOAL, reached
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3, 4, 5])
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
+def test_the_toy_is_solved_by_critic_taught_heads_on_every_seed(
+    algorithm: str, seed: int, tmp_path: Path
+) -> None:
+    _, reached = learn(algorithm, seed, tmp_path / "run", **CRITIC)
+    assert min(reached.values()) >= GOAL, reached
+
+
 @pytest.mark.slow
 def test_constant_classes_cannot_solve_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 1 put back: the heads do not find what is wanted, however good the words become."""

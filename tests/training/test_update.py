@@ -20,6 +20,7 @@ from dfprompt.training.rl_settings import RlSettings
 from dfprompt.training.update import (
     KINDS,
     Experience,
+    Outcome,
     drift,
     look_back,
     minibatches,
@@ -344,8 +345,98 @@ def test_clipping_acts_after_the_backward_pass() -> None:
     done = update_policy(
         make_accelerator(device="cpu"), policy.model, policy.vocabulary, optimizer, given, tight
     )
-    assert done.figures["grad_norm"] > 0.1, "the norm reported is the one before clipping"
-    assert gradient_norm(policy.model.parameters()) == pytest.approx(0.05, rel=1e-3)
+    norms = {"grad_norm": [], "grad_norm/heads": []}
+    for name, each in policy.model.named_parameters():
+        norms["grad_norm/heads" if "_head." in name else "grad_norm"].append(each)
+    for name, part in norms.items():
+        assert done.figures[name] > 0.1, "the norm reported is the one before clipping"
+        assert gradient_norm(part) == pytest.approx(0.05, rel=1e-3), "heads and trunk by themselves"
+
+
+def test_a_kind_that_moved_too_far_is_named_and_the_others_go_on_without_it() -> None:
+    """The words are at the old policy's, the heads are not: they stop, and words learn as if alone."""
+    policy, given = experience("phrase")
+    now = compute_logprobs(policy.model, policy.vocabulary, given.trajectory)
+    given = given.adding(old_text=now.text.detach())
+    how = settings(surrogate={"stop_kl": 1e-4})
+    optimizer = torch.optim.SGD(policy.model.parameters(), lr=0.0)
+    accelerator = make_accelerator(device="cpu")
+
+    def step(learning: tuple[str, ...]) -> Outcome:
+        return update_policy(
+            accelerator, policy.model, policy.vocabulary, optimizer, given, how, learning=learning
+        )
+
+    first = step(KINDS)
+    assert (first.applied, first.stopped) == (False, ("range", "weight"))
+    assert step(("text",)).applied
+    assert not any(x.grad is not None and x.grad.any() for x in policy.model.range_head.parameters())
+    assert policy.model.trunk.get_input_embeddings().weight.grad.any()
+
+
+def with_worth(given: Experience) -> Experience:
+    """The same rows with a worth of every control."""
+    shape = (*given.trajectory.tokens.shape, 3, 5)
+    worth = torch.randn(shape, generator=torch.Generator().manual_seed(9))
+    return given.adding(control_worth=worth * given.trajectory.control_mask[..., None, None])
+
+
+def test_a_critics_worth_stands_in_the_place_of_the_heads_surrogates() -> None:
+    """By loops over all fifteen controls of every phrase; words as without it."""
+    policy, plain = experience("phrase")
+    given = with_worth(plain)
+    now = compute_logprobs(policy.model, policy.vocabulary, given.trajectory)
+    loss, figures = policy_loss(now, given, settings(), given.counts())
+    expected, count = 0.0, 0
+    for row, t in given.trajectory.control_mask.nonzero().tolist():
+        count += 1
+        for r in range(3):
+            for w in range(5):
+                chance = math.exp(now.range_all[row, t, r].item() + now.weight_all[row, t, w].item())
+                expected += chance * given.tensors["control_worth"][row, t, r, w].item()
+    assert figures["critic/expected"].item() == pytest.approx(expected / count, rel=1e-4)
+    without, of = policy_loss(now, plain, settings(), plain.counts())[0], given.tensors
+    surrogates = 0.0
+    for kind, ids in (("range", "range"), ("weight", "weight")):
+        found = update.clipped_surrogate(
+            getattr(now, ids), of[f"old_{ids}"], of["advantages"], given.trajectory.control_mask, clip=0.1
+        )
+        surrogates += getattr(settings().surrogate, kind) * found.loss.item()
+    shared = settings().surrogate.range * expected / count
+    assert loss.item() == pytest.approx(without.item() - surrogates - shared, rel=1e-4)
+
+
+def test_heads_that_a_critic_teaches_are_not_stopped_and_leave_the_trunk_alone_in_a_warm_up() -> None:
+    policy, plain = experience("phrase")
+    given = with_worth(plain)
+    optimizer = torch.optim.SGD(policy.model.parameters(), lr=0.0)
+    how = settings(surrogate={"stop_kl": 1e-6})
+    done = update_policy(
+        make_accelerator(device="cpu"), policy.model, policy.vocabulary, optimizer, given, how,
+        learning=("range", "weight"),
+    )  # fmt: skip
+    assert done.applied
+    assert policy.model.range_head.weight.grad.any()
+    assert all(each.grad is None for each in policy.model.trunk.parameters())
+
+
+@pytest.mark.slow
+def test_gradients_with_a_critic_are_those_of_finite_differences() -> None:
+    policy, plain = experience("phrase")
+    given = with_worth(plain)
+    now = compute_logprobs(policy.model, policy.vocabulary, given.trajectory)
+    exact = Experience(given.trajectory, {name: each.double() for name, each in given.tensors.items()})
+    chosen = torch.zeros_like(now.range).double()
+
+    def loss(text: Tensor, ranges: Tensor, weights: Tensor) -> Tensor:
+        ranges, weights = ranges.log_softmax(-1), weights.log_softmax(-1)
+        made = ActionLogprobs(text, chosen, chosen, ranges, weights, now.states)
+        return policy_loss(made, exact, settings(), given.counts())[0]
+
+    inputs = [
+        each.detach().double().requires_grad_(True) for each in (now.text, now.range_all, now.weight_all)
+    ]
+    assert torch.autograd.gradcheck(loss, inputs, eps=1e-6, atol=1e-6)
 
 
 def test_a_policy_that_moved_too_far_is_not_moved_further() -> None:

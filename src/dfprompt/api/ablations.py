@@ -18,9 +18,10 @@ from dfprompt.evaluation.ablation_tables import format_ablation, format_attribut
 from dfprompt.evaluation.ablations import RANGES, WEIGHTS, Ablation, Design, ablate, check_modifiers
 from dfprompt.evaluation.attribution import Attribution, attribute, plain_words
 from dfprompt.evaluation.files import write_text
-from dfprompt.evaluation.prompts import PlainPrompt, as_prompts, read_plain_prompts
-from dfprompt.evaluation.run import Plan, Progress
+from dfprompt.evaluation.run import Plan
 from dfprompt.evaluation.summary import Failure
+from dfprompt.measurement.measure import Progress
+from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.prompt.reading import read_prompt
 from dfprompt.requests.doors import front_door

@@ -21,9 +21,9 @@ from dfprompt.errors import ConfigError, DFPromptError, EvaluationError
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.methods import Method, rewrite_checked
 from dfprompt.evaluation.modifiers import find_modifiers
-from dfprompt.evaluation.prompts import PlainPrompt, noise_seed
-from dfprompt.evaluation.run import AT_ONCE, can_share
-from dfprompt.evaluation.scoreboard import Scoreboard
+from dfprompt.measurement.measure import AT_ONCE, can_share
+from dfprompt.measurement.prompts import PlainPrompt, noise_seed
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import FULL, DFPrompt, Span, make_plan, parse_prompt

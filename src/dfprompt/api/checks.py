@@ -11,8 +11,8 @@ from pathlib import Path
 from dfprompt.api.companions import HOW_TO_GET_A_POLICY, choose_lexicon, companions_of
 from dfprompt.api.written import plain_of, read_base, read_written
 from dfprompt.errors import ConfigError, DFPromptWarning, InputError, LoadError
-from dfprompt.evaluation.prompts import read_plain_prompts
 from dfprompt.excerpt import quote
+from dfprompt.measurement.prompts import read_plain_prompts
 from dfprompt.pipeline.weight_files import refuse_pickle
 from dfprompt.prompt.reading import NATIVE, read_prompt
 from dfprompt.requests.base import Request

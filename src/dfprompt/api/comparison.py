@@ -27,12 +27,12 @@ from dfprompt.evaluation.contest import (
     relabel,
 )
 from dfprompt.evaluation.files import write_text
-from dfprompt.evaluation.methods import PLAIN
-from dfprompt.evaluation.prompts import PlainPrompt
 from dfprompt.evaluation.report import make_comparison_grid, make_report
 from dfprompt.images.recipe import ModelMark
 from dfprompt.images.saving import Entry, check_free, save_pictures
 from dfprompt.images.tensors import to_pil
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.rows import PLAIN
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget

@@ -14,7 +14,6 @@ from dfprompt.errors import ConfigError, DFPromptError, InputError
 from dfprompt.evaluation.control_arms import Control, make_arms
 from dfprompt.evaluation.lexicon import SUFFIX
 from dfprompt.evaluation.methods import (
-    PLAIN,
     BestOf,
     FileMethod,
     FixedSuffix,
@@ -25,6 +24,7 @@ from dfprompt.evaluation.methods import (
     RandomModifiers,
 )
 from dfprompt.excerpt import quote
+from dfprompt.measurement.rows import PLAIN
 from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.prompt import parse_prompt

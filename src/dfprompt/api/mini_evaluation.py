@@ -17,8 +17,8 @@ from dfprompt.api.world import mini_folder
 from dfprompt.data.sets import set_of
 from dfprompt.data.settings import SetsSettings
 from dfprompt.errors import DFPromptWarning, RewardError
-from dfprompt.evaluation.prompts import PlainPrompt
 from dfprompt.excerpt import quote
+from dfprompt.measurement.prompts import PlainPrompt
 
 NOTE = (
     "The mini world is small and made by this project: its numbers show that the code learns what this "

@@ -10,7 +10,7 @@ from typing import Any
 from dfprompt.api.mini_evaluation import MiniFidelity, MiniTaste
 from dfprompt.api.rewards import RewardLike, load_reward
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
-from dfprompt.evaluation.scoreboard import Scoreboard
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.companions import Companions
 from dfprompt.requests.score import ScoreRequest
 from dfprompt.rewards import Reward, Score, as_score

@@ -21,10 +21,10 @@ from dfprompt.api.policies import load_policy
 from dfprompt.api.scoring import choose_scoreboard
 from dfprompt.errors import ConfigError, InputError
 from dfprompt.evaluation.files import write_text
-from dfprompt.evaluation.prompts import PlainPrompt
-from dfprompt.evaluation.scoreboard import Plain, Scoreboard
 from dfprompt.images.grid import make_grid
 from dfprompt.images.saving import Entry, save_pictures
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.scoreboard import Plain, Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy
 from dfprompt.prompt import DFPrompt

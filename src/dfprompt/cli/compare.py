@@ -87,7 +87,7 @@ def _print(run: ComparisonRun) -> None:
 
 
 def _cells(each: Mapping[str, Any]) -> list[str]:
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     mean = "-" if each["mean"] is None else format_number(each["mean"])
     found = each["to_plain"]

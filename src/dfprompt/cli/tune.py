@@ -117,7 +117,7 @@ def _print(run: TuneRun) -> None:
 def _print_scores(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number, format_p
+    from dfprompt.table import format_number, format_p
 
     console.write(f"on {len(run.outcome.fresh_seeds)} fresh seeds, finalist against plain:")
     table = Table(box=None)
@@ -140,7 +140,7 @@ def _print_scores(run: TuneRun) -> None:
 def _print_best_of(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     best = run.best_of
     assert best is not None
@@ -172,7 +172,7 @@ def _print_best_of(run: TuneRun) -> None:
 def _print_tried(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     console.write(
         f"the best of {len(run.tried)} candidates (seeds of the search: what was chosen from, no proof):"
@@ -189,7 +189,7 @@ def _print_tried(run: TuneRun) -> None:
 def _print_shares(run: TuneRun) -> None:
     from rich.table import Table
 
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     alone = len(run.shares) == 1
     console.write(
@@ -210,7 +210,7 @@ def _print_shares(run: TuneRun) -> None:
 
 
 def _interval(found: Interval) -> str:
-    from dfprompt.evaluation.tables import format_number
+    from dfprompt.table import format_number
 
     ends = found.to_json()
     return "too few" if ends is None else " to ".join(format_number(end, sign=True) for end in ends)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-import math
-import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+import tomli_w
 
 
 def to_toml(tables: Mapping[str, Any]) -> str:
@@ -25,57 +20,13 @@ def to_toml(tables: Mapping[str, Any]) -> str:
     c = 20.0
     name = "mini"
     """
-    return "\n".join(_lines(tables, ())).lstrip("\n") + "\n"
+    return tomli_w.dumps(_ready(tables))
 
 
-def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    present = {key: value for key, value in table.items() if value is not None}
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in present.items() if not _is_nested(value)]
-    for key, value in present.items():
-        inner = (*path, key)
-        dotted = ".".join(map(_key, inner))
-        if isinstance(value, Mapping):
-            lines += ["", f"[{dotted}]", *_lines(value, inner)]
-        elif _is_nested(value):
-            for row in value:
-                lines += ["", f"[[{dotted}]]", *_lines(row, inner)]
-    return lines
-
-
-def _is_nested(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return bool(value) and all(isinstance(row, Mapping) for row in value)
-    return isinstance(value, Mapping)
-
-
-def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else _text(key)
-
-
-def _text(text: str) -> str:
-    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped, and lone surrogates, which it refuses.
-    return json.dumps(text.encode("utf-8", "replace").decode(), ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float | Decimal):
-        return _number(float(value))
-    if isinstance(value, dt.datetime | dt.date | dt.time):
-        return value.isoformat()
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_value(item) for item in value)}]"
+def _ready(value: Any) -> Any:
+    """Without what is None, and without lone surrogates, which no file of TOML can hold."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + "}"
-    raise TypeError(f"TOML cannot hold a {type(value).__name__}: {value!r}")
-
-
-def _number(value: float) -> str:
-    if math.isfinite(value):
-        return repr(value)
-    return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+        return {_ready(key): _ready(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list | tuple):
+        return [_ready(each) for each in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

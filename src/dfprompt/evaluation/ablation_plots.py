@@ -14,8 +14,8 @@ from dfprompt.errors import ConfigError, EvaluationError
 from dfprompt.evaluation.ablations import Ablation
 from dfprompt.evaluation.attribution import PRUNED, WHOLE, Attribution
 from dfprompt.evaluation.effects import Effect
-from dfprompt.evaluation.methods import PLAIN
-from dfprompt.evaluation.scoreboard import Role
+from dfprompt.measurement.rows import PLAIN
+from dfprompt.measurement.scoreboard import Role
 from dfprompt.storage import reported, whole_files
 
 _COLUMNS = 3

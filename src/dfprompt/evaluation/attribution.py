@@ -14,12 +14,14 @@ from typing import Any, Literal
 
 from dfprompt.errors import InputError
 from dfprompt.evaluation.effects import Effect, ScoreTable, adjusted
-from dfprompt.evaluation.methods import PLAIN, Method
-from dfprompt.evaluation.prompts import PlainPrompt
-from dfprompt.evaluation.run import AT_ONCE, Outcome, Plan, Progress, run_evaluation
-from dfprompt.evaluation.scoreboard import Role
+from dfprompt.evaluation.methods import Method
+from dfprompt.evaluation.run import Outcome, Plan, run_evaluation
 from dfprompt.evaluation.summary import Failure, summarize
 from dfprompt.excerpt import quote
+from dfprompt.measurement.measure import AT_ONCE, Progress
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.rows import PLAIN
+from dfprompt.measurement.scoreboard import Role
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import FULL, DFPrompt, Span
 from dfprompt.prompt.effect import UNIT

@@ -11,11 +11,11 @@ from dfprompt.conditioning.compile import plan_prompts
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import read_schedule
 from dfprompt.errors import ConfigError
-from dfprompt.evaluation.methods import PLAIN
-from dfprompt.evaluation.prompts import PlainPrompt
-from dfprompt.evaluation.run import can_share
-from dfprompt.evaluation.scoreboard import Scoreboard, Scored
 from dfprompt.images.recipe import ModelMark, Recipe
+from dfprompt.measurement.measure import can_share
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.rows import PLAIN
+from dfprompt.measurement.scoreboard import Scoreboard, Scored
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.pipeline.progress import Report
 from dfprompt.pipeline.schedulers import make_scheduler

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dfprompt.evaluation.methods import Method
+from dfprompt.evaluation.methods import Method, is_free
 from dfprompt.evaluation.modifiers import find_modifiers
-from dfprompt.evaluation.prompts import PlainPrompt
+from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import FULL, DFPrompt, EffectRange, Span, Weight
 from dfprompt.prompt.effect import UNIT
@@ -25,6 +25,7 @@ class _Recontrolled(ABC):
 
     def __init__(self, base: Method, name: str, definition: str) -> None:
         self.base, self.name, self.pictures = base, name, base.pictures
+        self.free = is_free(base)
         self.definition = f"the words of {base.name} ({base.definition}), {definition}"
 
     def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:

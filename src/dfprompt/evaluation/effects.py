@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dfprompt.evaluation.records import Row
-from dfprompt.evaluation.scoreboard import Role
+from dfprompt.measurement.rows import Row
+from dfprompt.measurement.scoreboard import Role
 from dfprompt.statistics.comparison import Comparison, Key, compare_scores
 from dfprompt.statistics.significance import adjust_holm
 

@@ -12,14 +12,15 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from dfprompt.errors import ConfigError, DFPromptError, EvaluationError, InputError
-from dfprompt.evaluation.prompts import PlainPrompt
 from dfprompt.excerpt import quote
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.rows import PLAIN
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.policy.bundle import candidate_seed
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
 
-PLAIN = "plain"
+_SHOWN = 3  # prompts named in an error
 
 
 @runtime_checkable
@@ -37,6 +38,32 @@ class Method(Protocol):
     def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:
         """Return one rewrite per prompt, the same for the same seed; None where the method has none."""
         ...
+
+
+def is_free(method: Method) -> bool:
+    """Return whether each rewrite stands for itself, as a file's lines do: `method.free`.
+
+    Such a method may be mended and made longer: rows whose words are as before stay, others are drawn.
+    """
+    return bool(getattr(method, "free", False))
+
+
+def check_complete(method: Method, prompts: Sequence[PlainPrompt], seed: int = 0) -> None:
+    """Raise InputError naming the prompts that a method of free rewrites has none for.
+
+    Means over some prompts beside means over all of them would compare unlike things.
+    """
+    if not is_free(method):
+        return
+    made = method.rewrite(prompts, seed)
+    lacking = [prompt.text for prompt, rewrite in zip(prompts, made, strict=True) if rewrite is None]
+    if lacking:
+        shown = ", ".join(quote(text) for text in lacking[:_SHOWN])
+        more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
+        raise InputError(
+            f"the method {method.name} has no rewrite of {len(lacking)} of {len(prompts)} prompts: "
+            f"{shown}{more}; add them to its file, or leave these prompts out"
+        )
 
 
 @dataclass
@@ -112,6 +139,7 @@ class Human:
     name: str = "human"
     definition: str = 'the prompt file\'s "human" texts'
     pictures: int = 1
+    free: bool = True
 
     def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:
         """None where the file has no such text."""
@@ -161,6 +189,7 @@ class FileMethod:
     """
 
     pictures = 1
+    free = True
 
     def __init__(self, source: str | Path, name: str) -> None:
         path = Path(source)
@@ -169,7 +198,7 @@ class FileMethod:
             lines = content.decode("utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read {path}: {error}") from error
-        self.name, self.definition = name, f"the rewrites of {path.name} ({_digest(content)})"
+        self.name, self.definition = name, f"the rewrites of {path.name}"
         self._rewrites: dict[str, DFPrompt] = {}
         problems = []
         for number, line in enumerate(lines, 1):
@@ -218,7 +247,7 @@ class BestOf:
         self._base = base or Plain()
         if self._base.pictures != 1:
             raise ConfigError(f"best-of-n of {self._base.name}, which chooses already, is not possible")
-        self.pictures = count
+        self.pictures, self.free = count, is_free(self._base)
         self.name = name or f"best-of-{count}" + (f":{base.name}" if base else "")
         self.definition = f"the best by reward of {count} pictures of {self._base.definition}"
 

@@ -8,48 +8,31 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Mapping, Sequence
-from html import escape
+from importlib.resources import files
+from typing import Any
 from urllib.parse import quote as quote_url
 
+import jinja2
 from PIL import Image
 from torch import Tensor
 
-from dfprompt.evaluation.contest import Match, Shot, Standing, rank
-from dfprompt.evaluation.methods import PLAIN
-from dfprompt.evaluation.tables import format_number
+from dfprompt.evaluation.contest import Contender, Match, Shot, Standing, rank
 from dfprompt.excerpt import printable
 from dfprompt.images.grid import make_grid
 from dfprompt.images.tensors import to_pil
+from dfprompt.measurement.rows import PLAIN
 from dfprompt.prompt.picture import draw_plan
+from dfprompt.table import Table, format_ends, format_number
 
+TEMPLATE = "report.html"
 THUMBNAIL = 256  # pixels of the longer side
 _MAX_COLUMNS = 8  # of the grid; the report shows every seed
 _CAPTION_SCORES = 3
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1d2433; --pale: #5d6679; --line: #d9dee8; --paper: #fff; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9f0; --pale: #9aa4b8; --line: #333b4d; --paper: #151922; } }
-body { margin: 2rem auto; max-width: 72rem; padding: 0 1.2rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 ui-sans-serif, system-ui, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
-h3 { font-size: 1rem; margin-bottom: .4rem; }
-p.note, figcaption, th { color: var(--pale); } .scroll { overflow-x: auto; }
-code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-.row { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; width: 256px; }
-figure img { width: 256px; height: auto; border-radius: 6px; display: block; }
-figure img.small { image-rendering: pixelated; } figcaption { font-size: .85rem; }
-img.plan { max-width: 100%; height: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { text-align: right;
-  padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-"""
 
-
-def make_report(match: Match, files: Mapping[tuple[int, str, int], str], *, note: str = "") -> str:
-    """Return the page; `files` are the pictures' names, relative to it, by (contest, label, seed)."""
+def make_report(match: Match, names: Mapping[tuple[int, str, int], str], *, note: str = "") -> str:
+    """Return the page; `names` are the pictures' names, relative to it, by (contest, label, seed)."""
     request = match.pictures.request
     settings = request.settings
     drawn = (
@@ -59,50 +42,58 @@ def make_report(match: Match, files: Mapping[tuple[int, str, int], str], *, note
         else f"{match.pictures.pipeline.name}: {settings.num_inference_steps} steps of {settings.scheduler}"
     )
     size = f"{match.pictures.images.shape[3]}x{match.pictures.images.shape[2]}"
-    head = [
-        f"<p>{_text(drawn)}, pictures of {size} pixels, seeds {_text(_numbers(match.seeds))}. "
-        "The pictures of one column start from the same noise. Scores are taken on the plain words.</p>",
-        *([f'<p class="note">{_text(note)}</p>'] if note else []),
-    ]
-    body = [line for number in range(len(match.contests)) for line in _contest(match, number, files)]
-    overall = []
-    if len(match.contests) > 1:
-        overall = ["<h2>All prompts together</h2>", *_standings(match, rank(match))]
-    return _page("Plain and optimised, from the same seeds", [*head, *body, *overall, *_failures(match)])
+    several = len(match.contests) > 1
+    return _template().render(
+        title="Plain and optimised, from the same seeds",
+        drawn=drawn,
+        size=size,
+        seeds=_numbers(match.seeds),
+        note=note,
+        contests=[_contest(match, number, names) for number in range(len(match.contests))],
+        overall=_standings(match, rank(match)) if several else None,
+        failures=_failures(match),
+    )
 
 
-def _contest(match: Match, number: int, files: Mapping[tuple[int, str, int], str]) -> list[str]:
+def _template() -> jinja2.Template:
+    """The page with its holes. Whatever fills one is escaped, and has no character that prints as nothing."""
+    found = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+    return found.from_string(files("dfprompt.evaluation").joinpath(TEMPLATE).read_text(encoding="utf-8"))
+
+
+def _contest(match: Match, number: int, names: Mapping[tuple[int, str, int], str]) -> dict[str, Any]:
     contest = match.contests[number]
-    lines = [f"<h2>{_text(contest.plain.text)}</h2>"]
+    contenders = []
     for contender in contest.contenders:
-        lines.append(f"<h3>{_text(contender.label)}</h3>")
-        if contender.label != PLAIN:
-            lines.append(f"<p><code>{_text(str(contender.prompt))}</code></p>")
-            lines.append(_timeline(match, number, contender.label))
-        figures = [_figure(match, shot, files) for shot in match.of(number, contender.label)]
-        lines.append(f'<div class="row">{"".join(figures)}</div>')
-    return [*lines, "<h3>Scores</h3>", *_standings(match, rank(match, number))]
+        rewritten = contender.label != PLAIN
+        contenders.append(
+            {
+                "label": contender.label,
+                "prompt": str(contender.prompt) if rewritten else None,
+                "plan": _timeline(match, contender) if rewritten else None,
+                "figures": [_figure(match, shot, names) for shot in match.of(number, contender.label)],
+            }
+        )
+    standings = _standings(match, rank(match, number))
+    return {"text": contest.plain.text, "contenders": contenders, "standings": standings}
 
 
-def _timeline(match: Match, number: int, label: str) -> str:
-    contender = next(each for each in match.contests[number].contenders if each.label == label)
+def _timeline(match: Match, contender: Contender) -> str:
     drawing = draw_plan(match.plan_of(contender.prompt)).encode("utf-8", "replace")
-    return (
-        f'<img class="plan" alt="When each part of {_text(label)} acts" '
-        f'src="data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}">'
-    )
+    return f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"
 
 
-def _figure(match: Match, shot: Shot, files: Mapping[tuple[int, str, int], str]) -> str:
-    name = quote_url(files[shot.contest, shot.contender.label, shot.seed])
-    source, small = _thumbnail(shot.image)
-    kind = ' class="small"' if small else ""
+def _figure(match: Match, shot: Shot, names: Mapping[tuple[int, str, int], str]) -> dict[str, Any]:
     plain = next(each for each in match.of(shot.contest, PLAIN) if each.seed == shot.seed)
-    scores = "<br>".join(_text(line) for line in _score_lines(match, shot, plain))
-    return (
-        f'<figure><a href="{name}"><img{kind} alt="{_text(shot.contender.label)}, seed {shot.seed}" '
-        f'src="{source}"></a><figcaption>seed {shot.seed}<br>{scores}</figcaption></figure>'
-    )
+    image, small = _thumbnail(shot.image)
+    file = quote_url(names[shot.contest, shot.contender.label, shot.seed])
+    scores = _score_lines(match, shot, plain)
+    return {"seed": shot.seed, "file": file, "image": image, "small": small, "scores": scores}
 
 
 def _thumbnail(image: Tensor) -> tuple[str, bool]:
@@ -134,18 +125,13 @@ def _score_lines(match: Match, shot: Shot, plain: Shot) -> list[str]:
     return lines
 
 
-def _standings(match: Match, standings: Sequence[Standing]) -> list[str]:
+def _standings(match: Match, standings: Sequence[Standing]) -> tuple[Table, str]:
+    """The table of scores, and over what its intervals are."""
     heads = ("score", "prompt", "mean", "difference to plain", "95 % interval", "won", "pairs")
-    rows = [_standing_row(match, each) for each in standings]
+    table = Table(*heads, rows=[_standing_row(match, each) for each in standings])
     units = {each.comparison.units for each in standings if each.comparison}
     over = "seeds: they say nothing about other prompts" if units == {"seeds"} else "prompts"
-    return [
-        '<div class="scroll"><table>',
-        f"<tr>{''.join(f'<th>{_text(head)}</th>' for head in heads)}</tr>",
-        *(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows),
-        "</table></div>",
-        f'<p class="note">Intervals over {over}.</p>' if units else "",
-    ]
+    return table, over if units else ""
 
 
 def _standing_row(match: Match, each: Standing) -> tuple[str, ...]:
@@ -155,48 +141,23 @@ def _standing_row(match: Match, each: Standing) -> tuple[str, ...]:
     found = each.comparison
     if found is None:
         return name, each.label, mean, "", "", "", ""
-    interval = "too few"
-    if not math.isnan(found.interval.low):
-        interval = " to ".join(format_number(end, sign=True) for end in found.interval)
+    interval = format_ends(found.interval.to_json())
     difference = format_number(found.difference, sign=True)
     return name, each.label, mean, difference, interval, f"{100 * found.win_rate:.0f} %", str(found.pairs)
 
 
 def _failures(match: Match) -> list[str]:
-    messages = dict.fromkeys(
-        f"{name}: {message}" for shot in match.shots for name, message in shot.scored.failed.items()
+    return list(
+        dict.fromkeys(
+            f"{name}: {message}" for shot in match.shots for name, message in shot.scored.failed.items()
+        )
     )
-    if not messages:
-        return []
-    return ["<h2>Failed</h2><ul>", *(f"<li>{_text(message)}</li>" for message in messages), "</ul>"]
 
 
 def _numbers(seeds: Sequence[int]) -> str:
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
         return f"{seeds[0]} to {seeds[-1]}"
     return ", ".join(map(str, seeds))
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))
-
-
-def _page(title: str, body: Sequence[str]) -> str:
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<link rel="icon" href="data:,">',
-            f"<title>{_text(title)}</title><style>{_STYLE}</style></head><body>",
-            f"<h1>{_text(title)}</h1>",
-            *body,
-            "</body></html>",
-            "",
-        ]
-    )
 
 
 def _caption(match: Match, shot: Shot, plain: Shot) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 from dfprompt.errors import DFPromptError, EvaluationError
 from dfprompt.evaluation.files import write_text
-from dfprompt.evaluation.methods import Method, rewrite_checked
-from dfprompt.evaluation.prompts import PlainPrompt
+from dfprompt.evaluation.methods import Method, is_free, rewrite_checked
+from dfprompt.measurement.measure import file_name
+from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.prompt import DFPrompt
 
 
@@ -32,9 +33,12 @@ class RewriteStore:
         self.folder = folder
 
     def get(self, method: Method, prompts: Sequence[PlainPrompt], seed: int) -> Rewrites:
-        """Return a rewrite or a failure for every prompt, asking the method for what is not kept yet."""
+        """Return a rewrite or a failure for every prompt, asking the method for what is not kept yet.
+
+        Of a method whose rewrites are known by their own words, what it says now holds.
+        """
         path = self.folder / f"{file_name(method.name)}.json"
-        kept = _read(path)
+        kept = Rewrites(seconds=_read(path).seconds) if is_free(method) else _read(path)
         new = [prompt for prompt in prompts if prompt.id not in kept.prompts]
         if not new:
             return kept
@@ -67,19 +71,6 @@ def _check_same(
                 f"{method.name} was chosen over fewer prompts, and over these it is another; evaluate it in "
                 "another --output"
             )
-
-
-def file_name(method: str) -> str:
-    """Return a method's name as part of a file name: letters, digits, dots, hyphens; others as hex.
-
-    >>> file_name("best-of-4"), file_name("a/b")
-    ('best-of-4', 'a_2fb')
-    """
-    safe = "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in ".-") else f"_{ord(letter):x}"
-        for letter in method
-    )
-    return safe if safe.strip(".") else f"_{safe}"
 
 
 def _read(path: Path) -> Rewrites:

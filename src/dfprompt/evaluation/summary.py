@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dfprompt.evaluation.diversity import Diversity, measure_diversity
-from dfprompt.evaluation.methods import PLAIN
 from dfprompt.evaluation.modifiers import find_modifiers
-from dfprompt.evaluation.records import Row
 from dfprompt.evaluation.run import Outcome
-from dfprompt.evaluation.scoreboard import Role
+from dfprompt.measurement.rows import PLAIN, Row
+from dfprompt.measurement.scoreboard import Role
 from dfprompt.statistics.comparison import Comparison, Key, compare_scores, mean_of_prompts
 from dfprompt.statistics.significance import adjust_holm
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from dfprompt.evaluation.files import write_text
-from dfprompt.evaluation.summary import MethodLine, ScoreLine, Summary
-from dfprompt.excerpt import printable
+from dfprompt.evaluation.summary import Failure, MethodLine, ScoreLine, Summary
 from dfprompt.statistics.intervals import Interval
+from dfprompt.table import Table, escape_markdown, format_ends, format_number, format_p, number
 
 RESULTS, SCORES, METHODS = "results.md", "scores.csv", "methods.csv"
 _ROLES = {
@@ -43,16 +40,23 @@ def write_tables(summary: Summary, folder: Path, *, title: str = "Evaluation", n
 
 def format_markdown(summary: Summary, *, title: str = "Evaluation", note: str = "") -> str:
     """Return one page: a table per score, diversity, cost, and what failed; `note` stands above."""
-    lines = [f"# {_cell(title)}", "", *([note, ""] if note else []), _how_to_read(summary), ""]
+    lines = [f"# {escape_markdown(title)}", "", *([note, ""] if note else []), _how_to_read(summary), ""]
     for score in dict.fromkeys(line.score for line in summary.scores):
         chosen = [line for line in summary.scores if line.score == score]
-        lines += [f"## {_cell(score)} ({_ROLES[chosen[0].role]})", "", *_score_table(chosen), ""]
-    lines += ["## Diversity", "", *_diversity_table(summary.methods), ""]
-    lines += ["## Cost", "", *_cost_table(summary.methods), ""]
-    if summary.failures:
-        failures = [(each.method, each.what, str(each.rows), each.message) for each in summary.failures]
-        lines += ["## Failed", "", *_table(("method", "what", "rows", "first message"), failures), ""]
-    return "\n".join(lines)
+        lines += [f"## {escape_markdown(score)} ({_ROLES[chosen[0].role]})", "", _score_table(chosen), ""]
+    lines += ["## Diversity", "", _diversity_table(summary.methods), ""]
+    lines += ["## Cost", "", _cost_table(summary.methods), ""]
+    return "\n".join([*lines, *failure_lines(summary.failures)])
+
+
+def failure_lines(failures: Sequence[Failure]) -> list[str]:
+    """Return the part of a page that says what failed; nothing where nothing did."""
+    if not failures:
+        return []
+    table = Table("method", "what", number("rows"), "first message")
+    for each in failures:
+        table.add(each.method, each.what, each.rows, each.message)
+    return ["## Failed", "", table.markdown(), ""]
 
 
 def _how_to_read(summary: Summary) -> str:
@@ -66,9 +70,9 @@ def _how_to_read(summary: Summary) -> str:
     )
 
 
-def _score_table(lines: Sequence[ScoreLine]) -> list[str]:
-    heads = ("method", "mean", "difference to plain", "won", "p (Holm)", "pairs", "failed")
-    return _table(heads, [_score_row(line) for line in lines])
+def _score_table(lines: Sequence[ScoreLine]) -> str:
+    heads = ("mean", "difference to plain", "won", "p (Holm)", "pairs", "failed")
+    return Table("method", *map(number, heads), rows=map(_score_row, lines)).markdown()
 
 
 def _score_row(line: ScoreLine) -> tuple[str, ...]:
@@ -82,9 +86,8 @@ def _score_row(line: ScoreLine) -> tuple[str, ...]:
     return line.method, mean, difference, won, p, str(found.pairs), str(line.failed)
 
 
-def _diversity_table(methods: Sequence[MethodLine]) -> list[str]:
+def _diversity_table(methods: Sequence[MethodLine]) -> str:
     heads = (
-        "method",
         "modifiers",
         "distinct",
         "distinct share",
@@ -98,12 +101,12 @@ def _diversity_table(methods: Sequence[MethodLine]) -> list[str]:
         shares = (found.distinct_share, found.self_similarity, found.default_share, found.unchanged_share)
         cells = ["-" if share is None else f"{share:.2f}" for share in shares]
         rows.append((line.method, str(found.modifiers), str(found.distinct), *cells))
-    return _table(heads, rows)
+    return Table("method", *map(number, heads), rows=rows).markdown()
 
 
-def _cost_table(methods: Sequence[MethodLine]) -> list[str]:
+def _cost_table(methods: Sequence[MethodLine]) -> str:
     measured = any(line.cmmd is not None for line in methods)
-    heads = ("method", "what it is", "rows", "failed", "images", "drawing s", "rewriting s")
+    heads = ["rows", "failed", "images", "drawing s", "rewriting s", *(["CMMD"] if measured else [])]
     rows = [
         (
             line.method,
@@ -117,48 +120,11 @@ def _cost_table(methods: Sequence[MethodLine]) -> list[str]:
         )
         for line in methods
     ]
-    return _table((*heads, *(["CMMD"] if measured else [])), rows)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    numbers = [head not in ("method", "what", "what it is", "first message") for head in heads]
-    rule = "|".join("---:" if number else "---" for number in numbers)
-    return [_line(heads), f"|{rule}|", *(_line(row) for row in rows)]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
-
-
-def _cell(text: str) -> str:
-    """One line, with what markdown would take for structure escaped."""
-    flat = printable(" ".join(text.split()))
-    return "".join(f"\\{letter}" if letter in "\\|`*_<[#" else letter for letter in flat)
+    return Table("method", "what it is", *map(number, heads), rows=rows).markdown()
 
 
 def _interval(interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return "(too few for an interval)"
-    return f"({format_number(interval.low, sign=True)} to {format_number(interval.high, sign=True)})"
-
-
-def format_number(value: float, *, sign: bool = False) -> str:
-    """Return a number with four decimals, or four significant digits where it is small.
-
-    >>> format_number(0.25, sign=True), format_number(-12.3456789), format_number(0.00012345)
-    ('+0.2500', '-12.3457', '0.0001234')
-    """
-    shown = f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.4g}"
-    return f"+{shown}" if sign and value >= 0 else shown
-
-
-def format_p(p: float) -> str:
-    """Return a p-value with three decimals.
-
-    >>> format_p(0.04999), format_p(0.0002)
-    ('0.050', '< 0.001')
-    """
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return f"({format_ends(interval.to_json(), 'too few for an interval')})"
 
 
 def format_scores_csv(summary: Summary) -> str:
@@ -181,7 +147,7 @@ def format_scores_csv(summary: Summary) -> str:
         units = "" if found is None else found.units
         head: list[object] = [line.method, line.score, line.role, line.mean]
         rows.append([*head, *compared, units, line.rows, line.failed])
-    return _csv(_SCORE_FIELDS, rows)
+    return Table(*_SCORE_FIELDS, rows=rows).csv()
 
 
 def format_methods_csv(summary: Summary) -> str:
@@ -207,21 +173,4 @@ def format_methods_csv(summary: Summary) -> str:
                 line.cmmd,
             ]
         )
-    return _csv(_METHOD_FIELDS, rows)
-
-
-def _csv(fields: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(fields)
-    writer.writerows([_plain(value) for value in row] for row in rows)
-    return stream.getvalue()
-
-
-def _plain(value: object) -> object:
-    """Empty for what does not exist; a quote goes before text that a spreadsheet would run as a formula."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@"):
-        return f"'{value}"
-    return value
+    return Table(*_METHOD_FIELDS, rows=rows).csv()

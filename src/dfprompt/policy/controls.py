@@ -22,13 +22,14 @@ _ROWS = 32
 
 @torch.no_grad()
 def vary_controls(
-    model: PolicyModel, trajectory: Trajectory, seeds: Sequence[int], copies: int
+    model: PolicyModel, trajectory: Trajectory, seeds: Sequence[int], copies: int, *, explore: float = 0.0
 ) -> Trajectory:
     """Each row `copies` times, side by side: as it was drawn, then with every control drawn anew.
 
     Words stay as they are: the policy does not read controls back, so that the new ones are draws from the
-    same distribution. Copy c of row i depends on seeds[i] and c alone. Raises ConfigError for control
-    "token", where a phrase's control is a vote, and for "none".
+    same distribution. Copy c of row i depends on seeds[i] and c alone. With `explore`, that share of all
+    controls, the first copy's too, is drawn evenly from those that are allowed; the log-probabilities stay
+    the policy's. Raises ConfigError for control "token", where a phrase's control is a vote, and for "none".
     """
     if trajectory.control != "phrase":
         raise ConfigError(
@@ -43,11 +44,15 @@ def vary_controls(
     drawn += [(grown.weight_ids.clone(), grown.weight_logprobs.clone(), weights)]
     for at, row in enumerate(rows):
         where = trajectory.control_mask[row].nonzero().flatten()
-        if not at % copies or not len(where):
+        if not len(where) or not (at % copies or explore):
             continue
-        numbers = np.random.default_rng([seeds[row], _STREAM, at % copies]).random((2, len(where)))
+        generator = np.random.default_rng([seeds[row], _STREAM, at % copies])
+        numbers = generator.random((2, len(where)))
+        evenly = torch.from_numpy(generator.random(len(where)) < explore)
         for (ids, logprobs, head), uniforms in zip(drawn, numbers, strict=True):
-            chosen = draw(head[row, where], torch.from_numpy(uniforms))
+            chosen = draw(_flattened(head[row, where], evenly), torch.from_numpy(uniforms))
+            if not at % copies:  # as it was drawn, but for what is drawn evenly
+                chosen = torch.where(evenly, chosen, ids[at, where])
             ids[at, where] = chosen
             logprobs[at, where] = head[row, where].gather(-1, chosen[:, None])[:, 0]
     (range_ids, range_logprobs, _), (weight_ids, weight_logprobs, _) = drawn
@@ -62,6 +67,12 @@ def vary_controls(
             for at, row in enumerate(grown.phrases)
         ),
     )
+
+
+def _flattened(logprobs: Tensor, evenly: Tensor) -> Tensor:
+    """Log-probabilities (N, K), the same for every class that is allowed in rows (N,) drawn `evenly`."""
+    even = torch.where(logprobs > -torch.inf, 0.0, -torch.inf).log_softmax(-1)
+    return torch.where(evenly.to(logprobs.device)[:, None], even, logprobs)
 
 
 def _read_heads(model: PolicyModel, trajectory: Trajectory) -> tuple[Tensor, Tensor]:

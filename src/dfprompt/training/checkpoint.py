@@ -3,6 +3,7 @@
     checkpoints/step-00000200/
         model.safetensors        every trainable parameter of each model, by name
         optimizer.safetensors    every tensor of each optimiser's state, by parameter name
+        memory.safetensors       further tensors, where the training has any
         state.json               the step, and what else the training has to remember
 
 A folder gets its name only when it is complete. Random numbers need no saving: they are functions of
@@ -29,6 +30,7 @@ from dfprompt.storage import library_errors, remove, reported, whole_folder, wri
 
 _NAME = re.compile(r"step-(\d{8,})")
 _VERSION = 1
+_MEMORY = "memory.safetensors"
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,14 @@ class Checkpoints:
     def __init__(self, folder: Path, *, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
 
-    def save(self, step: int, trained: Mapping[str, Trained], state: Mapping[str, Any]) -> Path:
-        """Write the checkpoint of a step, then let the oldest go; `state` is kept as JSON.
+    def save(
+        self,
+        step: int,
+        trained: Mapping[str, Trained],
+        state: Mapping[str, Any],
+        memory: Mapping[str, Tensor] | None = None,
+    ) -> Path:
+        """Write the checkpoint of a step, then let the oldest go; `state` is kept as JSON, `memory` beside.
 
         Raises TrainingError when the disk is full or not writable; earlier checkpoints stay.
         """
@@ -66,6 +74,8 @@ class Checkpoints:
             }
             save_file(tensors, unfinished / "model.safetensors")
             save_file(moments, unfinished / "optimizer.safetensors")
+            if memory:
+                save_file({key: _stored(each) for key, each in memory.items()}, unfinished / _MEMORY)
             content = {"dfprompt": _VERSION, "step": step, "state": dict(state)}
             write_text(unfinished / "state.json", json.dumps(content) + "\n")
         for old in self.steps()[: -self.keep]:
@@ -100,6 +110,20 @@ class Checkpoints:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise LoadError(
                 f"{folder}: this checkpoint cannot be read ({error}); delete it to go on from an earlier one"
+            ) from error
+
+    def load_memory(self) -> dict[str, Tensor]:
+        """The further tensors of the latest checkpoint; none where it has none. Raises LoadError."""
+        known = self.steps()
+        path = self.folder / f"step-{known[-1]:08d}" / _MEMORY if known else None
+        if path is None or not path.is_file():
+            return {}
+        try:
+            return dict(load_file(path))
+        except (OSError, SafetensorError) as error:
+            raise LoadError(
+                f"{path}: this checkpoint cannot be read ({error}); delete its folder to go on from an "
+                "earlier one"
             ) from error
 
     def describe_last(self) -> str:

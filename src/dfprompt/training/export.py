@@ -9,13 +9,14 @@ from typing import Any
 
 from dfprompt.policy import Policy, save_policy_folder
 from dfprompt.storage import whole_folder
+from dfprompt.training.centred_heads import as_saved
 from dfprompt.training.disk import writing
 
 
 def save_policy(accelerator: Any, policy: Policy, folder: Path, extra: Mapping[str, Path] | None) -> None:
     """Save a policy once for all processes, `extra` files beside it; raises TrainingError on a full disk."""
     if accelerator.is_main_process:
-        with writing(folder):
+        with writing(folder), as_saved(policy.model):
             save_policy_folder(policy, folder, extra=extra)
     accelerator.wait_for_everyone()
 

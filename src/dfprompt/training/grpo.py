@@ -48,8 +48,6 @@ def train_grpo(
         reward,
         settings,
         folder,
-        group=settings.group.size,
-        keep_plain=settings.group.keep_plain,
         executor=executor,
         acting=acting,
         resume=resume,
@@ -66,21 +64,22 @@ class Grpo(Learner):
 
     def learn(self, rollout: Rollout, step: int) -> dict[str, float]:
         """Compare within groups, then update minibatch by minibatch."""
-        experience = self.estimate(self.look_back(rollout), rollout)
+        experience, credited, said = self.consult(self.look_back(rollout), rollout, step)
+        experience = self.estimate(experience, credited)
         rate = self.begin_step(step)
         outcomes: list[Outcome] = []
+        learning = self.learning(step)
         for minibatch in self.batches(experience, step):
-            outcomes.append(self.update(minibatch))
-            if not outcomes[-1].applied:
-                break
+            learning = self.fit(minibatch, learning, outcomes)
         even = _even_groups(self._rewards_of_words(rollout))
-        return {**self.finish(experience, outcomes, rate), "even_groups": even}
+        return {**self.finish(experience, outcomes, rate), "even_groups": even, **said}
 
     def estimate(self, experience: Experience, rollout: Rollout) -> Experience:
         """Add advantages: each row's own, at all of its tokens."""
         group, draws = self.settings.group, self.settings.rollout.control_draws
         words = self._rewards_of_words(rollout)
-        advantages = group_advantages(words, rollout.plain, scale=group.scale).flatten()
+        plain = rollout.plain if group.keep_plain else None
+        advantages = group_advantages(words, plain, scale=group.scale).flatten()
         advantages = advantages.repeat_interleave(draws)
         return experience.adding(
             advantages=spread_over_tokens(advantages, experience),

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dfprompt.policy import Policy
 from dfprompt.policy.modeling import HEADS
 from dfprompt.training.advantages import compare_controls, whiten
+from dfprompt.training.centred_heads import centre_heads, mean_of, subtract_mean
 from dfprompt.training.checkpoint import Trained
+from dfprompt.training.control_teacher import ControlTeacher
 from dfprompt.training.losses import adapt_kl
 from dfprompt.training.model_setup import set_dropout
 from dfprompt.training.optimization import learning_rate, make_optimizer, set_learning_rate
+from dfprompt.training.phrases import describe_phrases
 from dfprompt.training.rl_settings import RlSettings
 from dfprompt.training.rollout import MINIBATCHES, Rollout
-from dfprompt.training.update import Experience, Outcome, drift, look_back, minibatches, update_policy
+from dfprompt.training.update import (
+    KINDS,
+    TEXT,
+    Experience,
+    Outcome,
+    drift,
+    look_back,
+    minibatches,
+    update_policy,
+)
+
+_MEAN, _CRITIC = "heads_mean", "critic/"
 
 
 class Learner(ABC):
@@ -42,18 +58,67 @@ class Learner(ABC):
         optimizer = make_optimizer(policy.model, settings.optimizer, heads_rate=rate)
         self.trained = {"policy": Trained(policy.model, optimizer)}
         self.model, self.optimizer = accelerator.prepare(policy.model, optimizer)
+        self.teacher: ControlTeacher | None = None
+        if settings.critic.use:
+            size = settings.optimizer.micro_batch_size
+            self.teacher = ControlTeacher(policy, settings.critic, group=settings.rows_per_prompt, size=size)
 
     @abstractmethod
     def learn(self, rollout: Rollout, step: int) -> dict[str, float]:
         """Update on a rollout, the step counted from 0; returns what the metrics say of it."""
 
+    def explore(self, step: int) -> float:
+        """The share of a step's controls that are drawn evenly."""
+        return self.teacher.explore(step) if self.teacher else 0.0
+
+    def learning(self, step: int) -> tuple[str, ...]:
+        """The kinds of draws that learn from a step's rollout; words stay while a critic warms up."""
+        warming = self.teacher is not None and self.teacher.warming(step)
+        return tuple(kind for kind in KINDS if not (warming and kind == TEXT))
+
+    def consult(
+        self, experience: Experience, rollout: Rollout, step: int
+    ) -> tuple[Experience, Rollout, dict[str, float]]:
+        """What the critic says, where there is one: the worth of controls, the words' rewards, figures."""
+        if step == 0 and self.settings.optimizer.centre_heads:
+            self._centre(experience)
+        if self.teacher is None:
+            return experience, rollout, {}
+        lesson = self.teacher.teach(self.reference, experience, rollout)
+        credited = dataclasses.replace(rollout.terms, reward=lesson.rewards)
+        return (
+            experience.adding(control_worth=lesson.worth),
+            dataclasses.replace(rollout, terms=credited),
+            dict(lesson.figures),
+        )
+
+    def _centre(self, experience: Experience) -> None:
+        """Take the mean state behind the first rollout's phrases off what the heads read."""
+        size = self.settings.optimizer.micro_batch_size
+        found = describe_phrases(self.reference, experience.trajectory, 1, size)
+        if found.mask.any():
+            centre_heads(self.policy.model, found.states[found.mask].mean(0))
+
+    def memory(self) -> dict[str, Tensor]:
+        """What a checkpoint has to remember in tensors besides what trains."""
+        mean = mean_of(self.policy.model)
+        found = {} if mean is None else {_MEAN: mean}
+        if self.teacher is not None:
+            found |= {_CRITIC + name: each for name, each in self.teacher.tensors().items()}
+        return found
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint has to remember besides tensors."""
         return {"kl_scale": self.kl_scale}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state` gave."""
+    def restore(self, state: Mapping[str, Any], memory: Mapping[str, Tensor]) -> None:
+        """Put back what `state` and `memory` gave."""
         self.kl_scale = float(state["kl_scale"])
+        if _MEAN in memory:
+            subtract_mean(self.policy.model, memory[_MEAN])
+        if self.teacher is not None:
+            start = len(_CRITIC)
+            self.teacher.restore({key[start:]: x for key, x in memory.items() if key.startswith(_CRITIC)})
 
     def look_back(self, rollout: Rollout) -> Experience:
         """The rollout's log-probabilities under the policy that drew it and under stage 1."""
@@ -79,8 +144,23 @@ class Learner(ABC):
                 found.append(experience.select(rows))
         return found
 
-    def update(self, minibatch: Experience) -> Outcome:
-        """One optimiser step of the policy, or none where it has moved too far."""
+    def fit(
+        self, minibatch: Experience, learning: tuple[str, ...], outcomes: list[Outcome]
+    ) -> tuple[str, ...]:
+        """One optimiser step of the kinds that are `learning`; returns those that still are.
+
+        A kind that has moved too far learns no more from this rollout, and the others go on without it.
+        """
+        while learning:
+            outcomes.append(self.update(minibatch, learning))
+            if outcomes[-1].applied:
+                return learning
+            stopped = outcomes[-1].stopped
+            learning = tuple(kind for kind in learning if stopped and kind not in stopped)
+        return ()
+
+    def update(self, minibatch: Experience, learning: tuple[str, ...] = KINDS) -> Outcome:
+        """One optimiser step of the policy, or none where a kind that is learning has moved too far."""
         return update_policy(
             self.accelerator,
             self.model,
@@ -89,14 +169,17 @@ class Learner(ABC):
             minibatch,
             self.settings,
             kl_scale=self.kl_scale,
+            learning=learning,
         )
 
     def finish(self, experience: Experience, outcomes: Sequence[Outcome], rate: float) -> dict[str, float]:
         """The figures of a step, means over its updates; the KL coefficients move towards their target."""
         broken = [each for each in outcomes if not math.isfinite(each.figures["loss"])]
-        counted = broken or [each for each in outcomes if each.applied] or outcomes[:1]
+        applied = [each for each in outcomes if each.applied]
+        counted = broken or applied or outcomes[:1]
         found = mean_figures([each.figures for each in counted])
-        found |= {"updates": float(sum(each.applied for each in outcomes)), "learning_rate": rate}
+        found |= {"updates": float(len(applied)), "learning_rate": rate}
+        found["updates/text"] = float(sum(TEXT in each.learning for each in applied))
         found |= {"drift": drift(experience), "kl_scale": self.kl_scale}
         target = self.settings.kl.target
         if target:

@@ -32,7 +32,7 @@ def make_optimizer(
             "params": [
                 each
                 for name, each in named
-                if (apart and _in_head(name)) == heads and (each.ndim >= 2) == matrix
+                if (apart and is_head(name)) == heads and (each.ndim >= 2) == matrix
             ],
             "weight_decay": settings.weight_decay if matrix else 0.0,
             _RATE: heads_rate if heads else 1.0,
@@ -68,7 +68,8 @@ def set_learning_rate(optimizer: Any, rate: float) -> None:
         group["lr"] = rate * group.get(_RATE, 1.0)
 
 
-def _in_head(name: str) -> bool:
+def is_head(name: str) -> bool:
+    """Whether a parameter of this name belongs to the range or the weight head."""
     return any(part in HEADS for part in name.split("."))
 
 

@@ -87,18 +87,19 @@ class Ppo(Learner):
         """Estimate advantages, then update policy and value model minibatch by minibatch."""
         if step == 0:
             self._expect(rollout)
-        experience = self.estimate(self.look_back(rollout), rollout)
+        experience, credited, said = self.consult(self.look_back(rollout), rollout, step)
+        experience = self.estimate(experience, credited)
         rate = self.begin_step(step)
         set_learning_rate(self.value_optimizer, learning_rate(self._value_rates, step))
         self.value.train()
         outcomes: list[Outcome] = []
         values: list[dict[str, float]] = []
+        learning = self.learning(step)
         for minibatch in self.batches(experience, step):
-            if not outcomes or outcomes[-1].applied:
-                outcomes.append(self.update(minibatch))
+            learning = self.fit(minibatch, learning, outcomes)
             values.append(self.update_value(minibatch))
         found = self.finish(experience, outcomes, rate)
-        return {**found, **mean_figures(values), "value/explained": explained(experience)}
+        return {**found, **mean_figures(values), "value/explained": explained(experience), **said}
 
     @torch.no_grad()
     def estimate(self, experience: Experience, rollout: Rollout) -> Experience:

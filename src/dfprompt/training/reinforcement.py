@@ -66,8 +66,6 @@ def train_on_rewards(
     settings: SettingsT,
     folder: Path,
     *,
-    group: int = 1,
-    keep_plain: bool = False,
     executor: Executor | None = None,
     acting: Sequence[bool] | None = None,
     resume: bool = False,
@@ -93,11 +91,11 @@ def train_on_rewards(
     accelerator.wait_for_everyone()
     learner = algorithm(accelerator, policy, settings)
     rows, copies = settings.rollout.rows, settings.rollout.control_draws
-    plan = RolloutPlan(train, rows=rows, group=group, control_draws=copies, seed=settings.seed)
+    plan = RolloutPlan(train, rows=rows, group=settings.group.size, control_draws=copies, seed=settings.seed)
     checkpoints = Checkpoints(folder / "checkpoints", keep=settings.checkpoints.keep)
     stage = _Stage(accelerator, policy, reward, executor or LocalExecutor(), settings, acting, checkpoints)
     checked = validation_draws(validation[: settings.validation.rows], settings.seed)
-    loop = _Loop(stage, learner, plan, checked, folder, keep_plain=keep_plain, extra=extra, report=report)
+    loop = _Loop(stage, learner, plan, checked, folder, extra=extra, report=report)
     done, stop = loop.run()
     export_policy(accelerator, policy, folder, settings.export, extra)
     if stop:
@@ -119,13 +117,12 @@ class _Loop:
         checked: Draws,
         folder: Path,
         *,
-        keep_plain: bool,
         extra: Mapping[str, Path] | None,
         report: Report | None,
     ) -> None:
         self.stage, self.learner, self.plan, self.checked = stage, learner, plan, checked
         self.accelerator, self.settings, self.policy = stage.accelerator, stage.settings, stage.policy
-        self.folder, self.keep_plain, self.extra, self.report = folder, keep_plain, extra, report
+        self.folder, self.extra, self.report = folder, extra, report
         self.best: dict[str, Any] = {"step": 0, "reward": -math.inf}
         self.watchdogs = Watchdogs(self.settings.watchdogs, heads=self.settings.train != "words")
         self.logs: _Logs | None = None
@@ -152,7 +149,7 @@ class _Loop:
             if "calibration" in state:
                 self._check_calibration(state["calibration"])
             self.best = state["best"]
-            self.learner.restore(state["learner"])
+            self.learner.restore(state["learner"], checkpoints.load_memory())
             restore_scaler(self.accelerator, state["scaler"])
             self.watchdogs.restore(state["watchdogs"])
             return first
@@ -173,7 +170,8 @@ class _Loop:
         """One rollout and the updates on it; returns the alerts that end the run."""
         step, started = done - 1, time.perf_counter()
         seed_step(self.settings.seed, step, self.accelerator.process_index)
-        rollout = self.stage.draw(self.plan.draws(step), keep_plain=self.keep_plain)
+        plain, explore = self.settings.draws_plain, self.learner.explore(step)
+        rollout = self.stage.draw(self.plan.draws(step), keep_plain=plain, explore=explore)
         drawn = time.perf_counter()
         figures = self.learner.learn(rollout, step)
         self.stage.check(done, figures)
@@ -216,7 +214,7 @@ class _Loop:
                 "watchdogs": self.watchdogs.state(),
                 "calibration": getattr(self.stage.reward, "calibration", {}),
             }
-            self.stage.checkpoints.save(done, self.learner.trained, state)
+            self.stage.checkpoints.save(done, self.learner.trained, state, self.learner.memory())
         self.accelerator.wait_for_everyone()
 
 
@@ -236,29 +234,29 @@ class _Stage:
         self.accelerator, self.policy, self.reward, self.executor = accelerator, policy, reward, executor
         self.settings, self.acting, self.checkpoints = settings, acting, checkpoints
 
-    def draw(self, draws: Draws, *, keep_plain: bool = False, watched: bool = False) -> Rollout:
-        """Roll out; a reward or a picture that fails stops the run and says how to go on."""
+    def draw(self, draws: Draws, **how: Any) -> Rollout:
+        """Roll out, with `how` of `roll_out`; what fails stops the run and says how to go on."""
         processes = self.accelerator.num_processes
         mine = share_draws(draws, self.accelerator.process_index, processes)
         if processes == 1:
-            parts = [self._part(mine, keep_plain, watched)]
+            parts = [self._part(mine, how)]
         else:
-            parts = self._parts_of_all(mine, keep_plain, watched)
+            parts = self._parts_of_all(mine, how)
         return join_rollouts(parts, self.policy.vocabulary.end_id)
 
-    def _parts_of_all(self, mine: Draws, keep_plain: bool, watched: bool) -> list[Rollout]:
+    def _parts_of_all(self, mine: Draws, how: Mapping[str, Any]) -> list[Rollout]:
         """Every process's rows. Where one fails all raise its error: they would wait for its rows."""
         parts: list[Rollout] = []
         failures: list[str] = []
         try:
-            parts = [self._part(mine, keep_plain, watched)] if mine.tasks else []
+            parts = [self._part(mine, how)] if mine.tasks else []
         except TrainingError as error:
             failures = [str(error)]
         if failures := gather_object(failures):
             raise TrainingError(failures[0])
         return list(gather_object(parts))
 
-    def _part(self, draws: Draws, keep_plain: bool, watched: bool) -> Rollout:
+    def _part(self, draws: Draws, how: Mapping[str, Any]) -> Rollout:
         try:
             return roll_out(
                 self.policy,
@@ -267,8 +265,7 @@ class _Stage:
                 self.executor,
                 self.settings.rollout,
                 acting=self.acting,
-                keep_plain=keep_plain,
-                watched=watched,
+                **how,
             )
         except (RewardError, GenerationError) as error:
             raise TrainingError(f"{error}; {self.checkpoints.describe_last()}") from error
@@ -328,5 +325,7 @@ def _check(policy: Policy, train: Sequence[Task], settings: RlSettings) -> None:
         raise ConfigError(
             "this policy has no heads for ranges and weights; train stage 1 with control phrase or token"
         )
-    if settings.rollout.control_draws > 1 and policy.model.config.control != "phrase":
-        raise ConfigError("rollout.control_draws above 1 needs a policy with control phrase")
+    compares = "rollout.control_draws above 1" if settings.rollout.control_draws > 1 else ""
+    needs = "critic.use" if settings.critic.use else compares
+    if needs and policy.model.config.control != "phrase":
+        raise ConfigError(f"{needs} needs a policy with control phrase")

@@ -79,6 +79,8 @@ class RlOptimizerSettings(OptimizerSettings):
     """Rows per update; a rollout of more rows is cut into as many minibatches."""
     micro_batch_size: int = Field(default=32, ge=1)
     """Rows per pass; smaller ones need less memory and give the same update."""
+    centre_heads: bool = False
+    """Let both heads read states less their mean on the first rollout; saved policies are as ever."""
     heads_rate: float = Field(default=1.0, gt=0)
     """Learning rate of the heads for ranges and weights, in that of the trunk: they begin from nothing."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
@@ -121,6 +123,39 @@ class KlSettings(Config):
     """How fast that scale moves per step (Ziegler et al. 2019: 0.1)."""
 
 
+class CriticSettings(Config):
+    """What predicts the worth of every control of every phrase, from all pictures drawn so far."""
+
+    use: bool = False
+    """Teach ranges and weights by the critic, and credit words with the controls it knows to be better."""
+    warmup: int = Field(default=6, ge=0)
+    """Rollouts at first in which words stay and controls are drawn evenly, so that it sees all of them."""
+    explore: float = Field(default=0.2, ge=0, le=1)
+    """Share of the controls that are drawn evenly afterwards."""
+    sharpness: float = Field(default=0.05, gt=0)
+    """Units of reward by which a control must be better to be counted on as e times likelier."""
+    caution: float = Field(default=0.0, ge=0)
+    """Reward that a unit of lost meaning costs, as foreseen; plain pictures are then drawn too. 0: off."""
+    gate: str = "clip"
+    """The score of the reward by which meaning is measured, against the plain picture's of the same noise."""
+    slack: float = Field(default=0.0, ge=0)
+    """How far that score may fall below the plain picture's before meaning counts as lost."""
+    noise: float = Field(default=0.4, gt=0)
+    """Variance of a row's reward that words and controls do not explain, in that of a phrase's worth."""
+    memory: float = Field(default=24.0, gt=0)
+    """Rollouts after which a picture's noise counts twice: what stands beside a phrase changes."""
+    window: int = Field(default=8000, ge=1)
+    """Rows it learns from at most, the latest; time grows with their cube, memory with their square."""
+    words_scale: float = Field(default=0.5, gt=0)
+    """How far apart phrases' mean embeddings may be and still mean much the same, in their spread."""
+    state_scale: float = Field(default=0.7, gt=0)
+    """The same of stage 1's states behind phrases."""
+    company_scale: float = Field(default=0.7, gt=0)
+    """The same of the sum of the other phrases' mean embeddings."""
+    weight_scale: float = Field(default=0.35, gt=0)
+    """The same of weights."""
+
+
 class RlValidationSettings(Config):
     """What is measured while training."""
 
@@ -130,6 +165,13 @@ class RlValidationSettings(Config):
     """Most validation prompts rewritten and rewarded each time, always with the same seeds."""
     samples: int = Field(default=4, ge=0)
     """How many of them are kept in samples.jsonl."""
+
+
+class SharedNoiseSettings(Config):
+    """Groups of rewrites of one prompt on one noise."""
+
+    size: int = Field(default=1, ge=1)
+    """Rewrites per prompt, on one noise; rollout.rows must be a multiple, and a critic needs 2 or more."""
 
 
 class RlSettings(Config):
@@ -157,8 +199,12 @@ class RlSettings(Config):
     """How the policy is updated."""
     surrogate: SurrogateSettings = SurrogateSettings()
     """How far it moves on one rollout."""
+    critic: CriticSettings = CriticSettings()
+    """What knows the worth of controls."""
     kl: KlSettings = KlSettings()
     """What keeps it near stage 1."""
+    group: SharedNoiseSettings = SharedNoiseSettings()
+    """Rewrites of one prompt on one noise."""
     validation: RlValidationSettings = RlValidationSettings()
     """What is measured meanwhile."""
     watchdogs: WatchdogSettings = WatchdogSettings()
@@ -173,7 +219,12 @@ class RlSettings(Config):
     @property
     def rows_per_prompt(self) -> int:
         """How many rows of a rollout rewrite one prompt on one noise."""
-        return self.rollout.control_draws
+        return self.group.size * self.rollout.control_draws
+
+    @property
+    def draws_plain(self) -> bool:
+        """Whether rollouts draw the plain prompts too."""
+        return self.critic.use and self.critic.caution > 0
 
     @model_validator(mode="after")
     def _check(self) -> RlSettings:
@@ -182,6 +233,13 @@ class RlSettings(Config):
             raise ValueError(
                 "rollout.control_draws above 1 compares controls, and train=words has none; set "
                 "rollout.control_draws=1"
+            )
+        if self.critic.use and self.train == "words":
+            raise ValueError("critic.use teaches ranges and weights, and train=words has none")
+        if self.critic.use and apart < 2:
+            raise ValueError(
+                "critic.use compares rows of one prompt on one noise: set group.size or "
+                "rollout.control_draws to 2 or more"
             )
         if rows % apart:
             raise ValueError(
@@ -211,8 +269,8 @@ class PpoSettings(RlSettings):
     """The value model."""
 
 
-class GroupSettings(Config):
-    """Groups of rewrites of one prompt on one noise."""
+class GroupSettings(SharedNoiseSettings):
+    """Groups of rewrites of one prompt on one noise, compared with each other."""
 
     size: int = Field(default=8, ge=2)
     """Rewrites per prompt; rollout.rows must be a multiple."""
@@ -229,6 +287,6 @@ class GrpoSettings(RlSettings):
     """The groups."""
 
     @property
-    def rows_per_prompt(self) -> int:
-        """The group's rewrites, each with its draws of controls."""
-        return self.group.size * self.rollout.control_draws
+    def draws_plain(self) -> bool:
+        """Whether rollouts draw the plain prompts too."""
+        return self.group.keep_plain or super().draws_plain

@@ -7,7 +7,7 @@ seed and scores it, a toy reads the words. Nothing here knows of pictures.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,8 @@ Rewarder = Callable[[Sequence[Attempt]], RewardTerms]
 class Rollout:
     """B rows in order, the G rewrites of a group side by side, each in all its `control_draws` rows.
 
-    `plain` (N,) are the rewards of the N groups' plain prompts on the same noise, where they were drawn.
+    `plain` (N,) are the rewards of the N groups' plain prompts on the same noise, where they were drawn, and
+    `plain_scores` their scores by name.
     """
 
     trajectory: Trajectory
@@ -68,6 +69,7 @@ class Rollout:
     terms: RewardTerms
     plain: Tensor | None = None
     control_draws: int = 1
+    plain_scores: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,20 +120,22 @@ def roll_out(
     acting: Sequence[bool] | None = None,
     keep_plain: bool = False,
     watched: bool = False,
+    explore: float = 0.0,
 ) -> Rollout:
     """Draw the rewrites and have them rewarded, in batches of whole groups where groups fit a batch.
 
     Each rewrite has `settings.control_draws` rows on the same noise, the first as drawn; watched ones one.
     Drawn at temperature 1 without truncation or bans, so that the stored log-probabilities are those of
-    the distribution that was drawn from. `acting` says which ranges act at any step of the pictures.
+    the distribution that was drawn from. `acting` says which ranges act at any step of the pictures, and
+    `explore` which share of the controls is drawn evenly.
     """
     copies = 1 if watched else settings.control_draws
     group = len(draws.seeds[0]) * copies
     prompts = [task.prompt for task in draws.tasks for _ in range(group)]
     seeds = [seed for row in draws.seeds for seed in row for _ in range(copies)]
     trajectory = policy.sample(prompts[::copies], seeds[::copies], sampling(settings), acting=acting)
-    if copies > 1:
-        trajectory = vary_controls(policy.model, trajectory, seeds[::copies], copies)
+    if copies > 1 or explore:
+        trajectory = vary_controls(policy.model, trajectory, seeds[::copies], copies, explore=explore)
     bases = [DFPrompt.from_plain(prompt) for prompt in prompts]
     rewrites = rewrites_of(trajectory, bases, prompts, seeds, policy.model.config.tables)
     to_score = []
@@ -148,6 +152,7 @@ def roll_out(
         select_terms(terms, drawn),
         terms.reward[~drawn] if keep_plain else None,
         copies,
+        {name: each[~drawn] for name, each in terms.scores.items()} if keep_plain else {},
     )
 
 
@@ -218,6 +223,7 @@ def join_rollouts(parts: Sequence[Rollout], fill: int) -> Rollout:
         join_terms([part.terms for part in parts]),
         torch.cat(plain) if plain else None,
         parts[0].control_draws,
+        {name: torch.cat([part.plain_scores[name] for part in parts]) for name in parts[0].plain_scores},
     )
 
 

@@ -5,7 +5,9 @@
 
 Each is a mean over its own draws in the minibatch: a control's advantage is that of its phrase's closing
 token (of its own token with control "token"), or one of its own where controls were compared with others of
-the same words; forced tokens and padding have no part.
+the same words; forced tokens and padding have no part. Where a critic knows the worth of controls, the mean
+worth that both heads can expect stands in the place of their surrogates. Each kind is stopped by itself, and
+heads and trunk have a gradient clip each: a head's gradient is as large as the whole trunk's.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from dfprompt.policy import ActionLogprobs, Trajectory, Vocabulary, compute_logprobs
+from dfprompt.training.control_credit import expected_worth
 from dfprompt.training.losses import clipped_surrogate, entropy, exact_kl, sampled_kl, sampled_kl_loss
+from dfprompt.training.optimization import is_head
 from dfprompt.training.rl_settings import RlSettings
 
 TEXT, RANGE, WEIGHT = "text", "range", "weight"
@@ -34,7 +38,7 @@ class Experience:
 
     old_text, old_range, old_weight: log-probabilities the rows were drawn with; reference_text,
     reference_range_all, reference_weight_all: those of stage 1; advantages; where controls were compared,
-    control_advantages; for PPO also values and returns.
+    control_advantages; where a critic knows it, control_worth (B, T, R, W); for PPO also values and returns.
     """
 
     trajectory: Trajectory
@@ -121,10 +125,12 @@ def policy_loss(
     counts: Mapping[str, float],
     *,
     kl_scale: float = 1.0,
+    learning: Sequence[str] = KINDS,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of some rows of a minibatch whose draws are counted in `counts`, and what to log, as scalars.
 
-    Sums over the parts of a minibatch are the loss and the figures of the whole.
+    Only kinds that are `learning` enter the loss; all are measured. Sums over the parts of a minibatch are
+    the loss and the figures of the whole.
     """
     of, trajectory = part.tensors, part.trajectory
     text, control = trajectory.text_mask, trajectory.control_mask
@@ -139,8 +145,14 @@ def policy_loss(
         WEIGHT: entropy(now.weight_all, control, count=counts[WEIGHT]),
     }
     controls = of.get("control_advantages", of["advantages"])
+    worth = of.get("control_worth")
     loss = torch.zeros((), device=now.text.device)
     figures: dict[str, Tensor] = {}
+    if worth is not None:
+        expected = torch.where(control, expected_worth(now.range_all, now.weight_all, worth), 0.0).sum()
+        figures["critic/expected"] = expected / max(counts[RANGE], 1.0)
+        if RANGE in learning:
+            loss = loss - settings.surrogate.range * figures["critic/expected"]
     for kind in KINDS:
         found = clipped_surrogate(
             getattr(now, kind),
@@ -150,12 +162,15 @@ def policy_loss(
             clip=settings.surrogate.clip,
             count=counts[kind],
         )
-        loss = loss + getattr(settings.surrogate, kind) * found.loss
-        loss = loss + kl_scale * getattr(settings.kl, kind) * pulls[kind]
+        if kind in learning and (worth is None or kind == TEXT):
+            loss = loss + getattr(settings.surrogate, kind) * found.loss
+        if kind in learning:
+            loss = loss + kl_scale * getattr(settings.kl, kind) * pulls[kind]
         figures |= {f"clipped/{kind}": found.clipped, f"moved/{kind}": found.kl}
         figures[f"kl/{kind}"] = pulls[kind]
     for kind, each in entropies.items():
-        loss = loss - getattr(settings.surrogate, f"{kind}_entropy") * each
+        if kind in learning:
+            loss = loss - getattr(settings.surrogate, f"{kind}_entropy") * each
         figures[f"entropy/{kind}"] = each
     # A measure of the words' divergence; their pull is a loss whose value means little.
     figures["kl/text"] = sampled_kl(now.text, of["reference_text"], text, count=counts[TEXT])
@@ -164,10 +179,15 @@ def policy_loss(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one minibatch came to: its figures, and whether it was applied or the policy had moved too far."""
+    """What one minibatch came to: its figures, and whether it was applied.
+
+    `learning` are the kinds of draws it was for; of these, `stopped` had moved too far.
+    """
 
     figures: dict[str, float]
     applied: bool
+    learning: tuple[str, ...] = KINDS
+    stopped: tuple[str, ...] = ()
 
 
 def update_policy(
@@ -179,11 +199,14 @@ def update_policy(
     settings: RlSettings,
     *,
     kl_scale: float = 1.0,
+    learning: tuple[str, ...] = KINDS,
 ) -> Outcome:
     """One optimiser step over a minibatch, in passes of micro_batch_size rows, over all processes.
 
-    Where the policy has moved more than `surrogate.stop_kl` from the one that drew the rows, no step is
-    taken. Gradients are clipped after the backward pass; `grad_norm` is that before clipping.
+    Where a kind that is `learning` has moved more than `surrogate.stop_kl` from the policy that drew the
+    rows, no step is taken; controls that a critic teaches are not bound to the draws, and never stop. While
+    words are not learning the trunk stays. Gradients are clipped after the backward pass, the heads' by
+    themselves; `grad_norm` (the trunk's) and `grad_norm/heads` are those before clipping.
     """
     optimizer.zero_grad()
     counts = minibatch.counts()
@@ -192,19 +215,41 @@ def update_policy(
     for number, part in enumerate(parts):
         with syncing(accelerator, model, last=number + 1 == len(parts)):
             now = compute_logprobs(model, vocabulary, part.trajectory)
-            loss, figures = policy_loss(now, part, settings, counts, kl_scale=kl_scale)
+            loss, figures = policy_loss(now, part, settings, counts, kl_scale=kl_scale, learning=learning)
             # Processes average their gradients; each holds its share of one sum.
             accelerator.backward(loss * accelerator.num_processes)
         for name, each in figures.items():
             total[name] = total.get(name, torch.zeros((), device=each.device)) + each.detach()
     found = add_up(accelerator, total)
-    moved = max(found[f"moved/{kind}"] for kind in KINDS)
-    if not np.isfinite(found["loss"]) or moved > settings.surrogate.stop_kl:
+    bound = [kind for kind in learning if kind == TEXT or "control_worth" not in minibatch.tensors]
+    stopped = tuple(kind for kind in bound if found[f"moved/{kind}"] > settings.surrogate.stop_kl)
+    if stopped or not np.isfinite(found["loss"]):
         optimizer.zero_grad()
-        return Outcome(found, applied=False)
-    norm = accelerator.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm)
+        return Outcome(found, applied=False, learning=learning, stopped=stopped)
+    if TEXT not in learning:
+        _still(model)
+    norms = clip_parts(accelerator, model, optimizer, settings.optimizer.max_grad_norm)
     optimizer.step()
-    return Outcome({**found, **norm_of(optimizer, "grad_norm", norm)}, applied=True)
+    for name, norm in norms.items():
+        found |= norm_of(optimizer, name, norm)
+    return Outcome(found, applied=True, learning=learning)
+
+
+def clip_parts(accelerator: Any, model: nn.Module, optimizer: Any, most: float) -> dict[str, float]:
+    """Clip the gradients of trunk and heads, each by its own norm; returns the norms before, by figure."""
+    accelerator.unscale_gradients(optimizer)
+    parts: dict[str, list[nn.Parameter]] = {"grad_norm": [], "grad_norm/heads": []}
+    for name, each in model.named_parameters():
+        if each.requires_grad:
+            parts["grad_norm/heads" if is_head(name) else "grad_norm"].append(each)
+    return {name: float(nn.utils.clip_grad_norm_(each, most)) for name, each in parts.items() if each}
+
+
+def _still(model: nn.Module) -> None:
+    """Drop the gradients of everything but the heads."""
+    for name, each in model.named_parameters():
+        if not is_head(name):
+            each.grad = None
 
 
 def norm_of(optimizer: Any, name: str, norm: Any) -> dict[str, float]:

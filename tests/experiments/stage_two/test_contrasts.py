@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from dfprompt.evaluation.records import Row
+from dfprompt.measurement.rows import Row
 from experiments.stage_two.contrasts import find_contrasts, format_contrasts
 
 PROMPTS = [f"p{number}" for number in range(8)]

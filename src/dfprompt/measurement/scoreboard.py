@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dfprompt.errors import ConfigError, DFPromptError, RewardError
-from dfprompt.evaluation.isolation import attempt
-from dfprompt.evaluation.prompts import PlainPrompt
+from dfprompt.measurement.isolation import attempt
+from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.rewards import CompositeReward, ImageBatch, Reward, Score, as_score
 
 Kind: TypeAlias = Literal["reward", "judge"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfprompt.errors import DFPromptWarning, RewardError
-from dfprompt.evaluation.isolation import attempt, each_warning_once
+from dfprompt.measurement.isolation import attempt, each_warning_once
 
 
 @given(st.integers(0, 20), st.sets(st.integers(0, 19)))

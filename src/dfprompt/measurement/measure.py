@@ -1,0 +1,336 @@
+"""The one act of measuring: pictures of the same noise, drawn together, scored, saved and written down.
+
+Every number of a comparison, an evaluation, a search or an ablation is made here. What is asked for is a
+`Shot`: a method's words for a plain prompt, and the seed. The shots of one prompt and seed are drawn in one
+request (the lockstep loop computes once what they have in common) and scored beside that seed's plain
+picture. Scores are taken of the pictures as files hold them, 8 bits a channel, so that a picture read from
+its file scores the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dfprompt.errors import ConfigError, DFPromptError, RewardError, UnsupportedPipelineError
+from dfprompt.images.reading import read_image
+from dfprompt.images.recipe import ModelMark, Recipe
+from dfprompt.images.saving import Entry, save_pictures
+from dfprompt.images.tensors import to_pil, to_tensor
+from dfprompt.measurement.isolation import attempt, each_warning_once
+from dfprompt.measurement.log import MeasurementLog
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.rows import PLAIN, Row, RowKey
+from dfprompt.measurement.scoreboard import Plain, Scoreboard, Scored
+from dfprompt.pipeline.denoise import check_lockstep
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.progress import Report
+from dfprompt.prompt import DFPrompt
+from dfprompt.requests.render import RenderSettings
+
+AT_ONCE = 64  # pictures drawn, scored and written down together
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture asked for: a method's words for a plain prompt, from the noise of a seed.
+
+    With several `noises` a picture is drawn from each, and the best by the first reward is kept. `picture`
+    is its file, relative to the log's folder; None keeps no file. `policy` wrote the words.
+    """
+
+    method: str
+    prompt: PlainPrompt
+    words: DFPrompt
+    seed: int
+    noises: tuple[int, ...]
+    picture: str | None = None
+    policy: ModelMark | None = None
+    stage: str = ""
+
+    @property
+    def key(self) -> RowKey:
+        """What its row is found by."""
+        return self.method, self.prompt.id, self.seed
+
+
+@dataclass(frozen=True)
+class HowToDraw:
+    """Settings and negative prompt of every picture; `metadata`: files carry how they were drawn.
+
+    `share` draws in the lockstep loop where it knows the pipeline. `progress` is shown while drawing.
+    """
+
+    settings: RenderSettings | None = None
+    negative_prompt: str | None = None
+    metadata: bool = True
+    share: bool = True
+    progress: bool | Report = False
+
+
+class Drawn(NamedTuple):
+    """One picture (3,H,W) of 8 bits, its file's contents, and what it cost."""
+
+    image: Tensor
+    file: Image.Image | None
+    noise: int | None
+    recipe: Recipe | None
+    evaluations: float = 0.0
+    spared: float = 0.0
+
+
+class Measurement:
+    """Measures shots with a pipeline and a scoreboard, and keeps the rows in a log.
+
+    `needed` names a score without which the measurement cannot go on: it stops with RewardError where every
+    picture of a batch lacks it, what was drawn being kept. With it, what drawing raises stops it too;
+    without, failures are their own rows'. `only` names the scores wanted.
+    """
+
+    def __init__(
+        self,
+        pipeline: ImagePipeline,
+        scoreboard: Scoreboard,
+        log: MeasurementLog | None = None,
+        how: HowToDraw | None = None,
+        *,
+        needed: str | None = None,
+        only: Sequence[str] | None = None,
+    ) -> None:
+        self.pipeline, self.scoreboard, self.log = pipeline, scoreboard, log or MeasurementLog()
+        self.how, self.needed, self.only = how or HowToDraw(), needed, only
+        self.share = self.how.share and can_share(pipeline)
+        self.drawn = 0  # pictures, in this process
+
+    def measure(
+        self,
+        shots: Sequence[Shot],
+        *,
+        at_once: int = AT_ONCE,
+        retry_failed: bool = False,
+        progress: Progress | None = None,
+    ) -> list[Row]:
+        """Return the row of every shot, in their order, measuring those the log has not.
+
+        Shots of one prompt and seed that stand together are measured together, in batches of `at_once`
+        pictures or more. `retry_failed` measures rows again in which something failed; where only a score
+        did, the picture is read from its file.
+        """
+        missing = {
+            shot.key
+            for shot in shots
+            if self.log.find(shot.key, shot.words, retry_failed=retry_failed) is None
+        }
+        done = len(shots) - len(missing)
+        with each_warning_once():
+            for batch in _batches([shot for shot in shots if shot.key in missing], at_once):
+                self._measure(batch)
+                done += len(batch)
+                if progress:
+                    progress(done, len(shots))
+        return [self.log.rows[shot.key] for shot in shots]
+
+    def _measure(self, shots: Sequence[Shot]) -> None:
+        started = time.perf_counter()
+        pictures = self._look(shots)
+        chosen = [self._choose(shot, pictures, shots) for shot in shots]
+        good = [(shot, each) for shot, each in zip(shots, chosen, strict=True) if isinstance(each, Drawn)]
+        scored = dict(zip([shot.key for shot, _ in good], self._score(good), strict=True))
+        self._save(good, scored)
+        seconds = (time.perf_counter() - started) / sum(len(shot.noises) for shot in shots)
+        rows = [
+            self._row(shot, each, scored.get(shot.key), pictures[shot.key], seconds)
+            for shot, each in zip(shots, chosen, strict=True)
+        ]
+        self.log.append(rows)
+        self._stop_without(self.needed, rows)
+
+    # ---- drawing -----------------------------------------------------------------------------------------
+
+    def _look(self, shots: Sequence[Shot]) -> dict[RowKey, list[Drawn] | DFPromptError]:
+        """Return each shot's pictures: read from the file where only its scores failed, else drawn."""
+        found: dict[RowKey, list[Drawn] | DFPromptError] = {}
+        for shot in shots:
+            if (kept := self._kept(shot)) is not None:
+                found[shot.key] = [kept]
+        new = [shot for shot in shots if shot.key not in found]
+        drawn = attempt(self._draw, new) if self.needed is None else self._draw(new)
+        return found | dict(zip([shot.key for shot in new], drawn, strict=True))
+
+    def _kept(self, shot: Shot) -> Drawn | None:
+        """Return the picture of a row in which only scores failed."""
+        row = self.log.find(shot.key, shot.words)
+        if row is None or row.picture is None or "picture" in row.failed:
+            return None
+        try:
+            pixels = read_image(self.log.folder / row.picture).pixels
+        except DFPromptError:
+            return None
+        return Drawn(pixels, None, row.noise, None)
+
+    def _draw(self, shots: Sequence[Shot]) -> list[list[Drawn]]:
+        """Draw each shot's pictures, all in one request."""
+        wanted = [(shot, noise) for shot in shots for noise in shot.noises]
+        if not wanted:
+            return []
+        request = self.pipeline.read(
+            [shot.words for shot, _ in wanted],
+            [noise for _, noise in wanted],
+            self.how.settings,
+            negative_prompt=self.how.negative_prompt,
+        )
+        pictures = self.pipeline.draw_request(request, share=self.share, progress=self.how.progress)
+        self.drawn += len(wanted)
+        files = to_pil(pictures.images)
+        cost = pictures.evaluations / len(wanted), pictures.saved / len(wanted)
+        found = iter(
+            Drawn(image, file, noise, self.pipeline.recipe(request, row, policy=shot.policy), *cost)
+            for row, ((shot, noise), image, file) in enumerate(
+                zip(wanted, to_tensor(files), files, strict=True)
+            )
+        )
+        return [[next(found) for _ in shot.noises] for shot in shots]
+
+    def _save(self, good: Sequence[tuple[Shot, Drawn]], scored: Mapping[RowKey, Scored]) -> None:
+        entries = []
+        for shot, picture in good:
+            if shot.picture is not None and picture.file is not None:
+                recipe = picture.recipe if self.how.metadata else None
+                if recipe is not None:
+                    recipe = recipe.model_copy(update={"scores": scored[shot.key].scores})
+                entries.append(Entry(self.log.folder / shot.picture, picture.file, recipe))
+        save_pictures(entries, force=True)
+
+    # ---- choosing and scoring ----------------------------------------------------------------------------
+
+    def _choose(
+        self, shot: Shot, pictures: Mapping[RowKey, list[Drawn] | DFPromptError], shots: Sequence[Shot]
+    ) -> Drawn | DFPromptError:
+        """Return the picture a shot keeps: its only one, or the best by the first reward."""
+        own = pictures[shot.key]
+        if isinstance(own, DFPromptError):
+            return own
+        if len(own) == 1:
+            return own[0]
+        plain = pictures.get((PLAIN, shot.prompt.id, shot.seed))
+        images, where = [picture.image for picture in own], self._recorded_plain(shot)
+        if plain is not None and not isinstance(plain, DFPromptError):
+            images, where = [*images, plain[0].image], len(own)
+        label = self.scoreboard.chooser
+        measured = self.scoreboard.measure(
+            torch.stack(images), [shot.prompt] * len(images), [where] * len(images), only=[label]
+        )[: len(own)]
+        failure = next((scored.failed[label] for scored in measured if label in scored.failed), None)
+        if failure is not None:
+            return ConfigError(f"nothing to choose the best picture by: {failure}")
+        return max(zip(measured, own, strict=True), key=lambda pair: pair[0].scores[label])[1]
+
+    def _score(self, good: Sequence[tuple[Shot, Drawn]]) -> list[Scored]:
+        """Score pictures beside the plain ones of their seeds, in this batch or in the log."""
+        if not good:
+            return []
+        shots = [shot for shot, _ in good]
+        rows = {(shot.prompt.id, shot.seed): row for row, shot in enumerate(shots) if shot.method == PLAIN}
+        places = [rows.get((shot.prompt.id, shot.seed), self._recorded_plain(shot)) for shot in shots]
+        images = torch.stack([picture.image for _, picture in good])
+        return self.scoreboard.measure(images, [shot.prompt for shot in shots], places, only=self.only)
+
+    def _recorded_plain(self, shot: Shot) -> Plain:
+        row = self.log.rows.get((PLAIN, shot.prompt.id, shot.seed))
+        return None if row is None else row.scores
+
+    # ---- writing down ------------------------------------------------------------------------------------
+
+    def _row(
+        self,
+        shot: Shot,
+        picture: Drawn | DFPromptError,
+        scored: Scored | None,
+        drawn: list[Drawn] | DFPromptError,
+        seconds: float,
+    ) -> Row:
+        before = self.log.rows.get(shot.key)
+        row = Row(
+            shot.method,
+            shot.prompt.id,
+            shot.prompt.text,
+            shot.seed,
+            df_prompt=str(shot.words),
+            stage=shot.stage,
+        )
+        if not isinstance(picture, Drawn) or scored is None or isinstance(drawn, DFPromptError):
+            return replace(row, failed={"picture": str(picture)})
+        row = replace(row, noise=picture.noise, scores=scored.scores, failed=scored.failed)
+        if picture.file is None and before is not None:  # read from its file: it costs what it cost
+            kept = {name: getattr(before, name) for name in ("picture", "pictures", "evaluations", "spared")}
+            return replace(row, seconds=before.seconds, **kept)
+        return replace(
+            row,
+            picture=shot.picture,
+            pictures=len(drawn),
+            seconds=round(seconds * len(drawn), 6),
+            evaluations=sum(each.evaluations for each in drawn),
+            spared=sum(each.spared for each in drawn),
+        )
+
+    def _stop_without(self, needed: str | None, rows: Sequence[Row]) -> None:
+        """Stop where the needed score fails throughout; asked again later, it may have been mended."""
+        if needed is None or len(rows) < 2 or any(needed in row.scores for row in rows):
+            return
+        reason = rows[0].failed.get(needed, "it returned nothing")
+        kept = (
+            f"; they are kept in {self.log.folder}: mend the reward and add --resume" if self.log.path else ""
+        )
+        raise RewardError(f"{needed} failed for all {len(rows)} pictures of a seed: {reason}{kept}")
+
+
+def _batches(shots: Sequence[Shot], at_once: int) -> Iterator[list[Shot]]:
+    """Yield shots in batches that part no prompt and seed: its plain picture is scored beside the others."""
+    batch: list[Shot] = []
+    for _, together in groupby(shots, key=lambda shot: (shot.prompt.id, shot.seed)):
+        batch += together
+        if sum(len(shot.noises) for shot in batch) >= at_once:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def can_share(pipeline: ImagePipeline) -> bool:
+    """Return whether the lockstep loop knows this pipeline and its scheduler."""
+    try:
+        check_lockstep(pipeline.pipe)
+    except UnsupportedPipelineError:
+        return False  # drawn by the stock call; the pictures are the same
+    return True
+
+
+def picture_place(folder: str, method: str, prompt_id: str, seed: int) -> str:
+    """Return the name of a picture's file below a folder.
+
+    >>> picture_place("pictures", "best-of-4", "a/b", 3)
+    'pictures/best-of-4/a_2fb-3.png'
+    """
+    return (Path(folder) / file_name(method) / f"{file_name(prompt_id)}-{seed}.png").as_posix()
+
+
+def file_name(text: str) -> str:
+    """Return a text as part of a file name: letters, digits, dots, hyphens; others as hex.
+
+    >>> file_name("best-of-4"), file_name("a/b")
+    ('best-of-4', 'a_2fb')
+    """
+    safe = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in ".-") else f"_{ord(letter):x}"
+        for letter in text
+    )
+    return safe if safe.strip(".") else f"_{safe}"
