@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import AfterValidator, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, ValidationError, model_validator
 
 from dfprompt.config import Config, nearest
 from dfprompt.config.problems import describe_problems
@@ -43,6 +43,8 @@ HIDDEN = Flag(hidden=True)
 
 class Request(Config):
     """What one command is asked to do: names and numbers, no models; wrong ones are refused when made."""
+
+    model_config = ConfigDict(defer_build=True)  # a command validates one request, and imports many
 
     @classmethod
     def flag(cls, name: str) -> Flag:
