@@ -28,11 +28,19 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: help demo test test-fast lint format bench docs cli-page settings-page clean
+# Tests run in as many processes as there are cores; `make test WORKERS=0` runs them in one.
+WORKERS ?= auto
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# `make test ROOM=rewards`: the tests of one room (a folder of src/dfprompt or tests, or one of its modules).
+ROOM ?=
+PARTS = $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py src/dfprompt/$(ROOM) src/dfprompt/$(ROOM).py $(ROOM) tests/worlds/$(ROOM)),$(error there is no room $(ROOM); rooms are the folders of src/dfprompt and tests)))
+
+.PHONY: help demo test test-fast test-all lint format bench docs cli-page settings-page clean
 
 help:
 	@echo "make demo       what it does, on your screen"
-	@echo "make test       every test"
+	@echo "make test       the tests; ROOM=rewards for one room's"
+	@echo "make test-all   extra seeds, builds of worlds and whole experiments too: what CI runs"
 	@echo "make test-fast  without the tests marked slow"
 	@echo "make lint       style, types, floors, guards"
 	@echo "make bench      speed, with ratios against other tools"
@@ -62,10 +70,13 @@ demo: $(CORE)
 	@BIN=$(BIN) bash .ci/demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not nightly" $(PARTS)
 
 test-fast: $(DEV)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow" $(PARTS)
+
+test-all: $(DEV)
+	$(PYTEST) $(PARTS)
 
 lint: $(DEV)
 	@status=0; for check in "ruff check ." "ruff format --check ." mypy lint-imports "python .ci/guards.py"; do \

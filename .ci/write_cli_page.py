@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import typer
@@ -43,13 +43,19 @@ def command_paths() -> list[tuple[str, ...]]:
 
 def help_of(path: tuple[str, ...]) -> str:
     """Return one command's help at 100 columns, lines without trailing spaces."""
-    start = "import sys; sys.argv[0] = 'dfprompt'; from dfprompt.cli.main import main; main()"
-    environment = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, "-c", start, *path, "--help"]
-    ran = subprocess.run(
-        command, capture_output=True, text=True, encoding="utf-8", env=environment, check=True
-    )
-    return "\n".join(line.rstrip() for line in ran.stdout.splitlines()).strip()
+    from dfprompt.cli.main import app
+
+    shown = io.StringIO()
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "100"
+    try:
+        with contextlib.redirect_stdout(shown):
+            typer.main.get_command(app).main([*path, "--help"], prog_name="dfprompt", standalone_mode=False)
+    finally:
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
+    return "\n".join(line.rstrip() for line in shown.getvalue().splitlines()).strip()
 
 
 def page() -> str:

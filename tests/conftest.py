@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import traceback
+import warnings
 from collections.abc import Callable
 
 # Before anything imports torch or a Hugging Face library.
@@ -27,21 +30,55 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs a world built for it is nightly, and whatever is nightly is slow."""
+    for item in items:
+        if "miniature_world" in getattr(item, "fixturenames", ()):
+            item.add_marker("nightly")
+        if item.get_closest_marker("nightly"):
+            item.add_marker("slow")
+
+
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture(scope="session")
-def cli() -> Cli:
-    """`cli("plan", "a cat", stdin=b"...", encoding="ascii")`: the real command line in its own process.
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """`cli("plan", "a cat", stdin=b"...", encoding="ascii")`: the command line, run here through its `main`.
 
-    What the process writes is decoded with its own encoding, strictly.
+    Streams, arguments, width and exit are those of a process of its own; what it writes is decoded with its
+    own encoding, strictly. Tests of the process itself (closed pipes, imports, kills) start one.
     """
 
     def run(*arguments: str, stdin: bytes = b"", encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "100"}
-        command = [sys.executable, "-m", "dfprompt.cli.main", *arguments]
-        ran = subprocess.run(command, input=stdin, capture_output=True, env=environment, check=False)
-        out, err = (stream.decode(encoding).replace("\r\n", "\n") for stream in (ran.stdout, ran.stderr))
-        return subprocess.CompletedProcess(command, ran.returncode, out, err)
+        from dfprompt.cli.main import main
+
+        written = [io.BytesIO(), io.BytesIO()]
+        out, err = (io.TextIOWrapper(each, encoding=encoding, newline="\n") for each in written)
+        command = ["dfprompt", *arguments]
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            patch.setenv("COLUMNS", "100")
+            patch.setattr(sys, "argv", command)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding=encoding))
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            code = exit_code(main)
+            out.flush()
+            err.flush()
+        texts = (each.getvalue().decode(encoding) for each in written)
+        return subprocess.CompletedProcess(command, code, *texts)
 
     return run
+
+
+def exit_code(main: Callable[[], None]) -> int:
+    """Run a program's main; returns what its process would exit with, the traceback on stderr as there."""
+    try:
+        main()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+        return 1
+    return 0

@@ -14,7 +14,15 @@ from huggingface_hub import ModelInfo
 
 from dfprompt import sources
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
-from dfprompt.sources import check_device, download, find_cached, is_hub_id, pick_device, pick_dtype
+from dfprompt.sources import (
+    check_device,
+    download,
+    find_cached,
+    hub_id_of,
+    is_hub_id,
+    pick_device,
+    pick_dtype,
+)
 
 
 def test_the_check_before_anything_heavy_imports_nothing_heavy() -> None:
@@ -102,3 +110,30 @@ def test_offline_the_command_that_fetches_it_is_named(kind: sources.RepoKind) ->
         download("someone/absent", list, kind=kind)
     assert ("--repo-type dataset" in str(caught.value)) == (kind == "dataset")
     assert "hf download" in str(caught.value)
+
+
+def test_a_name_that_looks_like_a_folder_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    named_so = [
+        "runs/sft",
+        "models/sd15",
+        "mine/policy",
+        "Runs/x",
+        "./a/b",
+        "a/b/c",
+        "",
+        "x",
+        "a" * 5000 + "/b",
+    ]
+    for named in named_so:
+        assert hub_id_of(named) is None, named
+    assert hub_id_of("hub:runs/sft") == "runs/sft"
+    with pytest.raises(LoadError, match="hub:owner/name"):
+        hub_id_of("hub:../secrets")
+
+
+def test_the_bare_form_of_a_hub_id_warns_once() -> None:
+    with pytest.warns(DFPromptWarning, match="hub:only/once"):
+        assert hub_id_of("only/once") == "only/once"
+    assert hub_id_of("only/once") == "only/once"  # a second warning would be an error here

@@ -60,11 +60,10 @@ def run_jobs(jobs: Mapping[str, Job], processes: int, note: Note) -> dict[str, P
 
 
 def _share_cores(processes: int) -> None:
-    """Its share, and no more threads than were asked for (OMP_NUM_THREADS)."""
-    import torch
-
-    share = (os.cpu_count() or 1) // processes
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), share)))
+    """Its share, and no more threads than were asked for; said before torch is imported, which reads it."""
+    cores = os.cpu_count() or 1
+    asked = int(os.environ.get("OMP_NUM_THREADS") or cores)
+    os.environ["OMP_NUM_THREADS"] = str(max(1, min(asked, cores // processes)))
 
 
 def _run(job: Job) -> tuple[Path | None, str, list[str]]:

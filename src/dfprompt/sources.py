@@ -25,6 +25,14 @@ RepoKind: TypeAlias = Literal["model", "dataset"]
 Choose: TypeAlias = Callable[[Sequence[str]], Sequence[str]]
 """Picks, of the names of a repository's files, those that are needed."""
 
+_HUB = "hub:"
+_LONGEST_ID = 96  # the hub's own limit
+# First parts of paths that people have: a mistyped one must tell the hub nothing.
+_FOLDERS = frozenset(
+    "checkpoints data datasets dfprompt-out experiments images lora loras models output outputs pictures "
+    "pipelines policies policy recipes rewards runs tmp weights".split()
+)
+_warned: set[str] = set()
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _DEVICE = re.compile(r"(auto|cpu|cuda|mps)(?::(\d+))?")
 _USE = "use auto, cpu, cuda, cuda:1 or mps"
@@ -38,7 +46,42 @@ def is_hub_id(source: str) -> bool:
     >>> is_hub_id("openai/clip-vit-large-patch14"), is_hub_id("../clip"), is_hub_id("a/b/c")
     (True, False, False)
     """
-    return _HUB_ID.fullmatch(source) is not None
+    return len(source) <= _LONGEST_ID and _HUB_ID.fullmatch(source) is not None
+
+
+def hub_id_of(source: str, base: Path = Path()) -> str | None:
+    """Return the hub id a source names, None where it names a path; the network is not asked.
+
+    "hub:owner/name" is a hub id whatever lies on the disk. The bare form is one too, with one warning, unless
+    something of that name is there (from `base`) or it looks like a folder: its first part is one that is
+    there, or a usual name. Raises LoadError for "hub:" before anything else.
+
+    >>> hub_id_of("hub:openai/clip-vit-large-patch14"), hub_id_of("runs/sft"), hub_id_of("a.safetensors")
+    ('openai/clip-vit-large-patch14', None, None)
+    """
+    if source.startswith(_HUB):
+        named = source.removeprefix(_HUB)
+        if not is_hub_id(named):
+            raise LoadError(f"{quote(source)} names no model of the hub; write hub:owner/name")
+        return named
+    first = Path(source).parts[0] if source else ""
+    if not is_hub_id(source) or first.lower() in _FOLDERS or _exists(base / source) or _exists(base / first):
+        return None
+    if source not in _warned:
+        _warned.add(source)
+        warnings.warn(
+            f"{quote(source)} is no folder here, so it is taken for a model of the hub; write {_HUB}{source}",
+            DFPromptWarning,
+            stacklevel=3,
+        )
+    return source
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long, a null byte
+        return False
 
 
 def check_device(device: str) -> None:

@@ -45,8 +45,8 @@ def compare(sd: ImagePipeline, tmp_path: Path) -> Callable[..., comparison.Compa
 
 def _beside(run: comparison.ComparisonRun) -> dict[str, list[str]]:
     return {
-        contest.plain.text: [f"{each.label}: {each.prompt}" for each in contest.rewrites]
-        for contest in run.match.contests
+        prompt.plain.text: [f"{each.label}: {each.prompt}" for each in prompt.rewrites]
+        for prompt in run.shown.prompts
     }
 
 
@@ -70,7 +70,9 @@ def test_everything_named_is_written_and_opens(compare: Callable[..., Any]) -> N
             ElementTree.parse(rewrite["timeline"])
     with Image.open(answer["grid"]) as grid:
         assert grid.width > 2 * 256
-    assert sorted([*files, run.folder / "comparison.json"]) == sorted(run.folder.iterdir())
+    assert sorted([*files, run.folder / "comparison.json", run.folder / "rows.jsonl"]) == sorted(
+        run.folder.iterdir()
+    )
     assert [rewrite["label"] for rewrite in answer["prompts"][0]["rewrites"]] == ["plain", "with"]
 
 
@@ -137,8 +139,8 @@ def test_a_policy_rewrites_and_its_candidates_differ(compare: Callable[..., Any]
     ]
     assert len(set(beside["the blue star"])) == 2
     assert all(line.split(": ", 1)[1].startswith("the blue star") for line in beside["the blue star"])
-    image = next(each for each in run.match.shots if each.contender.label == "policy tiny 1")
-    recipe = find_recipe(read_image(run.pictures[image.contest, image.contender.label, 0]).text)
+    row = next(each for each in run.shown.rows if each.method == "policy tiny 1")
+    recipe = find_recipe(read_image(run.folder / str(row.picture)).text)
     assert recipe.policy is not None
     assert (recipe.policy.name, recipe.policy.hash) == ("tiny", "abc")
     again = compare("a red cat", policy=policy, candidates=2, force=True)
@@ -165,15 +167,36 @@ def test_bad_input_is_refused_before_anything_is_drawn(compare: Callable[..., An
         ([" "], {"written": ["x"]}, "empty prompt"),
         ([], {"written": ["[snow:late]"]}, "no plain words"),
         (["a cat", "a dog"], {"written": ["a horse"]}, "begins with none"),
+        ([], {"written": ["a cat, film grain"]}, "beside itself"),
+        (["a cat"], {"written": ["a cat, [snow:late]", "a cat"]}, "beside itself"),
+        ([], {"written": [Written(parse_prompt("a cat"), "a cat")]}, "beside itself"),
     ):
         with pytest.raises(InputError, match=message):
             compare(*texts, **options)
     assert not (tmp_path / "out").exists()
     compare(written=["a cat, [snow:late]"])
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
-    with pytest.raises(InputError, match="--force"):
+    with pytest.raises(InputError, match="--resume to go on with it or --force"):
         compare(written=["a cat, [snow:late]"])
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_comparison_goes_on_where_it_was_stopped(compare: Callable[..., Any], tmp_path: Path) -> None:
+    whole = compare(written=["a cat, [snow:late]"])
+    log = tmp_path / "out" / "rows.jsonl"
+    drawn = {path: path.stat().st_mtime_ns for path in whole.pictures}
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[:3]) + lines[3][:20])
+    for path in (whole.grid, whole.report, *whole.pictures[2:]):
+        path.unlink()
+    again = compare(written=["a cat, [snow:late]"], resume=True)
+    assert again.to_json()["prompts"] == whole.to_json()["prompts"]
+    assert all(path.exists() for path in (again.grid, again.report, *again.pictures))
+    kept = whole.pictures[:2]
+    assert {path: path.stat().st_mtime_ns for path in kept} == {path: drawn[path] for path in kept}
+    log.unlink()
+    with pytest.raises(InputError, match="of an earlier version, which cannot go on"):
+        compare(written=["a cat, [snow:late]"], resume=True)
 
 
 def test_without_weights_for_the_usual_scores_pictures_are_drawn_unscored(
@@ -195,4 +218,4 @@ def test_without_weights_for_the_usual_scores_pictures_are_drawn_unscored(
 
 def test_pictures_without_metadata(compare: Callable[..., Any]) -> None:
     run = compare(written=["a cat, [snow:late]"], metadata=False)
-    assert not any(read_image(path).text for path in run.pictures.values())
+    assert not any(read_image(path).text for path in run.pictures)

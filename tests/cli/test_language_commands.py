@@ -189,5 +189,5 @@ def test_svg_is_a_picture_and_never_overwrites(cli, tmp_path: Path) -> None:
     assert "--force" in refused.stderr
     assert cli(*arguments, "--force").returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["plan.svg"]
-    assert cli("plan", "a", "--svg", str(tmp_path / "no" / "plan.svg")).returncode == 2
+    assert cli("plan", "a", "--svg", str(target / "plan.svg")).returncode == 2  # below a file
     assert cli("plan", "-", "--svg", str(target)).returncode == 2

@@ -70,7 +70,7 @@ def test_damaged_folders_are_one_clear_error(tmp_path, index, message):
     [
         ("no such folder", "neither a folder nor a hub id"),
         ("model.ckpt", "single file without an index"),
-        ("owner/absent", "cannot be downloaded now"),  # the tests run offline
+        ("hub:owner/absent", "cannot be downloaded now"),  # the tests run offline
     ],
 )
 def test_sources_that_lead_nowhere(source, message):

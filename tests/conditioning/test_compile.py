@@ -102,8 +102,12 @@ def test_a_batch_above_the_limit_is_split_and_gives_the_same(tiny_pipe):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("rule", ["mean", "scale", "comfy"])
-@pytest.mark.parametrize("name", ["sd1", "sdxl", "sd3", "flux"])
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [(name, rule) for name in ("sd1", "sdxl") for rule in ("mean", "scale", "comfy", "attention")]
+    + [(name, rule) for name in ("sd3", "flux") for rule in ("comfy", "attention")]
+    + [("qwen-image", "attention")],
+)
 def test_a_change_between_weights_encodes_nothing(tiny_pipe, name, rule):
     """Also from weight 1, and also down to any weight above 0."""
     pipe, cache = tiny_pipe(name), EncodingCache()
@@ -233,7 +237,7 @@ def test_a_missing_negative_prompt_is_the_familys_own(tiny_pipe):
     for name in ("flux", "qwen-image"):
         made = compiled(tiny_pipe(name), ["a [red:early] cat"])
         assert not any(key.startswith("negative_") for key in made.at(0))
-        assert made.key(0, 0) == (0, -1)
+        assert made.key(0, 0)[:2] == (0, -1)
 
 
 @pytest.mark.parametrize("name", ["sd1", "sdxl", "sd3"])
@@ -386,18 +390,71 @@ def test_weight_zero_is_meant_and_not_warned_of(tiny_pipe):
     torch.testing.assert_close(made, plain, atol=1e-6, rtol=0)
 
 
-def test_qwen_image_refuses_weights_unless_a_rule_is_named(tiny_pipe):
-    pipe = tiny_pipe("qwen-image")
-    with pytest.raises(UnsupportedPipelineError, match=r'"red" at weight 1\.5 .*weighting=\'scale\''):
-        compiled(pipe, ["a [red::1.5] cat"])
-    forced = compiled(pipe, ["a [red::1.5] cat"], weighting="scale").at(0)["prompt_embeds"][0]
-    plain = compiled(pipe, ["a red [cat:early]"]).at(0)["prompt_embeds"][0]
-    torch.testing.assert_close(forced[1], 1.5 * plain[1])  # `a` is 0, `red` 1
-    assert torch.equal(forced[0], plain[0])
-    with pytest.raises(UnsupportedPipelineError, match="use scale or mean"):
-        compiled(pipe, ["a [red::1.5] cat"], weighting="comfy")
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [("qwen-image", "scale mean comfy compel"), ("flux", "scale mean"), ("sd3", "scale mean")],
+)
+def test_rules_that_cannot_act_are_not_offered(tiny_pipe, name, rules):
+    """Each text vector is normalised before it is read, so a factor on it is divided out again."""
+    pipe = tiny_pipe(name)
+    assert adapter_for(pipe).default_weighting == "attention"
+    for rule in rules.split():
+        with pytest.raises(UnsupportedPipelineError, match=r"cannot act there; use attention"):
+            compiled(pipe, ["a [red::1.5] cat"], weighting=rule)
+
+
+def test_qwen_image_cannot_hide_tokens(tiny_pipe):
     with pytest.raises(UnsupportedPipelineError, match='absence="delete"'):
-        compiled(pipe, ["a [red:early] cat"], absence="mask")
+        compiled(tiny_pipe("qwen-image"), ["a [red:early] cat"], absence="mask")
+
+
+def heavy(weight: str) -> DFPrompt:
+    return parse_prompt(f"a [red::{weight}] cat")
+
+
+@pytest.mark.parametrize("rule", ["mean", "scale", "comfy", "compel"])
+def test_weights_below_zero_act_only_in_attention(tiny_pipe, rule):
+    pipe = tiny_pipe("sd1")
+    for weight in ("-1", "1->-0.5"):
+        with pytest.raises(UnsupportedPipelineError, match='weighting="attention"'):
+            compile_prompts(adapter_for(pipe), [heavy(weight)], None, TEN, Options(weighting=rule))
+    made = compile_prompts(adapter_for(pipe), [heavy("-1")], None, TEN, Options(weighting="attention"))
+    assert set(made.token_weights(0)["token_weights"].flatten().tolist()) == {1.0, -1.0}
+
+
+@pytest.mark.parametrize("rule", ["comfy", "attention"])
+def test_a_ramp_is_not_kept_weight_by_weight(tiny_pipe, rule):
+    """Fifty weights are made when a step asks for them; what is kept is the text's one encoding."""
+    pipe = tiny_pipe("sdxl")
+    fifty = Schedule(50, tuple(range(50)))
+    ramp, flat = (
+        compiled(pipe, [f"a [red::{weight}] cat"], schedule=fifty, weighting=rule, cache=EncodingCache(0))
+        for weight in ("0.5->1.5", "1.5")
+    )
+    sizes = []
+    for made in (ramp, flat):
+        for evaluation in range(50):
+            heard = made.at(evaluation)
+        bank = made.bank
+        kept = [*bank._plain.values(), *(each for recent in bank._recent for each in recent.values())]
+        sizes.append(sum(tensor.nbytes for entry in kept for tensor in entry.values()))
+    assert sizes[0] <= sizes[1] + 2 * sum(tensor.nbytes for tensor in heard.values())
+    if rule == "attention":
+        assert len(set(ramp.bank.entries)) == len(set(flat.bank.entries)) == 2
+        weights = [ramp.token_weights(k)["token_weights"].flatten() for k in (0, 49)]
+        assert [sorted({*each.tolist()} - {1.0}) for each in weights] == [[0.5], [1.5]]
+
+
+def test_weights_of_a_ramp_are_the_plans_at_every_step(tiny_pipe):
+    prompt = "a [red:0.8->0.2:-1->2], [snow:late:1.5]"
+    made = compiled(tiny_pipe("sd1"), [prompt, "a cat"], ["[film:early:2]", "dog"], weighting="attention")
+    for side, plans in (("token_weights", made.plans), ("negative_token_weights", made.negative_plans)):
+        for k in range(10):
+            heard = made.token_weights(k)
+            for row, plan in enumerate(plans):
+                expected = sorted({1.0, *(float(part.weight) for part in plan.steps[k].weights)})
+                found = [1.0] if heard is None else sorted(set(heard[side][row].tolist()))
+                assert found == pytest.approx(expected)
 
 
 def test_a_model_may_name_its_own_rule(tiny_pipe):
@@ -464,7 +521,8 @@ def test_the_index_points_at_the_conditioning_of_the_plan(texts):
 def alone(text: str) -> torch.Tensor:
     """The encoding of one text that shared its batch with nothing."""
     bank = adapter_for(_PIPE).encode([Conditioning(text)], "mean", cache=EncodingCache(max_bytes=0))
-    return bank.tensors["prompt_embeds"][0]
+    made: Any = bank.take([0])["prompt_embeds"][0]
+    return made
 
 
 _PIPE: Any = None

@@ -341,16 +341,29 @@ def test_flux_warns_that_its_pooled_vector_stays(tiny_pipe):
     with pytest.warns(DFPromptWarning, match="keeps the pooled vector .* dfprompt.attach"):
         inputs = prepare(pipe, SWITCH, num_inference_steps=4, max_sequence_length=32)
     assert draw(pipe, "flux", inputs, (0,)).shape == (1, 3, 16, 16)
-    prepare(pipe, "a [red::1->1.5] cat", num_inference_steps=4)  # weights leave it alone: nothing to say
+    # Weights leave it alone: nothing to say.
+    prepare(pipe, "a [red::1->1.5] cat", num_inference_steps=4, weighting="comfy")
 
 
 def test_flux_refuses_a_changing_negative_and_takes_a_fixed_one(tiny_pipe):
     pipe = tiny_pipe("flux")
     with pytest.raises(UnsupportedPipelineError, match=r"negative prompt .* `with dfprompt.attach"):
-        prepare(pipe, "a [red::1->1.5] cat", "[ugly:early]", num_inference_steps=4)
-    inputs = prepare(pipe, "a [red::1->1.5] cat", "ugly", num_inference_steps=4, max_sequence_length=32)
+        prepare(pipe, "a [red::1->1.5] cat", "[ugly:early]", num_inference_steps=4, weighting="comfy")
+    short = {"num_inference_steps": 4, "max_sequence_length": 32}
+    inputs = prepare(pipe, "a [red::1->1.5] cat", "ugly", weighting="comfy", **short)
     assert {"negative_prompt_embeds", "negative_pooled_prompt_embeds"} < set(inputs)
     assert draw(pipe, "flux", inputs, (0,), true_cfg_scale=2.0).shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize(("name", "also"), [("flux", "comfy"), ("qwen-image", "")])
+def test_weights_by_attention_need_a_hook(tiny_pipe, name, also):
+    pipe = tiny_pipe(name)
+    with pytest.raises(
+        UnsupportedPipelineError, match=r"use dfprompt.run, or `with dfprompt.attach"
+    ) as refused:
+        prepare(pipe, "a [red::1.5] cat", num_inference_steps=4)
+    assert ("comfy" in str(refused.value)) == bool(also)
+    prepare(pipe, "a [red::1] cat", num_inference_steps=4)  # weight 1 needs none
 
 
 def test_qwen_image_refuses_changing_lengths_and_takes_equal_ones(tiny_pipe):

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import dfprompt
-
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -32,13 +30,6 @@ def test_every_page_is_in_reach_of_the_first() -> None:
             reached.add(page)
             waiting += [page.parent / link for link in links(page)]
     assert {page.resolve() for page in DOCS} <= reached
-
-
-def test_every_public_name_is_on_a_page() -> None:
-    text = "\n".join(page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *DOCS])
-    public = [name for name in dfprompt.__all__ if not name.startswith("_")]
-    missing = [name for name in public if not re.search(rf"\b{re.escape(name)}\b", text)]
-    assert missing == []
 
 
 def test_every_recipe_is_on_a_page() -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from dfprompt.evaluation import tables
 from dfprompt.evaluation.methods import Plain
 from dfprompt.evaluation.rewrites import Rewrites
 from dfprompt.evaluation.run import Outcome, Plan
 from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import (
+    Metric,
     format_markdown,
     format_methods_csv,
     format_number,
@@ -86,6 +89,12 @@ def test_means_and_differences_are_those_of_the_rows(summary: Summary) -> None:
                 np.mean([value for (name, _), value in kept.items() if name == p.id]) for p in PROMPTS
             ]
             assert line.mean == pytest.approx(np.mean(per_prompt))
+            plain_of_pairs = [
+                np.mean([VALUES["plain", *key, score] for key in kept if key[0] == p.id]) for p in PROMPTS
+            ]
+            if line.comparison:
+                assert line.comparison.baseline_mean == pytest.approx(np.mean(plain_of_pairs))
+                assert line.comparison.won + line.comparison.tied + line.comparison.lost == len(kept)
             assert (line.rows, line.failed) == (6, 6 - len(kept))
             plain = {
                 key: VALUES["plain", *key, score] for key in ((p.id, s) for p in PROMPTS for s in (0, 1))
@@ -137,6 +146,9 @@ def test_csv_reads_back_to_the_same_numbers(summary: Summary) -> None:
                 found.p,
                 line.adjusted_p,
             )
+            counts = [int(row[name]) for name in ("won", "tied", "lost")]
+            assert counts == [found.won, found.tied, found.lost]
+            assert float(row["plain_mean"]) == found.baseline_mean
             assert (int(row["prompts"]), int(row["pairs"]), row["units"]) == (3, found.pairs, "prompts")
     methods = list(csv.DictReader(io.StringIO(format_methods_csv(summary))))
     assert methods[1]["cmmd"] == "1.25"
@@ -159,7 +171,11 @@ def test_markdown_tables_are_whole(summary: Summary) -> None:
     line = summary.of("a|b", "light")
     assert line.comparison is not None
     shown = format_number(line.comparison.difference, sign=True)
-    assert f"| a\\|b | {format_number(line.mean or 0)} | {shown} (" in text
+    plain = format_number(line.comparison.baseline_mean or 0)
+    assert f"| a\\|b | {format_number(line.mean or 0)} | {plain} | {shown} (" in text
+    assert "| won | tied | lost | p (Holm) |" in text
+    counts = (line.comparison.won, line.comparison.tied, line.comparison.lost)
+    assert f"| {' | '.join(map(str, counts))} | " in text
     assert "broken \\| \\<b> here" in text
     assert "Holm over 4 comparisons" in text
     assert "judge: never optimised" in text
@@ -189,3 +205,31 @@ def test_files_are_written(summary: Summary, tmp_path: Path) -> None:
     paths = write_tables(summary, tmp_path / "tables", title="T")
     assert [path.name for path in paths] == ["results.md", "scores.csv", "methods.csv"]
     assert all(path.read_text().strip() for path in paths)
+
+
+def test_means_of_a_method_that_lacks_a_prompt_are_of_its_own_prompts(tmp_path: Path) -> None:
+    outcome = _outcome(tmp_path)
+    lacking = tuple(
+        replace(row, scores={}, failed={"method": "no rewrite"})
+        if (row.method, row.prompt_id) == ("a|b", PROMPTS[0].id)
+        else row
+        for row in outcome.rows
+    )
+    line = summarize(replace(outcome, rows=lacking)).of("a|b", "light")
+    assert line.comparison is not None
+    assert line.mean is not None
+    means = {
+        name: np.mean([VALUES[name, p.id, seed, "light"] for p in PROMPTS[1:] for seed in (0, 1)])
+        for name in ("plain", "a|b")
+    }
+    assert line.comparison.baseline_mean == pytest.approx(means["plain"])
+    assert line.mean == pytest.approx(means["a|b"])
+    assert line.mean - means["plain"] == pytest.approx(line.comparison.difference)
+
+
+def test_a_metric_is_added_in_one_place(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
+    letters = Metric("letters", lambda line: len(line.method), "letters", "cost")
+    monkeypatch.setattr(tables, "METHOD_METRICS", (*tables.METHOD_METRICS, letters))
+    assert "| letters |" in format_markdown(summary)
+    rows = list(csv.DictReader(io.StringIO(format_methods_csv(summary))))
+    assert [row["letters"] for row in rows] == [str(len(line.method)) for line in summary.methods]

@@ -16,7 +16,7 @@ from record import differences
 BEFORE = {"a: pixels": "ab12", "a: reward": 1.5, "a: p": None, "a: interval": [-0.5, 1.0]}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_command_answers_what_was_recorded() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).parent / "record.py")]

@@ -43,7 +43,6 @@ def test_nothing_trained_imports_the_truth(path: Path) -> None:
     assert not imports(path.read_text(encoding="utf-8")) & set(_TRUTH)
 
 
-@pytest.mark.slow
 def test_the_mini_reward_is_scored_without_them(miniature_world: Path) -> None:
     code = """
 import sys, torch
@@ -62,7 +61,6 @@ print([name for name in sys.modules if name.startswith("dfprompt.mini.")])
     assert done.stdout.splitlines() == ["(2,)", "[]"], done.stderr[-2000:]
 
 
-@pytest.mark.slow
 def test_the_judges_folder_is_no_reward(miniature_world: Path) -> None:
     with pytest.raises(DFPromptError):
         load_reward(miniature_world / "weights" / "judge")

@@ -100,13 +100,13 @@ def test_a_half_downloaded_model_counts_as_missing(cache: Path) -> None:
 
 def test_an_id_that_cannot_be_fetched_now_names_the_command() -> None:
     with pytest.raises(LoadError, match="hf download someone/some-clip") as caught:
-        ModelShelf(device="cpu").load_score("clip", "someone/some-clip")
+        ModelShelf(device="cpu").load_score("clip", "hub:someone/some-clip")
     assert "cannot be downloaded now" in str(caught.value)
 
 
 def test_a_cached_id_is_found(cache: Path) -> None:
     tiny_rewards.save_clip(snapshot(cache, "someone/some-clip"))
-    score = ModelShelf(device="cpu").load_score("clip", "someone/some-clip")
+    score = ModelShelf(device="cpu").load_score("clip", "hub:someone/some-clip")
     assert torch.isfinite(score(pictures(1), prompts(1))).all()
 
 

@@ -38,12 +38,14 @@ def test_stage_one_is_far_from_the_optimum() -> None:
     assert start["weight"] < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
 def test_the_toy_is_solved(algorithm: str, tmp_path: Path) -> None:
     _, reached = learn(algorithm, 1, tmp_path / "run")
     assert {name: share >= GOAL for name, share in reached.items()} == dict.fromkeys(PARTS, True), reached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
 def test_the_toy_is_solved_with_controls_drawn_twice(algorithm: str, tmp_path: Path) -> None:
     how = {"rollout": {"control_draws": 2}, "group": {"size": 4}} if algorithm == "grpo" else {}
@@ -51,7 +53,7 @@ def test_the_toy_is_solved_with_controls_drawn_twice(algorithm: str, tmp_path: P
     assert min(reached.values()) >= GOAL, reached
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [2, 3, 4, 5])
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
 def test_the_toy_is_solved_on_every_seed(algorithm: str, seed: int, tmp_path: Path) -> None:

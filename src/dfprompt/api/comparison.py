@@ -16,23 +16,24 @@ from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy, read_base, tokenizers_of
 from dfprompt.api.scoring import choose_scoreboard
 from dfprompt.api.written import Written, plain_of, read_written
-from dfprompt.evaluation.contest import (
-    Contender,
-    Contest,
-    Match,
-    Shot,
-    Standing,
-    draw_contests,
-    rank,
-    relabel,
-)
+from dfprompt.errors import InputError
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.report import make_comparison_grid, make_report
+from dfprompt.evaluation.side_by_side import (
+    Compared,
+    Rewrite,
+    SideBySide,
+    check_distinct,
+    draw_side_by_side,
+    relabel,
+)
+from dfprompt.evaluation.summary import ScoreLine
 from dfprompt.images.recipe import ModelMark
 from dfprompt.images.saving import Entry, check_free, save_pictures
-from dfprompt.images.tensors import to_pil
+from dfprompt.measurement.log import ROWS
+from dfprompt.measurement.measure import HowToDraw
 from dfprompt.measurement.prompts import PlainPrompt
-from dfprompt.measurement.rows import PLAIN
+from dfprompt.measurement.rows import Row
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget
@@ -40,6 +41,7 @@ from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
 from dfprompt.requests.compare import CompareRequest
 from dfprompt.requests.doors import front_door
+from dfprompt.storage import remove
 
 REPORT, GRID, RESULT = "report.html", "grid.png", "comparison.json"
 WITH = "with"
@@ -47,58 +49,66 @@ WITH = "with"
 
 @dataclass(frozen=True, eq=False)
 class ComparisonRun:
-    """What came out: the match, and the files written."""
+    """What came out: the prompts side by side, and the files written."""
 
-    match: Match
-    folder: Path
-    pictures: Mapping[tuple[int, str, int], Path]
-    timelines: Mapping[tuple[int, str], Path]
+    shown: SideBySide
+    timelines: Mapping[tuple[str, str], Path]
     grid: Path
     report: Path
 
+    @property
+    def folder(self) -> Path:
+        """Where everything lies."""
+        return self.shown.folder
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The pictures' files."""
+        return [self.folder / str(row.picture) for row in self.shown.rows]
+
     def to_json(self) -> dict[str, Any]:
         """Return output, report, grid, model, settings, seeds, prompts (with rewrites, images, standings)."""
-        first = json.loads(self.match.shots[0].recipe.to_json_text())
-        prompts = [self._prompt_json(number) for number in range(len(self.match.contests))]
-        overall = [_standing_json(each) for each in rank(self.match)] if len(prompts) > 1 else []
+        shown = self.shown
+        prompts = [self._prompt_json(prompt) for prompt in shown.prompts]
+        overall = [_line_json(line) for line in shown.lines()] if len(prompts) > 1 else []
+        settings = shown.settings.model_dump(mode="json", exclude={"batch_size"}, exclude_none=True)
         return {
             "output": str(self.folder),
             "report": str(self.report),
             "grid": str(self.grid),
-            "model": first["model"],
-            "settings": first["settings"],
-            "seeds": list(self.match.seeds),
-            "scores": self.match.scoreboard.columns(),
+            "model": shown.pipeline.mark.model_dump(mode="json", exclude_none=True),
+            "settings": {**settings, "dtype": str(shown.pipeline.dtype).removeprefix("torch.")},
+            "seeds": list(shown.seeds),
+            "scores": shown.columns,
             "prompts": prompts,
             "overall": overall,
         }
 
-    def _prompt_json(self, number: int) -> dict[str, Any]:
-        contest = self.match.contests[number]
+    def _prompt_json(self, prompt: Compared) -> dict[str, Any]:
         rewrites = []
-        for contender in contest.contenders:
-            timeline = self.timelines.get((number, contender.label))
+        for each in prompt.all:
+            timeline = self.timelines.get((prompt.plain.id, each.label))
             rewrites.append(
                 {
-                    "label": contender.label,
-                    "df_prompt": str(contender.prompt),
-                    "spans": contender.prompt.to_json()["spans"],
+                    "label": each.label,
+                    "df_prompt": str(each.prompt),
+                    "spans": each.prompt.to_json()["spans"],
                     "timeline": str(timeline) if timeline else None,
-                    "images": [self._image_json(shot) for shot in self.match.of(number, contender.label)],
+                    "images": [self._image_json(row) for row in self.shown.of(prompt, each.label)],
                 }
             )
-        standings = [_standing_json(each) for each in rank(self.match, number)]
-        return {"prompt": contest.plain.text, "rewrites": rewrites, "standings": standings}
+        standings = [_line_json(line) for line in self.shown.lines(prompt)]
+        return {"prompt": prompt.plain.text, "rewrites": rewrites, "standings": standings}
 
-    def _image_json(self, shot: Shot) -> dict[str, Any]:
-        path = self.pictures[shot.contest, shot.contender.label, shot.seed]
-        scores = {name: round(value, 6) for name, value in shot.scored.scores.items()}
-        return {"file": str(path), "seed": shot.seed, "scores": scores, "failed": dict(shot.scored.failed)}
+    def _image_json(self, row: Row) -> dict[str, Any]:
+        scores = {name: round(value, 6) for name, value in row.scores.items()}
+        file = str(self.folder / str(row.picture))
+        return {"file": file, "seed": row.seed, "scores": scores, "failed": dict(row.failed)}
 
 
-def _standing_json(each: Standing) -> dict[str, Any]:
-    found = None if each.comparison is None else each.comparison.to_json()
-    return {"label": each.label, "score": each.score, "mean": each.mean, "to_plain": found}
+def _line_json(line: ScoreLine) -> dict[str, Any]:
+    found = None if line.comparison is None else line.comparison.to_json()
+    return {"label": line.method, "score": line.score, "mean": line.mean, "to_plain": found}
 
 
 @front_door(CompareRequest, "texts", "output")
@@ -112,17 +122,18 @@ def compare_prompts(
     """Draw plain words and rewrites of them from the same seeds, score the pictures, and write a report.
 
     `texts` are plain words (`df`: with spans to keep) that the policy rewrites, `candidates` times each;
-    `written` are DF-Prompts of the user's own. The pipeline's own policy is the default, where it has one.
-    `number` starts the count in file names, for several comparisons in one folder. Raises InputError for
-    nothing to compare or files that exist without `force`, and what loading, drawing and scoring raise.
+    `written` are DF-Prompts of the user's own. The pipeline's own policy is the default.
+    `number` starts the count in file names, for several comparisons in one folder. `resume` goes on with what
+    the folder holds, `force` draws it anew. Raises InputError for nothing to compare, a prompt beside itself,
+    or files that exist without either, and what loading, drawing and scoring raise.
 
     >>> # run = compare_prompts(["a red house in the snow"], "out", seeds=4)
     >>> # run.report
     """
     check(request)
     bases = [read_base(text, df=request.df) for text in request.texts]
-    contests = _gather(bases, read_written(request))
-    folder = choose_folder(request.output, next(iter(contests)))
+    prompts = _gather(bases, read_written(request))
+    folder = choose_folder(request.output, next(iter(prompts)))
     loaded = open_pipeline(request)
     companions, seeds = companions_of(loaded), request.numbers
     chosen_policy = companions.policy if request.policy is None else request.policy
@@ -130,34 +141,30 @@ def compare_prompts(
         writer = chosen_policy
         if not isinstance(writer, Policy):
             writer = load_policy(writer, device=request.device, companions=companions)
-        _add_rewrites(contests, bases, writer, request, sampling, loaded)
-    listed = [Contest(PlainPrompt(text), relabel(rewrites)) for text, rewrites in contests.items()]
+        _add_rewrites(prompts, bases, writer, request, sampling, loaded)
+    listed = [Compared(PlainPrompt(text), relabel(rewrites)) for text, rewrites in prompts.items()]
+    check_distinct(listed, seeds)
     paths = _Paths(folder, listed, seeds, number)
-    check_free(paths.every(), force=request.force)
+    paths.check_free(force=request.force, resume=request.resume)
     board = choose_scoreboard(request, companions)
-    match = draw_contests(
-        loaded,
-        listed,
-        seeds,
-        board,
-        request.settings,
-        negative_prompt=request.negative_prompt,
-        progress=progress,
+    how = HowToDraw(request.settings, request.negative_prompt, metadata=request.metadata, progress=progress)
+    shown = draw_side_by_side(
+        loaded, listed, seeds, board, how, paths.log, paths.picture, resume=request.resume
     )
-    return _write(match, paths, note=companions.note, metadata=request.metadata, force=request.force)
+    return _write(shown, paths, note=companions.note)
 
 
-def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, list[Contender]]:
+def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, list[Rewrite]]:
     """Return the plain texts, in order, with what was written for each."""
-    contests: dict[str, list[Contender]] = {base.plain_text: [] for base in bases}
-    texts = list(contests)
+    prompts: dict[str, list[Rewrite]] = {base.plain_text: [] for base in bases}
+    texts = list(prompts)
     for each in written:
-        contests.setdefault(plain_of(each, texts), []).append(Contender(WITH, each.prompt))
-    return contests
+        prompts.setdefault(plain_of(each, texts), []).append(Rewrite(WITH, each.prompt))
+    return prompts
 
 
 def _add_rewrites(
-    contests: dict[str, list[Contender]],
+    prompts: dict[str, list[Rewrite]],
     bases: Sequence[DFPrompt],
     policy: Policy,
     request: CompareRequest,
@@ -173,7 +180,7 @@ def _add_rewrites(
     for base, rewrites in zip(
         bases, policy.candidates(bases, candidates, seed, sampling, acting=acting), strict=True
     ):
-        contests[base.plain_text] += [Contender(label, rewrite.prompt, mark) for rewrite in rewrites]
+        prompts[base.plain_text] += [Rewrite(label, rewrite.prompt, mark) for rewrite in rewrites]
 
 
 def budgeted(sampling: SamplingSettings | None, policy: Policy, pipeline: ImagePipeline) -> SamplingSettings:
@@ -189,42 +196,61 @@ class _Paths:
     """The names of everything a comparison writes."""
 
     def __init__(
-        self, folder: Path, contests: Sequence[Contest], seeds: Sequence[int], number: int | None
+        self, folder: Path, prompts: Sequence[Compared], seeds: Sequence[int], number: int | None
     ) -> None:
-        self.folder = folder
+        self._folder, self._prompts, self._seeds = folder, prompts, seeds
         prefix = "" if number is None else f"{number:03d}-"
-        self.grid, self.report, self.result = (folder / f"{prefix}{name}" for name in (GRID, REPORT, RESULT))
-        self.pictures: dict[tuple[int, str, int], Path] = {}
-        self.timelines: dict[tuple[int, str], Path] = {}
-        for index, contest in enumerate(contests):
-            stem = f"{index + (number or 1):03d}-{slug(contest.plain.text)}"
-            for contender in contest.contenders:
-                name = f"{stem}-{slug(contender.label)}"
-                if contender.label != PLAIN:
-                    self.timelines[index, contender.label] = folder / f"{name}.svg"
-                for seed in seeds:
-                    self.pictures[index, contender.label, seed] = folder / f"{name}-seed{seed}.png"
+        files = (folder / f"{prefix}{name}" for name in (GRID, REPORT, RESULT, ROWS))
+        self.grid, self.report, self.result, self.log = files
+        self._stems = {
+            prompt.plain.id: f"{index + (number or 1):03d}-{slug(prompt.plain.text)}"
+            for index, prompt in enumerate(prompts)
+        }
 
-    def every(self) -> list[Path]:
-        """Return all of them."""
-        return [*self.pictures.values(), *self.timelines.values(), self.grid, self.report, self.result]
+    def picture(self, prompt: Compared, label: str, seed: int) -> str:
+        """Return a picture's name in the folder."""
+        return f"{self._stems[prompt.plain.id]}-{slug(label)}-seed{seed}.png"
 
+    def timelines(self) -> dict[tuple[str, str], Path]:
+        """Return the drawings of when words act, by prompt id and label."""
+        return {
+            (prompt.plain.id, each.label): self._folder
+            / f"{self._stems[prompt.plain.id]}-{slug(each.label)}.svg"
+            for prompt in self._prompts
+            for each in prompt.rewrites
+        }
 
-def _write(match: Match, paths: _Paths, *, note: str, metadata: bool, force: bool) -> ComparisonRun:
-    entries = [
-        Entry(
-            paths.pictures[shot.contest, shot.contender.label, shot.seed],
-            to_pil(shot.image[None])[0],
-            shot.recipe if metadata else None,
+    def check_free(self, *, force: bool, resume: bool) -> None:
+        """Raise InputError for what is there already; `force` removes the log, `resume` needs it."""
+        if resume and not self.log.exists() and self.result.exists():
+            raise InputError(
+                f"{self.log.parent} holds a comparison without {self.log.name}, of an earlier version, which "
+                "cannot go on; choose another --output, or add --force to draw it again"
+            )
+        if self.log.exists() and not force and not resume:
+            raise InputError(
+                f"{self.log} exists already; add --resume to go on with it or --force to draw it again, or "
+                "choose another --output"
+            )
+        pictures = (
+            self._folder / self.picture(prompt, each.label, seed)
+            for prompt in self._prompts
+            for each in prompt.all
+            for seed in self._seeds
         )
-        for shot in match.shots
-    ]
-    save_pictures([*entries, Entry(paths.grid, make_comparison_grid(match))], force=force)
-    for (index, label), path in paths.timelines.items():
-        contender = next(each for each in match.contests[index].contenders if each.label == label)
-        write_text(path, draw_plan(match.plan_of(contender.prompt)))
-    names = {key: path.name for key, path in paths.pictures.items()}
-    write_text(paths.report, make_report(match, names, note=note))
-    run = ComparisonRun(match, paths.folder, paths.pictures, paths.timelines, paths.grid, paths.report)
+        files = [*pictures, *self.timelines().values(), self.grid, self.report, self.result]
+        check_free(files, force=force or resume)
+        if force and not resume:
+            remove(self.log)
+
+
+def _write(shown: SideBySide, paths: _Paths, *, note: str) -> ComparisonRun:
+    save_pictures([Entry(paths.grid, make_comparison_grid(shown))], force=True)
+    timelines = paths.timelines()
+    for prompt in shown.prompts:
+        for each in prompt.rewrites:
+            write_text(timelines[prompt.plain.id, each.label], draw_plan(shown.plan_of(each.prompt)))
+    write_text(paths.report, make_report(shown, note=note))
+    run = ComparisonRun(shown, timelines, paths.grid, paths.report)
     write_text(paths.result, json.dumps({"dfprompt": 1, **run.to_json()}, indent=1) + "\n")
     return run

@@ -59,10 +59,10 @@ def plain_of(written: Written, texts: Sequence[str]) -> str:
     'a cat'
     """
     plain = _find_plain(written, texts)
-    if not written.prompt.controls and written.prompt.plain_text.strip() == plain.strip():
+    if DFPrompt.from_plain(plain.strip()) == written.prompt:
         raise InputError(
-            f"{quote(str(written.prompt))} would be compared with itself: put what changes in brackets, or "
-            "give the plain prompt as TEXT"
+            f"{quote(plain)} would stand beside itself: put what you added in brackets, or give the plain "
+            "words as TEXT"
         )
     return plain
 

@@ -61,12 +61,11 @@ def _print_table(families: Sequence[Capabilities]) -> None:
 
 def _rows(family: Capabilities) -> dict[str, str]:
     rules = ", ".join(family.weightings)
-    weights = f"by default {family.weighting}, of" if family.weighting else "refused unless named:"
     rows = {
         "family": family.family,
         "pipelines": ", ".join(family.pipelines),
         "ranges": _WHERE[family.ranges],
-        "weights": f"{weights} {rules}",
+        "weights": f"by default {family.weighting}, of {rules}",
         "negative DF-Prompt": _WHERE[family.negative],
         "pooled vector": _WHERE[family.pooled],
         "absence": "delete, mask" if family.mask else "delete",

@@ -76,7 +76,7 @@ def _print(run: ComparisonRun) -> None:
         shown = Table(box=None)
         shown.add_column("score")
         shown.add_column("prompt")
-        for head in ("mean", "to plain", "95 % interval", "won"):
+        for head in ("mean", "plain", "to plain", "95 % interval", "won", "tied", "lost"):
             shown.add_column(head, justify="right")
         several = len(answer["prompts"]) > 1
         for each in answer["overall"] if several else answer["prompts"][0]["standings"]:
@@ -92,9 +92,11 @@ def _cells(each: Mapping[str, Any]) -> list[str]:
     mean = "-" if each["mean"] is None else format_number(each["mean"])
     found = each["to_plain"]
     if found is None:
-        return [each["score"], each["label"], mean, "", "", ""]
+        return [each["score"], each["label"], mean, *[""] * 6]
     interval = "too few"
     if found["interval"] is not None:
         interval = " to ".join(format_number(end, sign=True) for end in found["interval"])
     difference = format_number(found["difference"], sign=True)
-    return [each["score"], each["label"], mean, difference, interval, f"{100 * found['win_rate']:.0f} %"]
+    counts = [str(found[name]) for name in ("won", "tied", "lost")]
+    plain = format_number(found["baseline_mean"])
+    return [each["score"], each["label"], mean, plain, difference, interval, *counts]

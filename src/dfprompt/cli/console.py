@@ -19,6 +19,7 @@ from dfprompt.excerpt import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 _JSON_VERSION = 1
 _WIDTH_WITHOUT_TERMINAL = 100
@@ -41,17 +42,34 @@ def prints_unicode(stream: TextIO) -> bool:
 
 
 def rich_console() -> Console:
-    """Return a rich console for results: no markup, no guessing, ASCII boxes where needed."""
+    """Return a rich console for results: no markup, no guessing, ASCII boxes where needed.
+
+    Every string it is given, in the cells of tables too, is shown without what a terminal would obey.
+    """
     from rich.console import Console
+
+    class PrintableConsole(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(_printable_lines(text, sys.stdout), **options)
 
     measured = sys.stdout.isatty() or "COLUMNS" in os.environ
     width = None if measured else _WIDTH_WITHOUT_TERMINAL
-    return Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    return PrintableConsole(
+        file=sys.stdout, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False
+    )
 
 
 def write(text: str) -> None:
-    """Write a result to stdout, as it is."""
-    sys.stdout.write(text + "\n")
+    """Write lines for people to stdout: what a terminal would obey is shown escaped."""
+    sys.stdout.write(_printable_lines(text, sys.stdout) + "\n")
+
+
+def write_result(text: str) -> None:
+    """Write a result that programs read (a prompt, a path) to stdout: as it is, unless people read it."""
+    if sys.stdout.isatty():
+        write(text)
+    else:
+        sys.stdout.write(text + "\n")
 
 
 def write_json(result: Mapping[str, Any]) -> None:
@@ -70,9 +88,12 @@ def write_file(path: Path, text: str, *, force: bool) -> None:
 
 def note(text: str) -> None:
     """Write a remark to stderr."""
-    ascii_only = not prints_unicode(sys.stderr)
-    lines = (printable(line, ascii_only=ascii_only) for line in text.split("\n"))
-    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.write(_printable_lines(text, sys.stderr) + "\n")
+
+
+def _printable_lines(text: str, stream: TextIO) -> str:
+    ascii_only = not prints_unicode(stream)
+    return "\n".join(printable(line, ascii_only=ascii_only) for line in text.split("\n"))
 
 
 def show_error(error: DFPromptError, *, where: str = "") -> None:
@@ -92,7 +113,8 @@ def show_warning(
     if issubclass(category, DFPromptWarning):
         note(f"warning: {message}")
     else:
-        (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
+        shown = warnings.formatwarning(message, category, filename, lineno, line)
+        (file or sys.stderr).write(_printable_lines(shown, sys.stderr))
 
 
 def for_each_line(work: Callable[[str], Mapping[str, Any]]) -> None:

@@ -65,7 +65,7 @@ def convert(
 
 
 def _print(done: Conversion) -> None:
-    console.write(done.text)
+    console.write_result(done.text)
     for kind, remarks in (("assumed", done.assumed), ("lost", done.lost)):
         for remark in remarks:
             console.note(f"{kind}: {remark}")

@@ -45,4 +45,4 @@ def generate(request: GenerateRequest, as_json: bool = JSON) -> None:
         console.write_json(gallery.to_json())
         return
     for path in [*gallery.files, *([gallery.grid] if gallery.grid else [])]:
-        console.write(str(path))
+        console.write_result(str(path))

@@ -122,7 +122,7 @@ def _parsed(prompt: DFPrompt) -> Mapping[str, Any]:
 
 
 def _print_spans(prompt: DFPrompt) -> None:
-    console.write(str(prompt))
+    console.write_result(str(prompt))
     ascii_only = not console.prints_unicode(sys.stdout)
     for span in prompt.controls:
         effect, words = span.effect_range, printable(span.text.strip(), ascii_only=ascii_only)

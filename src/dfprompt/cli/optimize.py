@@ -82,7 +82,7 @@ def _rewrite(texts: Sequence[str], writer: Policy, request: OptimizeRequest) -> 
 def _print(rows: Sequence[Mapping[str, Any]], request: OptimizeRequest) -> None:
     for row in rows:
         for candidate in row["candidates"]:
-            console.write(candidate["text"])
+            console.write_result(candidate["text"])
             for remark in candidate.get("lost", ()):
                 console.note(f"lost in {request.target}: {remark}")
             for dropped in candidate["dropped"]:

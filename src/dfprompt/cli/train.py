@@ -75,7 +75,7 @@ def sft(request: TrainRequest, as_json: bool = JSON) -> None:
             }
         )
     else:
-        console.write(str(policy))
+        console.write_result(str(policy))
 
 
 @app.command("ppo")
@@ -134,5 +134,5 @@ def _reinforce(algorithm: Literal["ppo", "grpo"], request: ReinforceRequest, *, 
             }
         )
     else:
-        console.write(str(policy))
+        console.write_result(str(policy))
         console.note(f"{drawn['pictures']} pictures; sharing spared {drawn['evaluations_saved']} evaluations")

@@ -85,7 +85,7 @@ def _bar() -> Iterator[Report]:
 def _print(run: TuneRun) -> None:
     answer = run.to_json()
     if run.df_prompt is not None:
-        console.write(answer["df_prompt"])
+        console.write_result(answer["df_prompt"])
     else:
         console.write(f"{answer['answer']}: {answer['reason']}")
         if answer["finalist"]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import torch
 from diffusers.loaders import TextualInversionLoaderMixin
@@ -16,26 +17,10 @@ from dfprompt.conditioning.bank import Encoded
 from dfprompt.conditioning.cache import Encoding, EncodingCache
 from dfprompt.conditioning.capabilities import Capabilities, Weighting
 from dfprompt.conditioning.encoders import TextEncoder
+from dfprompt.conditioning.entries import Bank, Entry, TokenWeights
 from dfprompt.conditioning.layouts import Conditioning
 from dfprompt.errors import ConfigError, UnsupportedPipelineError
 from dfprompt.excerpt import quote
-
-
-class Bank(NamedTuple):
-    """E distinct encodings by tensor name, each (E, ...).
-
-    `entries` says which of them each conditioning has: texts that come to the same tokens and
-    weights share one. `windows` counts each conditioning's windows before padding; `forwards` and
-    `encoded` how often each encoder ran and how many windows it read; `lost` the end of each text
-    that was cut off.
-    """
-
-    tensors: dict[str, Tensor]
-    entries: tuple[int, ...]
-    windows: tuple[int, ...]
-    forwards: tuple[int, ...]
-    encoded: tuple[int, ...]
-    lost: dict[str, str]
 
 
 def execution_device(pipe: Any) -> torch.device:
@@ -96,7 +81,7 @@ class TextAdapter(ABC):
         return "" if self.guidance == "stacked" else None
 
     @property
-    def default_weighting(self) -> Weighting | None:
+    def default_weighting(self) -> Weighting:
         """The rule used when none is named: the model's own wish, or the family's default."""
         wish: Weighting | None = getattr(self.encoders[0].module.config, "dfprompt_weighting", None)
         if wish not in (None, *self.capabilities.weightings):
@@ -137,49 +122,69 @@ class TextAdapter(ABC):
     ) -> Bank:
         """Encode every conditioning, each distinct window once, one batch per encoder.
 
-        All entries of the bank have one length: shorter texts are padded with empty windows.
+        All entries of the bank have one length: shorter texts are padded with empty windows. Under
+        the rule `attention` entries carry no weights; the bank has the tokens' weights beside them.
         """
+        spoken = list(conditionings)
+        if rule == "attention":
+            spoken = [one._replace(weights=()) for one in conditionings]
         with torch.no_grad(), self._lora_scaled(lora_scale):
             encoded = [
-                Encoded(encoder, conditionings, rule, chunks=chunks, cache=cache, batch_size=batch_size)
+                Encoded(encoder, spoken, rule, chunks=chunks, cache=cache, batch_size=batch_size)
                 for encoder in self.encoders
             ]
-            counts = [max(each.count(one) for each in encoded) for one in conditionings]
-            heard = [tuple(each.layout(one) for each in encoded) for one in conditionings]
-            distinct = {what: number for number, what in enumerate(dict.fromkeys(heard))}
-            models = dict(zip(heard, conditionings, strict=True)).values()
-            tensors = self._stack([self._entry(one, encoded, max(counts)) for one in models])
+        counts = [max(each.count(one) for each in encoded) for one in spoken]
+        heard = [tuple(each.layout(one) for each in encoded) for one in spoken]
+        distinct = {what: number for number, what in enumerate(dict.fromkeys(heard))}
+        models = dict(zip(heard, spoken, strict=True))
         # What only a pooled vector does not see is cut by every pipeline alike.
         lost = {text: end for each in encoded if each.encoder.sequence for text, end in each.lost.items()}
         return Bank(
-            tensors,
-            tuple(distinct[what] for what in heard),
-            tuple(counts),
-            tuple(each.forwards for each in encoded),
-            tuple(each.encoded for each in encoded),
-            lost,
+            make=partial(self._entry, list(models.values()), encoded, max(counts)),
+            stack=self._stack,
+            weighted=frozenset(
+                number
+                for what, number in distinct.items()
+                if any(layout is not None and not layout.is_plain for layout in what)
+            ),
+            entries=tuple(distinct[what] for what in heard),
+            windows=tuple(counts),
+            forwards=tuple(each.forwards for each in encoded),
+            encoded=tuple(each.encoded for each in encoded),
+            lost=lost,
+            token_weights=(
+                self._token_weights(conditionings, encoded, max(counts)) if rule == "attention" else None
+            ),
         )
 
     def _entry(
-        self, conditioning: Conditioning, encoded: Sequence[Encoded], windows: int
-    ) -> dict[str, Tensor] | None:
+        self, models: Sequence[Conditioning], encoded: Sequence[Encoded], windows: int, number: int
+    ) -> Entry | None:
+        conditioning = models[number]
         if conditioning.silent:
             return None
         return self._assemble([each.part(conditioning, windows) for each in encoded])
 
-    def _stack(self, entries: Sequence[dict[str, Tensor] | None]) -> dict[str, Tensor]:
-        """Stack the entries; silent ones (None) become zeros of the others' shape."""
-        model = next(entry for entry in entries if entry is not None)
-        zeros = {name: torch.zeros_like(like) for name, like in model.items()}
-        device = execution_device(self.pipe)
-        return {
-            name: torch.stack([(zeros if entry is None else entry)[name] for entry in entries]).to(device)
-            for name in model
-        }
+    def _token_weights(
+        self, conditionings: Sequence[Conditioning], encoded: Sequence[Encoded], windows: int
+    ) -> TokenWeights:
+        """Line the tokens' weights up with the sequences that `_assemble` makes."""
+        lined = [
+            tuple(self._assemble_weights([each.token_weights(one, windows) for each in encoded]))
+            for one in conditionings
+        ]
+        distinct = {row: number for number, row in enumerate(dict.fromkeys(lined))}
+        return TokenWeights(tuple(distinct), tuple(distinct[row] for row in lined))
 
-    def trim(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Cut padding that no row of this selection needs; most families have one length anyway."""
-        return tensors
+    def _assemble_weights(self, parts: Sequence[Sequence[float]]) -> list[float]:
+        """Join the encoders' token weights as `_assemble` joins their sequences: side by side here."""
+        sides = [part for part, each in zip(parts, self.encoders, strict=True) if each.sequence]
+        return [next((w for w in token if w != 1), 1.0) for token in zip(*sides, strict=True)]
+
+    def _stack(self, entries: Sequence[Entry]) -> Entry:
+        """Stack entries into tensors with a row for each."""
+        device = execution_device(self.pipe)
+        return {name: torch.stack([entry[name] for entry in entries]).to(device) for name in entries[0]}
 
     @contextmanager
     def _lora_scaled(self, scale: float | None) -> Iterator[None]:

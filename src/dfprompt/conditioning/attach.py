@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from dfprompt.conditioning.attention_rule import weigh_values
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
 from dfprompt.conditioning.call import Call, StockArguments, UserCallback, make_call
 from dfprompt.conditioning.capabilities import Weighting
@@ -52,9 +53,10 @@ def attach(
 ) -> Iterator[PreparedInputs]:
     """Yield keyword arguments like `prepare`'s, and reach what a stock call cannot change.
 
-    That is FLUX's pooled vector, the negative prompt of FLUX and Qwen-Image, and Qwen-Image's
-    prompts of changing length. A hook on the denoiser replaces them while these inputs run; other
-    runs inside the block are left alone, and nothing is left behind after it, whatever happens.
+    That is weights by attention, FLUX's pooled vector, the negative prompt of FLUX and Qwen-Image,
+    and Qwen-Image's prompts of changing length. A hook on the denoiser replaces them while these
+    inputs run; other runs inside the block are left alone, and nothing is left behind after it,
+    whatever happens.
     Pipelines that need no hook get none. Arguments and errors are those of `prepare`.
 
     >>> # with attach(flux, "a cat, [oil painting:early]", num_inference_steps=20) as inputs:
@@ -83,7 +85,7 @@ def attach(
     names = swappable(call)
     if call.compiled is None:
         yield call.plain_inputs()
-    elif not out_of_reach(call.compiled, names):
+    elif not call.compiled.weighs and not out_of_reach(call.compiled, names):
         yield call.compiled_inputs(call.swap(call.compiled, names))
     else:
         with _hooked(call, call.compiled, names) as swap:
@@ -102,6 +104,7 @@ def _hooked(call: Call, compiled: Compiled, names: dict[str, str]) -> Iterator[S
         run.hooks = hooks
         for listener in adapter.listeners:
             hooks.on_input(listener, DenoiserSwap(call, compiled, reached, hooks))
+        weigh_values(hooks, compiled, call.stock.num_images_per_prompt)
         run.callback = HookedSwap(call.swap(compiled, names), hooks)
         yield run.callback
 

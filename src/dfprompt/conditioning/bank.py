@@ -1,6 +1,6 @@
 """One encoder's share of a batch: collect what it must read, read it once, weight it, line it up.
 
-Shapes: B conditionings weighted together, T tokens, D width, P pooled width.
+Shapes: T tokens, D width, P pooled width.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dfprompt.conditioning.layouts import Conditioning, Layout, lay_out
 
 
 class Encoded:
-    """The encodings of a set of conditionings by one encoder, weighted and ready to be joined.
+    """The encodings of a set of conditionings by one encoder, weighted when they are asked for.
 
     `forwards` is how often the encoder ran, `encoded` how many windows it read, `lost` the end of
     each text that it did not see.
@@ -38,7 +38,7 @@ class Encoded:
         self.rule = rule
         heard = list(dict.fromkeys(each for each in conditionings if not each.silent))
         texts = list(dict.fromkeys([*(each.text for each in heard), ""]))
-        readings = dict(zip(texts, encoder.read(texts, chunks=chunks), strict=True))
+        self._readings = readings = dict(zip(texts, encoder.read(texts, chunks=chunks), strict=True))
         self.lost = {text: reading.lost for text, reading in readings.items() if reading.lost}
         # A pooled vector is weighted by nobody, so it needs no masked encodings either.
         applied = rule if encoder.sequence else "scale"
@@ -48,7 +48,6 @@ class Encoded:
         }
         self.forwards = self.encoded = 0
         self._known = self._encode(self._needed(), cache, batch_size)
-        self._sequences = self._weigh_all() if encoder.sequence else {}
 
     def layout(self, conditioning: Conditioning) -> Layout | None:
         """Return what the encoder reads for a conditioning; equal layouts sound the same, None is silence."""
@@ -64,11 +63,18 @@ class Encoded:
         pooled = self._known[units[0]].pooled
         if not self.encoder.sequence:
             return Encoding(pooled[:0], pooled)
-        sequence = self._sequences[conditioning]
+        sequence = self._weigh(conditioning)
         if self.encoder.chunks and len(units) < windows:
             empty = self._known[self._empty[conditioning.clip_skip]].sequence
             sequence = torch.cat([sequence, *[empty] * (windows - len(units))])
         return Encoding(sequence, pooled)
+
+    def token_weights(self, conditioning: Conditioning, windows: int) -> list[float]:
+        """Return the weight of each vector of the sequence, 1 in the windows that pad it to this number."""
+        reading = self._readings[""] if conditioning.silent else self._readings[conditioning.text]
+        weights = lay_out(conditioning, reading.windows, self.rule).weights
+        missing = windows - len(reading.windows) if self.encoder.chunks else 0
+        return [*weights, *[1.0] * (missing * len(reading.windows[0].places))]
 
     def _needed(self) -> list[Unit]:
         layouts = self._layouts.values()
@@ -96,41 +102,36 @@ class Encoded:
                 cache.put((state, unit), encoding)
         return {unit: encoding for unit, encoding in known.items() if encoding is not None}
 
-    def _weigh_all(self) -> dict[Conditioning, Tensor]:
-        """Return every sequence (T,D) under the rule; those of one length are weighted in one go."""
-        sequences = {each: self._join(layout.units) for each, layout in self._layouts.items()}
-        groups: dict[Hashable, list[Conditioning]] = {}
-        for each, layout in self._layouts.items():
-            if not layout.is_plain:
-                alone = each if layout.masked else None
-                kind = (len(sequences[each]), each.clip_skip, layout.hides, alone)
-                groups.setdefault(kind, []).append(each)
-        for group in groups.values():
-            stacked = torch.stack([sequences[each] for each in group])
-            weighted = self._weigh([self._layouts[each] for each in group], stacked, group[0].clip_skip)
-            sequences |= dict(zip(group, weighted, strict=True))
-        return sequences
-
-    def _weigh(self, layouts: Sequence[Layout], encoding: Tensor, clip_skip: int | None) -> Tensor:
-        """Return (B,T,D) weighted, hidden tokens emptied."""
-        weights = torch.tensor([layout.weights for layout in layouts], device=encoding.device)
+    def _weigh(self, conditioning: Conditioning) -> Tensor:
+        """Return the sequence (T,D) under the rule, hidden tokens emptied."""
+        layout = self._layouts[conditioning]
+        encoding = self._join(layout.units)[None]
+        if layout.is_plain:
+            return encoding[0]
+        weights = torch.tensor([layout.weights], device=encoding.device)
         empty = encoding
-        if layouts[0].hides or self.rule in ("comfy", "compel"):
-            window = self._known[self._empty[clip_skip]].sequence
-            empty = window.repeat(len(layouts[0].units), 1)[None]
-        hidden = torch.tensor([layout.hidden for layout in layouts], device=encoding.device)
-        if layouts[0].hides:
+        if layout.hides or self.rule in ("comfy", "compel"):
+            window = self._known[self._empty[conditioning.clip_skip]].sequence
+            empty = window.repeat(len(layout.units), 1)[None]
+        hidden = torch.tensor([layout.hidden], device=encoding.device)
+        if layout.hides:
             encoding = torch.where(hidden[..., None], empty, encoding)
-        if self.rule == "scale":
-            return rules.weight_scale(encoding, weights)
-        if self.rule == "mean":
-            return rules.weight_mean(encoding, weights)
-        if not layouts[0].masked:
-            return rules.weight_comfy(encoding, weights, empty)
-        masked = torch.stack([self._join(row) for row in layouts[0].masked])[None]
-        masked = torch.where(hidden[:, None, :, None], empty[:, None], masked)
-        return rules.weight_compel(encoding, weights, empty, masked, layouts[0].down_weights)
+        if layout.masked:
+            masked = torch.stack([self._join(row) for row in layout.masked])[None]
+            masked = torch.where(hidden[:, None, :, None], empty[:, None], masked)
+            return rules.weight_compel(encoding, weights, empty, masked, layout.down_weights)[0]
+        return _apply(self.rule, encoding, weights, empty)[0]
 
     def _join(self, units: Sequence[Unit]) -> Tensor:
         sequences = [self._known[unit].sequence for unit in units]
         return sequences[0] if len(sequences) == 1 else torch.cat(sequences)
+
+
+def _apply(rule: Weighting, encoding: Tensor, weights: Tensor, empty: Tensor) -> Tensor:
+    if rule == "attention":  # acts in the denoiser
+        return encoding
+    if rule == "scale":
+        return rules.weight_scale(encoding, weights)
+    if rule == "mean":
+        return rules.weight_mean(encoding, weights)
+    return rules.weight_comfy(encoding, weights, empty)

@@ -6,11 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from dfprompt.conditioning.value_sites import FLUX_VALUES, TWO_STREAM_VALUES, UNET_VALUES, ValueSite
 from dfprompt.errors import UnsupportedPipelineError
 from dfprompt.excerpt import quote
 from dfprompt.requests.render import Weighting as Weighting
 
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
+# Where every text vector is normalised before it is read, only what turns it acts: multiplying it,
+# as `scale` and `mean` do, is divided out again.
+_DIRECTIONS: tuple[Weighting, ...] = ("attention", "comfy", "compel")
 # The rules under which a weight below 0 means something: values can turn round, encodings cannot.
 SIGNED_WEIGHTINGS = frozenset({"attention"})
 
@@ -23,8 +27,9 @@ Where = Literal["prepare", "attach", "none"]
 class Capabilities:
     """One family of pipelines: which classes belong to it and what a DF-Prompt can do there.
 
-    `weighting` is the family's default rule; None refuses weights unless one of `weightings` is
-    named. `chunks` says whether text beyond the window is encoded in chunks (else it is cut).
+    `weighting` is the family's default rule of those in `weightings`; a rule that cannot act there is
+    not among them. `value_sites` says where the rule `attention` finds the values of text tokens.
+    `chunks` says whether text beyond the window is encoded in chunks (else it is cut).
     `lockstep` says whether the explicit denoising loop knows the family.
     """
 
@@ -33,8 +38,9 @@ class Capabilities:
     pipelines: tuple[str, ...]
     window: str
     chunks: bool
-    weighting: Weighting | None
+    weighting: Weighting
     weightings: tuple[Weighting, ...]
+    value_sites: tuple[ValueSite, ...]
     ranges: Where
     negative: Where
     pooled: Where
@@ -49,7 +55,7 @@ class Capabilities:
             "title": self.title,
             "pipelines": list(self.pipelines),
             "ranges": self.ranges,
-            "weights": "refused unless a rule is named" if self.weighting is None else "prepare",
+            "weights": "attach" if self.weighting == "attention" else "prepare",
             "weighting": self.weighting,
             "weightings": list(self.weightings),
             "negative": self.negative,
@@ -77,6 +83,7 @@ STABLE_DIFFUSION = Capabilities(
     chunks=True,
     weighting="mean",
     weightings=WEIGHTINGS,
+    value_sites=UNET_VALUES,
     ranges="prepare",
     negative="prepare",
     pooled="none",
@@ -96,6 +103,7 @@ SDXL = Capabilities(
     chunks=True,
     weighting="comfy",
     weightings=WEIGHTINGS,
+    value_sites=UNET_VALUES,
     ranges="prepare",
     negative="prepare",
     pooled="prepare",
@@ -113,8 +121,9 @@ SD3 = Capabilities(
     ),
     window="75 CLIP tokens, 256 T5 tokens",
     chunks=True,
-    weighting="comfy",
-    weightings=WEIGHTINGS,
+    weighting="attention",
+    weightings=_DIRECTIONS,
+    value_sites=TWO_STREAM_VALUES,
     ranges="prepare",
     negative="prepare",
     pooled="prepare",
@@ -128,8 +137,9 @@ FLUX = Capabilities(
     pipelines=("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"),
     window="512 T5 tokens",
     chunks=False,
-    weighting="comfy",
-    weightings=WEIGHTINGS,
+    weighting="attention",
+    weightings=_DIRECTIONS,
+    value_sites=FLUX_VALUES,
     ranges="prepare",
     negative="attach",
     pooled="attach",
@@ -143,14 +153,15 @@ QWEN_IMAGE = Capabilities(
     pipelines=("QwenImagePipeline", "QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline"),
     window="512 tokens",
     chunks=False,
-    weighting=None,
-    weightings=("scale", "mean"),
+    weighting="attention",
+    weightings=("attention",),
+    value_sites=TWO_STREAM_VALUES,
     ranges="attach",
     negative="attach",
     pooled="none",
     mask=False,
     lockstep=False,
-    remark="prepare serves prompts whose step texts all have the same number of tokens; weights hardly act",
+    remark="prepare serves prompts whose step texts all have the same number of tokens",
 )
 FAMILIES: tuple[Capabilities, ...] = (STABLE_DIFFUSION, SDXL, SD3, FLUX, QWEN_IMAGE)
 MINI = replace(STABLE_DIFFUSION, title="mini (of Stable Diffusion's classes)", weighting="comfy")

@@ -11,8 +11,8 @@ from itertools import chain
 
 from dfprompt.conditioning.adapter import TextAdapter
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
-from dfprompt.conditioning.capabilities import SIGNED_WEIGHTINGS, Weighting
-from dfprompt.conditioning.compiled import Compiled
+from dfprompt.conditioning.capabilities import SIGNED_WEIGHTINGS, WEIGHTINGS, Weighting
+from dfprompt.conditioning.compiled import Compiled, Index
 from dfprompt.conditioning.layouts import Conditioning
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import Schedule
@@ -41,7 +41,7 @@ def compile_prompts(
     """
     options = options or Options()
     plans, negative_plans = plan_prompts(prompts, negative_prompts, schedule, options)
-    rule = _choose_rule(adapter, [*plans, *negative_plans], options)
+    rule = _choose_rule(adapter, options)
     _refuse_negative([*plans, *negative_plans], rule)
     positive = [[_conditioning(step, options.clip_skip) for step in plan.steps] for plan in plans]
     negative = _negatives(adapter, len(plans), schedule.evaluations, negative_plans)
@@ -60,9 +60,18 @@ def compile_prompts(
         _warn(f"the prompt is longer than the encoder's window, cut off: {quote(lost, 200)}")
     windows = dict(zip(heard, bank.windows, strict=True))
     _report_padding([max(windows[each] for each in row) for row in positive])
-    entries = dict(zip(heard, bank.entries, strict=True))
-    sides = (tuple(tuple(entries[each] for each in row) for row in side) for side in (positive, negative))
+    sides = [_index(side, heard, bank.entries) for side in (positive, negative)]
+    if bank.token_weights is not None:
+        sides += [_index(side, heard, bank.token_weights.entries) for side in (positive, negative)]
     return Compiled(adapter, schedule, tuple(plans), tuple(negative_plans), bank, *sides)
+
+
+def _index(
+    side: Sequence[Sequence[Conditioning]], heard: Sequence[Conditioning], entries: Sequence[int]
+) -> Index:
+    """Return the number of what each row hears at each evaluation."""
+    numbers = dict(zip(heard, entries, strict=True))
+    return tuple(tuple(numbers[each] for each in row) for row in side)
 
 
 def plan_prompts(
@@ -136,28 +145,17 @@ def _negatives(
     return [[missing] * evaluations] * rows
 
 
-def _choose_rule(adapter: TextAdapter, plans: Iterable[Plan], options: Options) -> Weighting:
+def _choose_rule(adapter: TextAdapter, options: Options) -> Weighting:
     """Return the weighting rule, after refusing what the family cannot do."""
     able = adapter.capabilities
     if options.absence == "mask" and not able.mask:
         raise UnsupportedPipelineError(f'{able.title} cannot hide tokens; use absence="delete"')
-    if options.weighting is not None:
-        if options.weighting not in able.weightings:
-            known = " or ".join(able.weightings)
-            raise UnsupportedPipelineError(
-                f"{able.title} knows no weighting={quote(options.weighting)}; use {known}"
-            )
-        return options.weighting
-    if adapter.default_weighting is not None:
-        return adapter.default_weighting
-    weighted = next((part for plan in plans for step in plan.steps for part in step.weights), None)
-    if weighted is not None:
-        raise UnsupportedPipelineError(
-            f"weights hardly act on {able.title}, so {quote(weighted.text)} at weight "
-            f"{float(weighted.weight):g} is refused; drop the weight and use its range, "
-            f"or force it with weighting={able.weightings[0]!r}"
-        )
-    return able.weightings[0]
+    rule = options.weighting or adapter.default_weighting
+    if rule not in able.weightings:
+        known = " or ".join(able.weightings)
+        reason = " because it cannot act there" if rule in WEIGHTINGS else ""
+        raise UnsupportedPipelineError(f"{able.title} knows no weighting={quote(rule)}{reason}; use {known}")
+    return rule
 
 
 def _refuse_negative(plans: Iterable[Plan], rule: Weighting) -> None:

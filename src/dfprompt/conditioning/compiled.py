@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from dfprompt.conditioning.adapter import Bank, TextAdapter
+from dfprompt.conditioning.adapter import TextAdapter
+from dfprompt.conditioning.entries import Bank
 from dfprompt.conditioning.schedule import Schedule
 from dfprompt.prompt.plan import Plan
 
-Key = tuple[int, int]
+Index = tuple[tuple[int, ...], ...]
+
+
+class Key(NamedTuple):
+    """What a row hears at an evaluation, as numbers of encodings and of token weights; -1 is none."""
+
+    positive: int
+    negative: int
+    positive_weights: int = -1
+    negative_weights: int = -1
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,10 @@ class Compiled:
     plans: tuple[Plan, ...]
     negative_plans: tuple[Plan, ...]
     bank: Bank
-    positive: tuple[tuple[int, ...], ...]
-    negative: tuple[tuple[int, ...], ...]
+    positive: Index
+    negative: Index
+    positive_weights: Index = ()
+    negative_weights: Index = ()
 
     @property
     def rows(self) -> int:
@@ -60,12 +71,12 @@ class Compiled:
         return self.schedule.steps[self.schedule.begin :]
 
     def key(self, row: int, evaluation: int) -> Key:
-        """Return what a row hears at an evaluation, as two numbers: positive and negative (-1: none)."""
-        negative = self.negative[row][evaluation] if self.negative else -1
-        return self.positive[row][evaluation], negative
+        """Return what a row hears at an evaluation."""
+        sides = (self.positive, self.negative, self.positive_weights, self.negative_weights)
+        return Key(*(side[row][evaluation] if side else -1 for side in sides))
 
     def changes(self, evaluation: int) -> bool:
-        """Whether any row hears something else than at the evaluation before (True at the first)."""
+        """Whether `at` differs for any row from the evaluation before (True at the first)."""
         if evaluation == 0:
             return True
         sides = (self.positive, self.negative)
@@ -73,22 +84,39 @@ class Compiled:
 
     def at(self, evaluation: int, rows: Sequence[int] | None = None) -> dict[str, Tensor]:
         """Return the tensors of an evaluation, of all rows or of these, in this order."""
-        chosen = slice(None) if rows is None else torch.tensor(list(rows), device=self._index[0].device)
-        tensors = {}
-        for prefix, index in zip(("", "negative_"), self._index, strict=False):
-            entries = index[chosen, evaluation]
-            for name, bank in self.bank.tensors.items():
-                tensors[prefix + name] = bank[entries]
-        return self.adapter.trim(tensors)
+        chosen = range(self.rows) if rows is None else rows
+        tensors: dict[str, Tensor] = {}
+        for prefix, side in (("", self.positive), ("negative_", self.negative)):
+            if side:
+                taken = self.bank.take([side[row][evaluation] for row in chosen])
+                tensors |= {prefix + name: tensor for name, tensor in taken.items()}
+        return tensors
+
+    def token_weights(self, evaluation: int, rows: Sequence[int] | None = None) -> dict[str, Tensor] | None:
+        """Return the weight of each token (R,T) at an evaluation, for the rule `attention`.
+
+        `token_weights` and, where there is a negative, `negative_token_weights`; None where all are 1,
+        and under other rules.
+        """
+        table = self.bank.token_weights
+        if table is None:
+            return None
+        chosen = range(self.rows) if rows is None else rows
+        sides = {"token_weights": self.positive_weights, "negative_token_weights": self.negative_weights}
+        heard = {name: [side[row][evaluation] for row in chosen] for name, side in sides.items() if side}
+        if all(entry in table.plain for entries in heard.values() for entry in entries):
+            return None
+        return {name: table.take(entries) for name, entries in heard.items()}
+
+    @property
+    def weighs(self) -> bool:
+        """Whether any token of any step has a weight that acts in the denoiser, not in the tensors."""
+        table = self.bank.token_weights
+        sides = (self.positive_weights, self.negative_weights)
+        return table is not None and not {e for side in sides for row in side for e in row} <= table.plain
 
     def moves(self, name: str, *, negative: bool = False) -> bool:
-        """Whether a tensor of the bank changes for any row in the course of the run."""
-        bank = self.bank.tensors[name]
+        """Whether a tensor changes for any row in the course of the run."""
         side = self.negative if negative else self.positive
         pairs = {pair for row in side for pair in pairwise(row)}
-        return any(first != then and not torch.equal(bank[first], bank[then]) for first, then in pairs)
-
-    @cached_property
-    def _index(self) -> list[Tensor]:
-        device = next(iter(self.bank.tensors.values())).device
-        return [torch.tensor(side, device=device) for side in (self.positive, self.negative) if side]
+        return any(one != other and self.bank.differ(name, one, other) for one, other in pairs)

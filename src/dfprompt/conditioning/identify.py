@@ -8,7 +8,7 @@ from pathlib import Path
 from dfprompt.conditioning.capabilities import FAMILIES, MINI, Capabilities, capabilities_of
 from dfprompt.errors import LoadError
 from dfprompt.excerpt import quote
-from dfprompt.sources import fetch_file, is_hub_id
+from dfprompt.sources import fetch_file, hub_id_of
 
 INDEX = "model_index.json"
 
@@ -31,12 +31,15 @@ def identify_pipeline(source: str) -> Capabilities:
         known = ", ".join(named)
         raise LoadError(f"{source} is a single file without an index; name its family instead: {known}")
     folder = Path(source)
-    if not folder.is_dir() and not is_hub_id(source):
+    if folder.is_dir():
+        return capabilities_of([read_class(folder / INDEX)])
+    hub_id = hub_id_of(source)
+    if hub_id is None:
         known = ", ".join(named)
-        raise LoadError(f"{quote(source)} is neither a folder nor a hub id (owner/name) nor one of {known}")
-    return capabilities_of(
-        [read_class(folder / INDEX if folder.is_dir() else fetch_file(source, INDEX, what="the index of"))]
-    )
+        raise LoadError(
+            f"{quote(source)} is neither a folder nor a hub id (hub:owner/name) nor one of {known}"
+        )
+    return capabilities_of([read_class(fetch_file(hub_id, INDEX, what="the index of"))])
 
 
 def read_class(path: Path) -> str:

@@ -95,10 +95,10 @@ def swappable(call: Call) -> dict[str, str]:
 
 def out_of_reach(compiled: Compiled, names: dict[str, str]) -> list[str]:
     """Return the tensors that change in the run and that the step callback cannot replace."""
-    moving = [name for name in compiled.bank.tensors if name not in names and compiled.moves(name)]
+    moving = [name for name in compiled.bank.names if name not in names and compiled.moves(name)]
     if compiled.negative:
         separate = compiled.adapter.guidance == "separate"
-        fixed = [name for name in compiled.bank.tensors if separate or name not in names]
+        fixed = [name for name in compiled.bank.names if separate or name not in names]
         moving += ["negative_" + name for name in fixed if compiled.moves(name, negative=True)]
     return moving
 
@@ -106,6 +106,12 @@ def out_of_reach(compiled: Compiled, names: dict[str, str]) -> list[str]:
 def _refuse_what_needs_a_hook(call: Call, compiled: Compiled, names: dict[str, str]) -> None:
     """Refuse what the call cannot do; a pooled vector that stays is worth a warning only."""
     title, missed = type(call.pipe).__name__, out_of_reach(compiled, names)
+    if compiled.weighs:
+        raise UnsupportedPipelineError(
+            f"weights act in the attention of {title} and need a hook there, which a stock call has not; "
+            "use dfprompt.run, or `with dfprompt.attach(pipe, ...) as inputs:` with the same arguments"
+            + ('; or take weighting="comfy"' if "comfy" in call.adapter.capabilities.weightings else "")
+        )
     refused = [name for name in missed if name != "pooled_prompt_embeds"]
     if refused:
         negative = refused[-1].startswith("negative_")

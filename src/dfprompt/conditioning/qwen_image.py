@@ -12,6 +12,7 @@ from dfprompt.conditioning.adapter import TextAdapter, execution_device
 from dfprompt.conditioning.cache import Encoding
 from dfprompt.conditioning.capabilities import QWEN_IMAGE
 from dfprompt.conditioning.encoders import ChatEncoder, TextEncoder
+from dfprompt.conditioning.entries import Entry
 
 
 class QwenImageAdapter(TextAdapter):
@@ -43,29 +44,21 @@ class QwenImageAdapter(TextAdapter):
         ]
 
     def _assemble(self, parts: Sequence[Encoding]) -> dict[str, Tensor]:
-        return {"prompt_embeds": parts[0].sequence.to(self.pipe.text_encoder.dtype)}
+        sequence = parts[0].sequence.to(self.pipe.text_encoder.dtype)
+        real = torch.ones(len(sequence), dtype=torch.long, device=sequence.device)
+        return {"prompt_embeds": sequence, "prompt_embeds_mask": real}
 
-    def _stack(self, entries: Sequence[dict[str, Tensor] | None]) -> dict[str, Tensor]:
-        """Pad every sequence with zeros to the longest, as the pipeline does, and mark what is real."""
-        sequences = [entry["prompt_embeds"] for entry in entries if entry is not None]
-        longest = max(map(len, sequences))
-        padded = [
-            torch.nn.functional.pad(sequence, (0, 0, 0, longest - len(sequence))) for sequence in sequences
-        ]
-        mask = torch.tensor([[1] * len(each) + [0] * (longest - len(each)) for each in sequences])
+    def _stack(self, entries: Sequence[Entry]) -> Entry:
+        """Pad every sequence and its mask with zeros to the longest, as the pipeline does."""
+        longest = max(len(entry["prompt_embeds"]) for entry in entries)
         device = execution_device(self.pipe)
         return {
-            "prompt_embeds": torch.stack(padded).to(device),
-            "prompt_embeds_mask": mask.to(device),
+            name: torch.stack([_pad(entry[name], longest) for entry in entries]).to(device)
+            for name in entries[0]
         }
 
-    def trim(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Cut each side to its longest row, as the pipeline does with a batch of this content."""
-        trimmed = dict(tensors)
-        for prefix in ("", "negative_"):
-            mask = tensors.get(prefix + "prompt_embeds_mask")
-            if mask is not None:
-                longest = int(mask.sum(dim=1).max())
-                trimmed[prefix + "prompt_embeds_mask"] = mask[:, :longest]
-                trimmed[prefix + "prompt_embeds"] = tensors[prefix + "prompt_embeds"][:, :longest]
-        return trimmed
+
+def _pad(tensor: Tensor, length: int) -> Tensor:
+    """Append zeros to the first dimension up to this length."""
+    end = tensor.new_zeros(length - len(tensor), *tensor.shape[1:])
+    return torch.cat([tensor, end])

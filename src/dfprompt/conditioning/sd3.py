@@ -61,3 +61,7 @@ class SD3Adapter(TextAdapter):
             "prompt_embeds": torch.cat([clip, t5]),
             "pooled_prompt_embeds": torch.cat([part.pooled for part in parts[:2]], dim=-1),
         }
+
+    def _assemble_weights(self, parts: Sequence[Sequence[float]]) -> list[float]:
+        clip = [next((w for w in token if w != 1), 1.0) for token in zip(*parts[:2], strict=True)]
+        return [*clip, *(parts[2] if len(parts) == 3 else [1.0] * self.length)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import platform
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def collect_provenance(seeds: Iterable[int] = ()) -> dict[str, Any]:
     return {
         "date": dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat(),
         "seeds": list(seeds),
-        "commit": git_commit(Path(__file__).parent),
+        "commit": _own_commit(Path(__file__).parent),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
@@ -58,6 +59,23 @@ def git_commit(folder: Path) -> str | None:
     if commit is None:
         return None
     return commit + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _own_commit(folder: Path) -> str | None:
+    """This project's commit; a repository around an installed package, such as the user's, is not ours."""
+    return git_commit(folder) if _is_ours(folder) else None
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the checkout around a folder is this project's: its root holds our pyproject.toml."""
+    root = _git(folder, "rev-parse", "--show-toplevel")
+    if root is None or not folder.resolve().is_relative_to(Path(root).resolve() / "src" / "dfprompt"):
+        return False
+    try:
+        project = tomllib.loads((Path(root) / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(project.get("project", {}).get("name") == "dfprompt")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -18,7 +18,7 @@ from dfprompt.data.records import FIELDS, PromptRecord
 from dfprompt.data.settings import SourceSettings
 from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
-from dfprompt.sources import is_hub_id
+from dfprompt.sources import hub_id_of
 
 Rows = Iterator[tuple[str, Mapping[str, Any]]]  # where a row stands, and its fields
 
@@ -27,7 +27,7 @@ def read_records(source: str | Path, settings: SourceSettings | None = None) -> 
     """The rows of a source by its kind: .jsonl, .json, .csv, .tsv, .parquet, .txt, .npy, folder, hub id.
 
     A folder holds pictures, each with its prompt in NAME.txt, in metadata.jsonl or in its own text
-    chunks. A hub id (owner/name) is a data set of Parquet, JSONL or CSV files, and may be downloaded.
+    chunks. A hub id (hub:owner/name) is a data set of Parquet, JSONL or CSV files, and may be downloaded.
     Raises InputError naming file and row.
     """
     settings = settings or SourceSettings()
@@ -41,10 +41,11 @@ def _rows_of(source: str | Path) -> Rows:
         return read_picture_folder(path)
     if path.exists():
         return _reader_of(path)(path)
-    if is_hub_id(str(source)):
-        files = fetch_dataset(str(source))
+    hub_id = None if path.suffix.lower() in _READERS else hub_id_of(str(source))
+    if hub_id is not None:
+        files = fetch_dataset(hub_id)
         return itertools.chain.from_iterable(_reader_of(file)(file) for file in files)
-    raise InputError(f"{source}: no such file or folder, and no hub id of the form owner/name")
+    raise InputError(f"{source}: no such file or folder, and no hub id (hub:owner/name)")
 
 
 def _reader_of(path: Path) -> Callable[[Path], Rows]:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote as quote_url
 
 import jinja2
 from PIL import Image
-from torch import Tensor
 
-from dfprompt.evaluation.contest import Contender, Match, Shot, Standing, rank
+from dfprompt.evaluation.side_by_side import Compared, Rewrite, SideBySide
+from dfprompt.evaluation.summary import ScoreLine
 from dfprompt.excerpt import printable
 from dfprompt.images.grid import make_grid
+from dfprompt.images.reading import read_image
 from dfprompt.images.tensors import to_pil
-from dfprompt.measurement.rows import PLAIN
+from dfprompt.measurement.rows import PLAIN, Row
 from dfprompt.prompt.picture import draw_plan
-from dfprompt.table import Table, format_ends, format_number
+from dfprompt.table import ABSENT, Table, format_ends, format_number
 
 TEMPLATE = "report.html"
 THUMBNAIL = 256  # pixels of the longer side
@@ -31,27 +32,21 @@ _MAX_COLUMNS = 8  # of the grid; the report shows every seed
 _CAPTION_SCORES = 3
 
 
-def make_report(match: Match, names: Mapping[tuple[int, str, int], str], *, note: str = "") -> str:
-    """Return the page; `names` are the pictures' names, relative to it, by (contest, label, seed)."""
-    request = match.pictures.request
-    settings = request.settings
-    drawn = (
-        f"{match.pictures.pipeline.name}: {settings.num_inference_steps} steps of {settings.scheduler}, "
-        f"guidance {settings.guidance_scale:g}"
-        if settings.guidance_scale is not None
-        else f"{match.pictures.pipeline.name}: {settings.num_inference_steps} steps of {settings.scheduler}"
-    )
-    size = f"{match.pictures.images.shape[3]}x{match.pictures.images.shape[2]}"
-    several = len(match.contests) > 1
+def make_report(shown: SideBySide, *, note: str = "") -> str:
+    """Return the page; it lies beside the pictures."""
+    settings, (height, width) = shown.settings, shown.size()
+    drawn = f"{shown.pipeline.name}: {settings.num_inference_steps} steps of {settings.scheduler}"
+    if settings.guidance_scale is not None:
+        drawn += f", guidance {settings.guidance_scale:g}"
     return _template().render(
         title="Plain and optimised, from the same seeds",
         drawn=drawn,
-        size=size,
-        seeds=_numbers(match.seeds),
+        size=f"{width}x{height}",
+        seeds=_numbers(shown.seeds),
         note=note,
-        contests=[_contest(match, number, names) for number in range(len(match.contests))],
-        overall=_standings(match, rank(match)) if several else None,
-        failures=_failures(match),
+        prompts=[_prompt(shown, prompt) for prompt in shown.prompts],
+        overall=_table(shown.lines()) if len(shown.prompts) > 1 else None,
+        failures=_failures(shown),
     )
 
 
@@ -66,39 +61,44 @@ def _template() -> jinja2.Template:
     return found.from_string(files("dfprompt.evaluation").joinpath(TEMPLATE).read_text(encoding="utf-8"))
 
 
-def _contest(match: Match, number: int, names: Mapping[tuple[int, str, int], str]) -> dict[str, Any]:
-    contest = match.contests[number]
-    contenders = []
-    for contender in contest.contenders:
-        rewritten = contender.label != PLAIN
-        contenders.append(
+def _prompt(shown: SideBySide, prompt: Compared) -> dict[str, Any]:
+    rewrites = []
+    for each in prompt.all:
+        rewritten = each.label != PLAIN
+        figures = [_figure(shown, row, plain) for row, plain in _beside_plain(shown, prompt, each)]
+        rewrites.append(
             {
-                "label": contender.label,
-                "prompt": str(contender.prompt) if rewritten else None,
-                "plan": _timeline(match, contender) if rewritten else None,
-                "figures": [_figure(match, shot, names) for shot in match.of(number, contender.label)],
+                "label": each.label,
+                "prompt": str(each.prompt) if rewritten else None,
+                "plan": _timeline(shown, each) if rewritten else None,
+                "figures": figures,
             }
         )
-    standings = _standings(match, rank(match, number))
-    return {"text": contest.plain.text, "contenders": contenders, "standings": standings}
+    return {"text": prompt.plain.text, "rewrites": rewrites, "standings": _table(shown.lines(prompt))}
 
 
-def _timeline(match: Match, contender: Contender) -> str:
-    drawing = draw_plan(match.plan_of(contender.prompt)).encode("utf-8", "replace")
+def _beside_plain(shown: SideBySide, prompt: Compared, rewrite: Rewrite) -> Iterator[tuple[Row, Row]]:
+    """Yield a rewrite's rows, each with the plain one of its seed."""
+    return zip(shown.of(prompt, rewrite.label), shown.of(prompt, PLAIN), strict=True)
+
+
+def _timeline(shown: SideBySide, rewrite: Rewrite) -> str:
+    drawing = draw_plan(shown.plan_of(rewrite.prompt)).encode("utf-8", "replace")
     return f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"
 
 
-def _figure(match: Match, shot: Shot, names: Mapping[tuple[int, str, int], str]) -> dict[str, Any]:
-    plain = next(each for each in match.of(shot.contest, PLAIN) if each.seed == shot.seed)
-    image, small = _thumbnail(shot.image)
-    file = quote_url(names[shot.contest, shot.contender.label, shot.seed])
-    scores = _score_lines(match, shot, plain)
-    return {"seed": shot.seed, "file": file, "image": image, "small": small, "scores": scores}
+def _figure(shown: SideBySide, row: Row, plain: Row) -> dict[str, Any]:
+    image, small = _thumbnail(_picture(shown, row))
+    file, scores = quote_url(str(row.picture)), _score_lines(shown, row, plain)
+    return {"seed": row.seed, "file": file, "image": image, "small": small, "scores": scores}
 
 
-def _thumbnail(image: Tensor) -> tuple[str, bool]:
+def _picture(shown: SideBySide, row: Row) -> Image.Image:
+    return to_pil(read_image(shown.folder / str(row.picture)).pixels[None])[0]
+
+
+def _thumbnail(picture: Image.Image) -> tuple[str, bool]:
     """Return a data URI of at most THUMBNAIL pixels, and whether the picture is smaller than that."""
-    picture = to_pil(image[None])[0]
     small = max(picture.size) <= THUMBNAIL
     if not small:
         picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
@@ -111,47 +111,51 @@ def _thumbnail(image: Tensor) -> tuple[str, bool]:
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}", small
 
 
-def _score_lines(match: Match, shot: Shot, plain: Shot) -> list[str]:
+def _score_lines(shown: SideBySide, row: Row, plain: Row) -> list[str]:
     """A line per score: its number, and for a rewrite the difference to the plain picture of the seed."""
     lines = []
-    for name in match.scoreboard.columns():
-        if name not in shot.scored.scores:
+    for name in shown.columns:
+        if name not in row.scores:
             continue
-        value = shot.scored.scores[name]
-        line = f"{name} {format_number(value)}"
-        if shot.contender.label != PLAIN and name in plain.scored.scores:
-            line += f" ({format_number(value - plain.scored.scores[name], sign=True)})"
+        line = f"{name} {format_number(row.scores[name])}"
+        if row.method != PLAIN and name in plain.scores:
+            line += f" ({format_number(row.scores[name] - plain.scores[name], sign=True)})"
         lines.append(line)
     return lines
 
 
-def _standings(match: Match, standings: Sequence[Standing]) -> tuple[Table, str]:
+def _table(lines: Sequence[ScoreLine]) -> tuple[Table, str]:
     """The table of scores, and over what its intervals are."""
-    heads = ("score", "prompt", "mean", "difference to plain", "95 % interval", "won", "pairs")
-    table = Table(*heads, rows=[_standing_row(match, each) for each in standings])
-    units = {each.comparison.units for each in standings if each.comparison}
+    heads = "score,prompt,mean,plain,difference to plain,95 % interval,won,tied,lost".split(",")
+    table = Table(*heads, rows=[_row(line) for line in lines])
+    units = {line.comparison.units for line in lines if line.comparison}
     over = "seeds: they say nothing about other prompts" if units == {"seeds"} else "prompts"
     return table, over if units else ""
 
 
-def _standing_row(match: Match, each: Standing) -> tuple[str, ...]:
-    role = match.scoreboard.columns()[each.score]
-    name = f"{each.score} (judge)" if role == "judge" else each.score
-    mean = "-" if each.mean is None else format_number(each.mean)
-    found = each.comparison
+def _row(line: ScoreLine) -> tuple[str, ...]:
+    name = f"{line.score} (judge)" if line.role == "judge" else line.score
+    found = line.comparison
     if found is None:
-        return name, each.label, mean, "", "", "", ""
-    interval = format_ends(found.interval.to_json())
-    difference = format_number(found.difference, sign=True)
-    return name, each.label, mean, difference, interval, f"{100 * found.win_rate:.0f} %", str(found.pairs)
-
-
-def _failures(match: Match) -> list[str]:
-    return list(
-        dict.fromkeys(
-            f"{name}: {message}" for shot in match.shots for name, message in shot.scored.failed.items()
-        )
+        return name, line.method, _number(line.mean), "", "", "", "", "", ""
+    return (
+        name,
+        line.method,
+        _number(line.mean),
+        _number(found.baseline_mean),
+        format_number(found.difference, sign=True),
+        format_ends(found.interval.to_json()),
+        *map(str, (found.won, found.tied, found.lost)),
     )
+
+
+def _number(value: float | None) -> str:
+    return ABSENT if value is None else format_number(value)
+
+
+def _failures(shown: SideBySide) -> list[str]:
+    said = (f"{name}: {message}" for row in shown.rows for name, message in row.failed.items())
+    return list(dict.fromkeys(said))
 
 
 def _numbers(seeds: Sequence[int]) -> str:
@@ -160,35 +164,31 @@ def _numbers(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _caption(match: Match, shot: Shot, plain: Shot) -> str:
+def _caption(shown: SideBySide, row: Row, plain: Row) -> str:
     """A few scores with few digits: what was optimised and what was only watched, then parts."""
-    columns = match.scoreboard.columns()
+    columns = shown.columns
     order = sorted(columns, key=lambda name: ("reward", "judge", "part").index(columns[name]))
     parts = []
-    for name in [name for name in order if name in shot.scored.scores][:_CAPTION_SCORES]:
-        value = shot.scored.scores[name]
+    for name in [name for name in order if name in row.scores][:_CAPTION_SCORES]:
+        value = row.scores[name]
         part = f"{name} {value:.3g}"
-        if shot.contender.label != PLAIN and name in plain.scored.scores:
-            part += f" ({value - plain.scored.scores[name]:+.2g})"
+        if row.method != PLAIN and name in plain.scores:
+            part += f" ({value - plain.scores[name]:+.2g})"
         parts.append(part)
     return ", ".join(parts)
 
 
-def make_comparison_grid(match: Match) -> Image.Image:
+def make_comparison_grid(shown: SideBySide) -> Image.Image:
     """Return one picture: a row per prompt and rewrite, a column per seed, scores under each picture."""
-    seeds = match.seeds[:_MAX_COLUMNS]
-    shots = [shot for shot in match.shots if shot.seed in seeds]
-    plains = {(shot.contest, shot.seed): shot for shot in match.shots if shot.contender.label == PLAIN}
-    captions = [_caption(match, shot, plains[shot.contest, shot.seed]) for shot in shots]
-    rows = list(
-        dict.fromkeys((shot.contest, shot.contender.label, str(shot.contender.prompt)) for shot in shots)
-    )
-    height, width = match.pictures.images.shape[2:]
+    columns = min(len(shown.seeds), _MAX_COLUMNS)
+    rewrites = [(prompt, each) for prompt in shown.prompts for each in prompt.all]
+    rows = [pair for each in rewrites for pair in list(_beside_plain(shown, *each))[:columns]]
+    height, width = shown.size()
     return make_grid(
-        to_pil(match.pictures.images[[match.shots.index(shot) for shot in shots]]),
-        captions,
-        columns=len(seeds),
-        row_titles=[f"{label}: {text}" for _, label, text in rows],
-        column_titles=[f"seed {seed}" for seed in seeds],
-        title=f"{match.pictures.pipeline.name}, {width}x{height}",
+        [_picture(shown, row) for row, _ in rows],
+        [_caption(shown, row, plain) for row, plain in rows],
+        columns=columns,
+        row_titles=[f"{each.label}: {each.prompt}" for _, each in rewrites],
+        column_titles=[f"seed {seed}" for seed in shown.seeds[:columns]],
+        title=f"{shown.pipeline.name}, {width}x{height}",
     )

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from dfprompt.errors import ConfigError
 from dfprompt.evaluation.methods import Method, Plain, check_complete, is_free
@@ -23,6 +22,7 @@ from dfprompt.measurement.measure import (
     Measurement,
     Progress,
     Shot,
+    fingerprint,
     picture_place,
 )
 from dfprompt.measurement.prompts import PlainPrompt, check_prompts, noise_seed
@@ -100,7 +100,8 @@ def run_evaluation(
     free = [method.name for method in plan.methods if is_free(method)]
     for method in plan.methods:
         check_complete(method, plan.prompts, plan.rewrite_seed)
-    asked = _fingerprint(pipeline, plan)
+    how = HowToDraw(plan.settings, plan.negative_prompt)
+    asked = {**fingerprint(pipeline, plan.scoreboard, how), "rewrite_seed": plan.rewrite_seed}
     with MeasurementLog(folder / ROWS, asked, kind="evaluation", methods=definitions, free=free) as log:
         store = RewriteStore(folder / REWRITES)
         rewrites = {
@@ -108,7 +109,6 @@ def run_evaluation(
         }
         check_scores(folder, log.rows, plan.prompts, plan.scoreboard)
         log.append(_without_rewrite(plan, rewrites, log))
-        how = HowToDraw(plan.settings, plan.negative_prompt)
         Measurement(pipeline, plan.scoreboard, log, how).measure(
             list(_shots(plan, rewrites)),
             at_once=pictures_at_once,
@@ -116,17 +116,6 @@ def run_evaluation(
             progress=progress,
         )
         return Outcome(plan, folder, tuple(log.rows[key] for key in plan.keys()), rewrites)
-
-
-def _fingerprint(pipeline: ImagePipeline, plan: Plan) -> dict[str, Any]:
-    settings = pipeline.resolve(plan.settings)
-    return {
-        "model": pipeline.mark.model_dump(mode="json", exclude_none=True),
-        "settings": settings.model_dump(mode="json", exclude={"batch_size"}, exclude_none=True),
-        "negative_prompt": plan.negative_prompt,
-        "scores": plan.scoreboard.kinds,
-        "rewrite_seed": plan.rewrite_seed,
-    }
 
 
 def _without_rewrite(plan: Plan, rewrites: Mapping[str, Rewrites], log: MeasurementLog) -> list[Row]:

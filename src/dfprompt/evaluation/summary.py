@@ -19,6 +19,7 @@ from dfprompt.statistics.significance import adjust_holm
 class ScoreLine:
     """A method in one score: its mean over prompts (of the mean over seeds), and how it differs from plain.
 
+    Mean and plain's mean (`comparison.baseline_mean`) are over the pairs that both have.
     `adjusted_p` is the comparison's p after Holm's correction over all comparisons of the summary.
     """
 
@@ -84,11 +85,7 @@ def summarize(
     rows = {
         method.name: [row for row in outcome.rows if row.method == method.name] for method in plan.methods
     }
-    lines = [
-        _score_line(rows, method, score, role, bootstrap_seed)
-        for score, role in plan.scoreboard.columns().items()
-        for method in rows
-    ]
+    lines = score_lines(rows, plan.scoreboard.columns(), bootstrap_seed)
     tested = [index for index, line in enumerate(lines) if line.comparison is not None]
     adjusted = adjust_holm([comparison.p for line in lines if (comparison := line.comparison) is not None])
     for index, p in zip(tested, adjusted, strict=True):
@@ -107,14 +104,27 @@ def summarize(
     )
 
 
+def score_lines(
+    rows: Mapping[str, Sequence[Row]], columns: Mapping[str, Role], bootstrap_seed: int = 0
+) -> list[ScoreLine]:
+    """Return every method in every score; `rows` holds plain's among them. Nothing is adjusted yet."""
+    return [
+        _score_line(rows, method, score, role, bootstrap_seed)
+        for score, role in columns.items()
+        for method in rows
+    ]
+
+
 def _score_line(
     rows: Mapping[str, Sequence[Row]], method: str, score: str, role: Role, bootstrap_seed: int
 ) -> ScoreLine:
     values = _values(rows[method], score)
-    mean = mean_of_prompts(values) if values else None
     comparison = None
     if method != PLAIN:
         comparison = compare_scores(values, _values(rows[PLAIN], score), seed=bootstrap_seed)
+    mean = mean_of_prompts(values) if values else None
+    if comparison is not None:
+        mean = comparison.mean  # over the pairs that plain has too: of other prompts nothing is said
     count = len(rows[method])
     return ScoreLine(method, score, role, mean, comparison, None, count, count - len(values))
 

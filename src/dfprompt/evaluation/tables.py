@@ -2,28 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.summary import Failure, MethodLine, ScoreLine, Summary
-from dfprompt.statistics.intervals import Interval
+from dfprompt.statistics.comparison import Comparison
 from dfprompt.table import Table, escape_markdown, format_ends, format_number, format_p, number
 
+Line = TypeVar("Line", ScoreLine, MethodLine)
 RESULTS, SCORES, METHODS = "results.md", "scores.csv", "methods.csv"
 _ROLES = {
     "reward": "optimised",
     "judge": "judge: never optimised here",
     "part": "part of a composite reward",
 }
-_SCORE_FIELDS = (
-    "method score role mean difference low high win_rate win_low win_high p p_holm prompts pairs units rows "
-    "failed"
-).split()
-_METHOD_FIELDS = (
-    "method definition rows failed pictures drawing_seconds rewriting_seconds modifiers distinct "
-    "distinct_share self_similarity default_share unchanged_share cmmd"
-).split()
+
+
+class Metric(NamedTuple, Generic[Line]):
+    """A column: its name in the CSV file, its number of a line, and on which page's table it is shown how.
+
+    `title` is its head there; without one it is in the file alone. A column that is None throughout is left
+    off the page if `optional`.
+    """
+
+    field: str
+    value: Callable[[Line], object]
+    title: str = ""
+    page: str = ""
+    text: Callable[[Any], str] = str
+    optional: bool = False
+
+
+def _compared(name: str) -> Callable[[ScoreLine], Any]:
+    return lambda line: None if line.comparison is None else getattr(line.comparison, name)
+
+
+def _end(name: str, at: int) -> Callable[[ScoreLine], Any]:
+    return lambda line: None if line.comparison is None else getattr(line.comparison, name)[at]
+
+
+def _diversity(name: str) -> Callable[[MethodLine], Any]:
+    return lambda line: getattr(line.diversity, name)
+
+
+def _difference(found: Comparison) -> str:
+    interval = format_ends(found.interval.to_json(), "too few for an interval")
+    return f"{format_number(found.difference, sign=True)} ({interval})"
+
+
+def _with(form: str) -> Callable[[Any], str]:
+    return lambda value: format(value, form)
+
+
+# A new number of a method is one line here: files and pages follow.
+SCORE_METRICS: tuple[Metric[ScoreLine], ...] = (
+    Metric("method", lambda line: line.method, "method", "score"),
+    Metric("score", lambda line: line.score),
+    Metric("role", lambda line: line.role),
+    Metric("mean", lambda line: line.mean, "mean", "score", format_number),
+    Metric("plain_mean", _compared("baseline_mean"), "plain", "score", format_number),
+    Metric("", lambda line: line.comparison, "difference to plain", "score", _difference),
+    Metric("difference", _compared("difference")),
+    Metric("low", _end("interval", 0)),
+    Metric("high", _end("interval", 1)),
+    Metric("won", _compared("won"), "won", "score"),
+    Metric("tied", _compared("tied"), "tied", "score"),
+    Metric("lost", _compared("lost"), "lost", "score"),
+    Metric("win_rate", _compared("win_rate")),
+    Metric("win_low", _end("win_interval", 0)),
+    Metric("win_high", _end("win_interval", 1)),
+    Metric("p", _compared("p")),
+    Metric("p_holm", lambda line: line.adjusted_p, "p (Holm)", "score", format_p),
+    Metric("prompts", _compared("prompts")),
+    Metric("pairs", _compared("pairs"), "pairs", "score"),
+    Metric("units", _compared("units")),
+    Metric("rows", lambda line: line.rows),
+    Metric("failed", lambda line: line.failed, "failed", "score"),
+)
+METHOD_METRICS: tuple[Metric[MethodLine], ...] = (
+    Metric("method", lambda line: line.method, "method", "diversity cost"),
+    Metric("definition", lambda line: line.definition, "what it is", "cost"),
+    Metric("rows", lambda line: line.rows, "rows", "cost"),
+    Metric("failed", lambda line: line.failed, "failed", "cost"),
+    Metric("pictures", lambda line: line.pictures, "images", "cost"),
+    Metric("drawing_seconds", lambda line: line.drawing_seconds, "seconds", "cost", _with(".1f")),
+    Metric("rewriting_seconds", lambda line: line.rewriting_seconds, "rewriting s", "cost", _with(".1f")),
+    Metric("modifiers", _diversity("modifiers"), "modifiers", "diversity"),
+    Metric("distinct", _diversity("distinct"), "distinct", "diversity"),
+    Metric("distinct_share", _diversity("distinct_share"), "distinct share", "diversity", _with(".2f")),
+    Metric("self_similarity", _diversity("self_similarity"), "self-similarity", "diversity", _with(".2f")),
+    Metric("default_share", _diversity("default_share"), "default controls", "diversity", _with(".2f")),
+    Metric("unchanged_share", _diversity("unchanged_share"), "left alone", "diversity", _with(".2f")),
+    Metric("cmmd", lambda line: line.cmmd, "CMMD", "cost", _with(".3f"), optional=True),
+)
+_WORDS = ("method", "what it is")  # titles of columns that hold no numbers
 
 
 def write_tables(summary: Summary, folder: Path, *, title: str = "Evaluation", note: str = "") -> list[Path]:
@@ -43,9 +117,14 @@ def format_markdown(summary: Summary, *, title: str = "Evaluation", note: str = 
     lines = [f"# {escape_markdown(title)}", "", *([note, ""] if note else []), _how_to_read(summary), ""]
     for score in dict.fromkeys(line.score for line in summary.scores):
         chosen = [line for line in summary.scores if line.score == score]
-        lines += [f"## {escape_markdown(score)} ({_ROLES[chosen[0].role]})", "", _score_table(chosen), ""]
-    lines += ["## Diversity", "", _diversity_table(summary.methods), ""]
-    lines += ["## Cost", "", _cost_table(summary.methods), ""]
+        lines += [
+            f"## {escape_markdown(score)} ({_ROLES[chosen[0].role]})",
+            "",
+            _page(SCORE_METRICS, "score", chosen),
+            "",
+        ]
+    lines += ["## Diversity", "", _page(METHOD_METRICS, "diversity", summary.methods), ""]
+    lines += ["## Cost", "", _page(METHOD_METRICS, "cost", summary.methods), ""]
     return "\n".join([*lines, *failure_lines(summary.failures)])
 
 
@@ -64,113 +143,40 @@ def _how_to_read(summary: Summary) -> str:
     over = "the seeds of the one prompt" if units == {"seeds"} else "prompts, each with all its seeds"
     return (
         f"{summary.prompts} prompts, {summary.seeds} seeds each; every method drew from the same noise. "
-        "Means weigh prompts equally. Difference: method minus plain, picture by picture; in brackets the "
-        f"95 % bootstrap interval over {over}. Won: share of pairs above plain, ties half. p: two-sided "
-        f"sign-flip test, adjusted by Holm over {summary.comparisons} comparisons."
+        "Means weigh prompts equally; a method's mean and plain's beside it are over the pairs both have. "
+        "Difference: method minus plain, picture by picture; in brackets the 95 % bootstrap interval over "
+        f"{over}. Won, tied, lost: pairs above, at and below plain. p: two-sided sign-flip test, adjusted by "
+        f"Holm over {summary.comparisons} comparisons."
     )
 
 
-def _score_table(lines: Sequence[ScoreLine]) -> str:
-    heads = ("mean", "difference to plain", "won", "p (Holm)", "pairs", "failed")
-    return Table("method", *map(number, heads), rows=map(_score_row, lines)).markdown()
-
-
-def _score_row(line: ScoreLine) -> tuple[str, ...]:
-    mean = "-" if line.mean is None else format_number(line.mean)
-    found = line.comparison
-    if found is None:
-        return line.method, mean, "-", "-", "-", "-", str(line.failed)
-    difference = f"{format_number(found.difference, sign=True)} {_interval(found.interval)}"
-    won = f"{100 * found.win_rate:.1f} %"
-    p = "-" if line.adjusted_p is None else format_p(line.adjusted_p)
-    return line.method, mean, difference, won, p, str(found.pairs), str(line.failed)
-
-
-def _diversity_table(methods: Sequence[MethodLine]) -> str:
-    heads = (
-        "modifiers",
-        "distinct",
-        "distinct share",
-        "self-similarity",
-        "default controls",
-        "left alone",
-    )
-    rows = []
-    for line in methods:
-        found = line.diversity
-        shares = (found.distinct_share, found.self_similarity, found.default_share, found.unchanged_share)
-        cells = ["-" if share is None else f"{share:.2f}" for share in shares]
-        rows.append((line.method, str(found.modifiers), str(found.distinct), *cells))
-    return Table("method", *map(number, heads), rows=rows).markdown()
-
-
-def _cost_table(methods: Sequence[MethodLine]) -> str:
-    measured = any(line.cmmd is not None for line in methods)
-    heads = ["rows", "failed", "images", "drawing s", "rewriting s", *(["CMMD"] if measured else [])]
-    rows = [
-        (
-            line.method,
-            line.definition,
-            str(line.rows),
-            str(line.failed),
-            str(line.pictures),
-            f"{line.drawing_seconds:.1f}",
-            f"{line.rewriting_seconds:.1f}",
-            *(["-" if line.cmmd is None else f"{line.cmmd:.3f}"] if measured else []),
-        )
-        for line in methods
+def _page(metrics: Sequence[Metric[Line]], page: str, lines: Sequence[Line]) -> str:
+    """Return one table of a page."""
+    shown = [
+        metric
+        for metric in metrics
+        if page in metric.page.split()
+        and not (metric.optional and all(metric.value(line) is None for line in lines))
     ]
-    return Table("method", "what it is", *map(number, heads), rows=rows).markdown()
+    table = Table(*(each.title if each.title in _WORDS else number(each.title) for each in shown))
+    for line in lines:
+        values = ((metric, metric.value(line)) for metric in shown)
+        table.add(*(None if value is None else metric.text(value) for metric, value in values))
+    return table.markdown()
 
 
-def _interval(interval: Interval) -> str:
-    return f"({format_ends(interval.to_json(), 'too few for an interval')})"
+def _file(metrics: Sequence[Metric[Line]], lines: Sequence[Line]) -> str:
+    """Return unrounded numbers; empty fields are what does not exist."""
+    kept = [metric for metric in metrics if metric.field]
+    rows = ([metric.value(line) for metric in kept] for line in lines)
+    return Table(*(metric.field for metric in kept), rows=rows).csv()
 
 
 def format_scores_csv(summary: Summary) -> str:
     """Return one line per method and score; empty fields are what does not exist."""
-    rows = []
-    for line in summary.scores:
-        found = line.comparison
-        compared: list[object] = [None] * 10
-        if found is not None:
-            compared = [
-                found.difference,
-                *found.interval,
-                found.win_rate,
-                *found.win_interval,
-                found.p,
-                line.adjusted_p,
-                found.prompts,
-                found.pairs,
-            ]
-        units = "" if found is None else found.units
-        head: list[object] = [line.method, line.score, line.role, line.mean]
-        rows.append([*head, *compared, units, line.rows, line.failed])
-    return Table(*_SCORE_FIELDS, rows=rows).csv()
+    return _file(SCORE_METRICS, summary.scores)
 
 
 def format_methods_csv(summary: Summary) -> str:
     """Return one line per method: cost and diversity."""
-    rows = []
-    for line in summary.methods:
-        found = line.diversity
-        rows.append(
-            [
-                line.method,
-                line.definition,
-                line.rows,
-                line.failed,
-                line.pictures,
-                line.drawing_seconds,
-                line.rewriting_seconds,
-                found.modifiers,
-                found.distinct,
-                found.distinct_share,
-                found.self_similarity,
-                found.default_share,
-                found.unchanged_share,
-                line.cmmd,
-            ]
-        )
-    return Table(*_METHOD_FIELDS, rows=rows).csv()
+    return _file(METHOD_METRICS, summary.methods)

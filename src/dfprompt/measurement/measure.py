@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -91,9 +91,9 @@ class Drawn(NamedTuple):
 class Measurement:
     """Measures shots with a pipeline and a scoreboard, and keeps the rows in a log.
 
-    `needed` names a score without which the measurement cannot go on: it stops with RewardError where every
-    picture of a batch lacks it, what was drawn being kept. With it, what drawing raises stops it too;
-    without, failures are their own rows'. `only` names the scores wanted.
+    A picture that cannot be drawn fails its own row if `isolated`, and stops the measurement if not. `needed`
+    names a score without which it cannot go on: it stops with RewardError where every picture of a batch
+    lacks it, what was drawn being kept. `only` names the scores wanted.
     """
 
     def __init__(
@@ -103,11 +103,12 @@ class Measurement:
         log: MeasurementLog | None = None,
         how: HowToDraw | None = None,
         *,
+        isolated: bool = True,
         needed: str | None = None,
         only: Sequence[str] | None = None,
     ) -> None:
         self.pipeline, self.scoreboard, self.log = pipeline, scoreboard, log or MeasurementLog()
-        self.how, self.needed, self.only = how or HowToDraw(), needed, only
+        self.how, self.isolated, self.needed, self.only = how or HowToDraw(), isolated, needed, only
         self.share = self.how.share and can_share(pipeline)
         self.drawn = 0  # pictures, in this process
 
@@ -163,7 +164,7 @@ class Measurement:
             if (kept := self._kept(shot)) is not None:
                 found[shot.key] = [kept]
         new = [shot for shot in shots if shot.key not in found]
-        drawn = attempt(self._draw, new) if self.needed is None else self._draw(new)
+        drawn = attempt(self._draw, new) if self.isolated else self._draw(new)
         return found | dict(zip([shot.key for shot in new], drawn, strict=True))
 
     def _kept(self, shot: Shot) -> Drawn | None:
@@ -303,6 +304,17 @@ def _batches(shots: Sequence[Shot], at_once: int) -> Iterator[list[Shot]]:
             batch = []
     if batch:
         yield batch
+
+
+def fingerprint(pipeline: ImagePipeline, scoreboard: Scoreboard, how: HowToDraw) -> dict[str, Any]:
+    """Return what must be the same for pictures to be compared; the batch size changes none."""
+    settings = pipeline.resolve(how.settings)
+    return {
+        "model": pipeline.mark.model_dump(mode="json", exclude_none=True),
+        "settings": settings.model_dump(mode="json", exclude={"batch_size"}, exclude_none=True),
+        "negative_prompt": how.negative_prompt,
+        "scores": scoreboard.kinds,
+    }
 
 
 def can_share(pipeline: ImagePipeline) -> bool:

@@ -14,7 +14,7 @@ from dfprompt.excerpt import quote
 from dfprompt.images.recipe import ModelMark
 from dfprompt.pipeline.identity import hash_weights
 from dfprompt.pipeline.weight_files import check_weights, read_header
-from dfprompt.sources import fetch_file, is_hub_id
+from dfprompt.sources import fetch_file, hub_id_of
 
 _LORA_FILE = "pytorch_lora_weights.safetensors"
 
@@ -87,8 +87,8 @@ def _add_lora(pipe: Any, lora: LoraSource, adapter: str) -> ModelMark:
         raise LoadError(
             f"the LoRA {path} fits no layer of {type(pipe).__name__}; use one made for this model"
         )
-    name = lora.source if is_hub_id(lora.source) else path.stem
-    return ModelMark(name=name, hash=hash_weights([path]), scale=lora.scale)
+    hub_id = None if Path(lora.source).exists() or Path(lora.source).suffix else hub_id_of(lora.source)
+    return ModelMark(name=hub_id or path.stem, hash=hash_weights([path]), scale=lora.scale)
 
 
 def _find_lora(source: str) -> Path:
@@ -99,9 +99,8 @@ def _find_lora(source: str) -> Path:
         if named in files or len(files) == 1:
             return named if named in files else files[0]
         raise LoadError(f"{path} holds {len(files)} .safetensors files; name the LoRA's file")
-    if path.is_file() or not is_hub_id(source) or path.suffix:
-        return path
-    return fetch_file(source, _LORA_FILE, what="the LoRA")
+    hub_id = None if path.is_file() or path.suffix else hub_id_of(source)
+    return path if hub_id is None else fetch_file(hub_id, _LORA_FILE, what="the LoRA")
 
 
 def swap_vae(pipe: Any, source: str, dtype: torch.dtype) -> ModelMark:

@@ -8,7 +8,8 @@ stock text-to-image calls of Stable Diffusion 1, 2 and XL do; other pipelines ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +19,9 @@ from dfprompt.conditioning.compile import compile_prompts
 from dfprompt.conditioning.compiled import Compiled
 from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.options import Options
+from dfprompt.conditioning.ownership import OwnRun, RunHooks
 from dfprompt.conditioning.schedule import read_schedule
+from dfprompt.conditioning.value_weights import ValueWeights
 from dfprompt.errors import UnsupportedPipelineError
 from dfprompt.pipeline.decode import decode_latents
 from dfprompt.pipeline.memory import Slices
@@ -86,11 +89,12 @@ def denoise_lockstep(pipe: Any, request: Request, slices: Slices, steps: Steps) 
     run = _Run(pipe, request, compiled, slices)
     levels = share_rows(request.seeds, [run.hears(row) for row in range(len(request))])
     latents = run.start(levels[0])
-    for k, level in enumerate(levels):
-        if k:
-            latents = run.split(latents, level)
-        latents = run.step(k, level, latents)
-        steps.show((k + 1) * len(request))
+    with run.weighing():
+        for k, level in enumerate(levels):
+            if k:
+                latents = run.split(latents, level)
+            latents = run.step(k, level, latents)
+            steps.show((k + 1) * len(request))
     last = levels[-1]
     images = run.decode(latents, last)[torch.tensor(last.group_of)]
     pipe.maybe_free_model_hooks()
@@ -113,11 +117,12 @@ class _Run:
         if type(pipe).__name__ == "StableDiffusionXLPipeline" and hasattr(self.scheduler, "set_begin_index"):
             self.scheduler.set_begin_index(0)
         self.generators: list[torch.Generator] = []
+        self.values: ValueWeights | None = None
 
-    def hears(self, row: int) -> list[tuple[int, int]]:
+    def hears(self, row: int) -> list[tuple[int, ...]]:
         """Return what a row hears at each evaluation; without guidance the negative is not heard."""
         keys = [self.compiled.key(row, k) for k in range(self.compiled.evaluations)]
-        return keys if self.guided else [(positive, -1) for positive, _ in keys]
+        return [key if self.guided else (key.positive, key.positive_weights) for key in keys]
 
     def start(self, level: Level) -> Tensor:
         """Return the noise (G,C,h,w) of the first level, scaled for the scheduler."""
@@ -128,7 +133,7 @@ class _Run:
             self.pipe.unet.config.in_channels,
             settings.height,
             settings.width,
-            self.compiled.bank.tensors["prompt_embeds"].dtype,
+            self.compiled.bank.dtype,
             self.pipe._execution_device,
             self.generators,
         )
@@ -161,6 +166,7 @@ class _Run:
     def _predict(self, k: int, rows: Sequence[int], latents: Tensor) -> Tensor:
         """Return the guided prediction (G,C,h,w) for these rows' conditioning at evaluation k."""
         heard = self.compiled.at(k, rows)
+        self._hear_weights(k, rows)
         timestep = self.scheduler.timesteps[k]
         inputs = self.scheduler.scale_model_input(torch.cat([latents] * (2 if self.guided else 1)), timestep)
         predicted: Tensor = self.pipe.unet(
@@ -175,6 +181,22 @@ class _Run:
             return predicted
         negative, positive = predicted.chunk(2)
         return negative + self.scale * (positive - negative)
+
+    @contextmanager
+    def weighing(self) -> Iterator[None]:
+        """Let weights act in the denoiser's attention while the block lasts, where the rule says so."""
+        if not self.compiled.weighs:
+            yield
+            return
+        with RunHooks([self.pipe.unet], OwnRun()) as hooks:
+            self.values = ValueWeights(self.pipe.unet, self.compiled.adapter.capabilities.value_sites)
+            self.values.put(hooks)
+            yield
+
+    def _hear_weights(self, k: int, rows: Sequence[int]) -> None:
+        weights = self.compiled.token_weights(k, rows)
+        if self.values is not None:
+            self.values.hear(None if weights is None else self._sides(weights, "token_weights"))
 
     def _sides(self, heard: dict[str, Tensor], name: str) -> Tensor:
         return torch.cat([heard[f"negative_{name}"], heard[name]]) if self.guided else heard[name]

@@ -31,7 +31,7 @@ from dfprompt.pipeline.placement import check_offload, pick_dtype, place
 from dfprompt.pipeline.single_file import find_configuration, load_single_file
 from dfprompt.pipeline.weight_files import PICKLED, refuse_pickle
 from dfprompt.requests.render import Offload
-from dfprompt.sources import is_hub_id, pick_device
+from dfprompt.sources import hub_id_of, pick_device
 
 
 def load_pipeline_from(
@@ -58,11 +58,12 @@ def load_pipeline_from(
     chosen = [read_lora(each) for each in loras]
     path = Path(source)
     with _without_bars():
-        if path.is_dir() or _looks_like_hub_id(str(source)):
+        hub_id = _hub_id(str(source))
+        if path.is_dir() or hub_id is not None:
             if config is not None:
                 raise ConfigError("config goes with a single .safetensors file; a folder brings its own")
-            folder = path if path.is_dir() else fetch_pipeline(str(source))
-            pipe, defaults, origin = _load_folder(folder, str(source), dtype, picked)
+            folder = path if hub_id is None else fetch_pipeline(hub_id)
+            pipe, defaults, origin = _load_folder(folder, hub_id or _name(folder), dtype, picked)
         else:
             pipe, defaults, origin = _load_file(path, config, dtype, picked)
         marks = add_loras(pipe, chosen)
@@ -92,7 +93,7 @@ def _without_bars() -> Iterator[None]:
             library.enable_progress_bar()
 
 
-def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: torch.device) -> Loaded:
+def _load_folder(folder: Path, name: str, dtype: str | torch.dtype, device: torch.device) -> Loaded:
     from diffusers import DiffusionPipeline
 
     parts = check_folder(folder)
@@ -113,16 +114,11 @@ def _load_folder(folder: Path, source: str, dtype: str | torch.dtype, device: to
             **encoders,
         )
     check_whole(pipe, folder)
-    name = defaults.name or (source if is_hub_id(source) and not Path(source).is_dir() else _name(folder))
+    marks = find_domain(folder), find_companions(folder)
     return (
         pipe,
         defaults,
-        Origin(
-            name,
-            partial(_hash_folder, folder),
-            domain=find_domain(folder),
-            companions=find_companions(folder),
-        ),
+        Origin(defaults.name or name, partial(_hash_folder, folder), domain=marks[0], companions=marks[1]),
     )
 
 
@@ -131,7 +127,7 @@ def _load_file(
 ) -> Loaded:
     refuse_pickle(path)
     if not path.exists():
-        raise LoadError(f"{quote(str(path))} is neither a folder, nor a file, nor a hub id (owner/name)")
+        raise LoadError(f"{quote(str(path))} is neither a folder, nor a file, nor a hub id (hub:owner/name)")
     if path.suffix.lower() != ".safetensors":
         raise LoadError(f"{path} is no .safetensors file; only those are read")
     folder = find_configuration(path, config)
@@ -149,11 +145,10 @@ def _precision(
     return pick_dtype(asked, device, family)
 
 
-def _looks_like_hub_id(source: str) -> bool:
-    """Whether a source that is no folder names a model on the hub, not a file."""
-    path = Path(source)
-    named_file = path.suffix.lower() in (".safetensors", *PICKLED)
-    return is_hub_id(source) and not named_file and not path.exists()
+def _hub_id(source: str) -> str | None:
+    """The hub id a source names, None for a folder or a file."""
+    is_file = Path(source).suffix.lower() in (".safetensors", *PICKLED)
+    return None if is_file or Path(source).exists() else hub_id_of(source)
 
 
 def _name(folder: Path) -> str:

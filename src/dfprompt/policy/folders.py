@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,8 @@ import torch
 
 from dfprompt.domain import find_domain
 from dfprompt.errors import LoadError, load_errors
+from dfprompt.excerpt import quote
+from dfprompt.modelfiles import check_model_folder, read_small_json
 from dfprompt.policy.budget import CLIP_TOKENS, TokenBudget
 from dfprompt.policy.bundle import Policy
 from dfprompt.policy.configuration import POLICY_FIELDS, PolicyConfig
@@ -28,8 +31,10 @@ from dfprompt.policy.modeling import PolicyModel
 from dfprompt.storage import check_ours, library_errors, whole_folder, write_text
 
 CARD = "policy.json"
+ADAPTER = "adapter_config.json"
 COUNTING = "counting"
 _VERSION = 1
+_MOST_NAME, _MOST_TOKENS = 200, 100_000
 
 
 def load_policy_folder(
@@ -57,7 +62,11 @@ def load_policy_folder(
 
 
 def load_policy_model(
-    folder: Path, *, dtype: torch.dtype = torch.float32, settings: Mapping[str, Any] | None = None
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    settings: Mapping[str, Any] | None = None,
+    _above: tuple[Path, ...] = (),
 ) -> PolicyModel:
     """The model of a folder: a policy as it was saved, or heads put on a plain causal language model.
 
@@ -69,10 +78,11 @@ def load_policy_model(
     if not folder.is_dir():
         raise LoadError(f"{folder}: there is no such folder; a policy is a folder written by dfprompt train")
     options = {"dtype": dtype, "use_safetensors": True}
-    if (folder / "adapter_config.json").is_file():
-        return _load_adapted(folder, dtype)
+    if (folder / ADAPTER).is_file():
+        return _load_adapted(folder, dtype, _above)
     if not (folder / "config.json").is_file():
         raise LoadError(f"{folder}: no config.json, so neither a policy nor a language model")
+    check_model_folder(folder)
     config = _guarded(folder, AutoConfig.from_pretrained, folder)
     _refuse_fetched_code(folder)
     if isinstance(config, PolicyConfig):
@@ -85,7 +95,7 @@ def load_policy_model(
 
 def _refuse_fetched_code(folder: Path) -> None:
     """Attention named owner/name is compiled code that transformers would fetch from a hub and run."""
-    config = _read_json(folder / "config.json")
+    config = read_small_json(folder / "config.json")
     trunk = config.get("trunk")
     for part in (config, trunk if isinstance(trunk, dict) else {}):
         for key in ("attn_implementation", "_attn_implementation"):
@@ -128,6 +138,7 @@ def save_policy_folder(policy: Policy, folder: Path, *, extra: Mapping[str, Path
         check_ours(folder, [each.name for each in folder.iterdir()], CARD, force=False)
     with whole_folder(folder) as unfinished:
         _write_parts(policy, unfinished)
+        _name_base_from(folder, unfinished / ADAPTER)
         for name, source in (extra or {}).items():
             shutil.copyfile(source, unfinished / name)
     return folder
@@ -156,21 +167,36 @@ def _forget_folders(config: Path) -> None:
     write_text(config, json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
+def _name_base_from(folder: Path, adapter: Path) -> None:
+    """Name the base model of a LoRA by its way from the policy's folder: they are moved and shared as one."""
+    if not adapter.is_file():
+        return
+    values = read_small_json(adapter)
+    named = Path(str(values.get("base_model_name_or_path") or ""))
+    if named.is_absolute():
+        values["base_model_name_or_path"] = Path(os.path.relpath(named, folder.resolve())).as_posix()
+        write_text(adapter, json.dumps(values, indent=2, sort_keys=True) + "\n")
+
+
 def weights_digest(folder: Path) -> str:
     """A short SHA-256 over names and bytes of a folder's configuration and weights."""
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix == ".safetensors" or path.name in ("config.json", "adapter_config.json"):
+        if path.suffix == ".safetensors" or path.name in ("config.json", ADAPTER):
             total.update(path.name.encode() + b"\0" + path.read_bytes())
     return total.hexdigest()[:16]
 
 
-def _load_adapted(folder: Path, dtype: torch.dtype) -> PolicyModel:
-    """A policy whose trunk is a LoRA on another policy or language model."""
+def _load_adapted(folder: Path, dtype: torch.dtype, above: tuple[Path, ...]) -> PolicyModel:
+    """A policy whose trunk is a LoRA on another policy or language model; `above` are those that led here."""
     from dfprompt.policy.lora import load_adapter
 
-    named = str(_read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "")
-    base = next((place for place in (Path(named), folder / named) if named and place.is_dir()), None)
+    named = str(read_small_json(folder / ADAPTER).get("base_model_name_or_path") or "")
+    base = next((place for place in (folder / named, Path(named)) if named and place.is_dir()), None)
+    above = (*above, folder.resolve())
+    if base is not None and base.resolve() in above:
+        raise LoadError(f"{folder}: {ADAPTER} names a base model that leads back to itself; correct it")
+    check_model_folder(folder)
     if base is None:
         raise LoadError(
             f"{folder}: the adapter's base model is not where it was, {named or 'not named'}; put it there, "
@@ -178,7 +204,7 @@ def _load_adapted(folder: Path, dtype: torch.dtype) -> PolicyModel:
         )
     config = _guarded(folder, PolicyConfig.from_pretrained, folder)
     settings = {name: getattr(config, name) for name in POLICY_FIELDS}
-    model = load_policy_model(base, dtype=dtype, settings=settings)
+    model = load_policy_model(base, dtype=dtype, settings=settings, _above=above)
     with load_errors(f"{folder}: cannot be loaded"), _quietly():
         return load_adapter(model, folder)
 
@@ -221,17 +247,12 @@ def _read_card(folder: Path) -> dict[str, Any]:
     path = folder / CARD
     if not path.is_file():
         return {}
-    card = _read_json(path)
+    card = read_small_json(path)
     if card.get("dfprompt") != _VERSION:
         raise LoadError(f'{path}: expected {{"dfprompt": {_VERSION}, ...}}; written by a newer dfprompt?')
+    name, tokens = card.get("name", ""), card.get("prompt_tokens", CLIP_TOKENS)
+    if not isinstance(name, str) or len(name) > _MOST_NAME:
+        raise LoadError(f"{path}: name must be a text of {_MOST_NAME} characters at most, not {quote(name)}")
+    if type(tokens) is not int or not 1 <= tokens <= _MOST_TOKENS:
+        raise LoadError(f"{path}: prompt_tokens must be 1 to {_MOST_TOKENS:,}, not {quote(tokens)}")
     return card
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LoadError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise LoadError(f"{path}: expected a JSON object")
-    return content

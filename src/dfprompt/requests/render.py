@@ -16,7 +16,7 @@ from dfprompt.requests.base import HIDDEN, Flag, FolderRequest, Request, SeedReq
 OFFLOADS = ("none", "model", "sequential")
 Offload = Literal["none", "model", "sequential"]
 DType = Literal["float32", "float16", "bfloat16"]
-Weighting = Literal["mean", "scale", "comfy", "compel"]
+Weighting = Literal["mean", "scale", "comfy", "compel", "attention"]
 LongPrompts = Literal["chunk", "truncate"]
 _SIZE = re.compile(r"(\d{1,5})(?:[xX×](\d{1,5}))?")
 
@@ -59,7 +59,7 @@ class RenderSettings(Request):
     ] = Field(default=None, ge=8, le=8192)
     """Pixels from left to right, a multiple of what the pipeline asks for (8 or 16)."""
     weighting: Annotated[Weighting | None, Flag(metavar="RULE")] = None
-    """How weights act: mean (the paper), scale, comfy or compel; by default the family's own rule."""
+    """How weights act: mean (the paper), scale, comfy, compel or attention; by default the family's own."""
     clock: Annotated[Clock, Flag(metavar="CLOCK")] = "steps"
     """What ranges count: steps, or timestep (the scheduler's training time)."""
     absence: Annotated[Absence, Flag(metavar="HOW")] = "delete"

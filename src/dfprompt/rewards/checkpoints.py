@@ -11,6 +11,7 @@ import torch
 
 from dfprompt.domain import find_domain
 from dfprompt.errors import LoadError, load_errors
+from dfprompt.modelfiles import check_model_folder
 from dfprompt.rewards.openclip import convert_open_clip
 from dfprompt.rewards.preprocessing import read_preprocessing
 from dfprompt.rewards.tensorfiles import read_tensors
@@ -33,6 +34,7 @@ def load_tower(
         raise LoadError(
             f"{folder}: no config.json; a CLIP model is a folder written by CLIPModel.save_pretrained"
         )
+    check_model_folder(folder, weights=checkpoint)
     if checkpoint is None:
         model = _guarded(folder, _clip_model, folder)
     else:

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from pickle import UnpicklingError  # what torch.load raises for a file that holds more than tensors
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dfprompt.errors import LoadError
-
-_DAMAGES = (
-    SafetensorError,
-    UnpicklingError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-)
+from dfprompt.errors import LoadError, load_errors
 
 
 def read_tensors(source: Path) -> dict[str, Tensor]:
@@ -31,13 +18,10 @@ def read_tensors(source: Path) -> dict[str, Tensor]:
     """
     if not source.is_file():
         raise LoadError(f"{source}: no such file")
-    try:
+    with load_errors(f"{source}: damaged, or not a file of plain tensors"):
         if source.suffix == ".safetensors":
             return load_file(source)
         content = torch.load(source, map_location="cpu", weights_only=True)
-    except _DAMAGES as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise LoadError(f"{source}: damaged, or not a file of plain tensors: {reason}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise LoadError(f"{source}: expected a state dict of tensors, got {type(content).__name__}")

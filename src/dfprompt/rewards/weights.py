@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfprompt.errors import LoadError
-from dfprompt.sources import download, find_cached, is_hub_id
+from dfprompt.sources import download, find_cached, hub_id_of
 
 _CONFIGS = ("*.json", "*.txt")
 
@@ -58,13 +58,14 @@ def find_source(source: str, base: Path, files: Sequence[str] = _WHOLE) -> Path:
     path = path if path.is_absolute() else base / path
     if path.exists():
         return path
-    if not is_hub_id(source):
-        raise LoadError(f"{source}: no such file or folder, and not a hub id of the form owner/name")
-    cached = _cached(source, files)
+    hub_id = hub_id_of(source, base)
+    if hub_id is None:
+        raise LoadError(f"{source}: no such file or folder, and not a hub id (hub:owner/name)")
+    cached = _cached(hub_id, files)
     if cached is not None:
         return cached
-    by_hand = Published(source, tuple(files), "", "").command
-    return download(source, lambda names: [name for name in names if _matches(name, files)], command=by_hand)
+    by_hand = Published(hub_id, tuple(files), "", "").command
+    return download(hub_id, lambda names: [name for name in names if _matches(name, files)], command=by_hand)
 
 
 def _cached(hub_id: str, files: Sequence[str]) -> Path | None:

@@ -136,7 +136,7 @@ def test_another_filter_keeps_other_rows_and_draws_nothing(tmp_path: Path) -> No
     assert kept(data)["8k"] == {True}, "the data set it came from is as it was"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_points_are_trained_on_their_own_reward_and_scored_on_the_same(
     tmp_path: Path, tiny_folder: Callable[[str], Path], reward_set: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -22,6 +21,7 @@ from experiments.stage_two.experiment import (
 )
 from experiments.stage_two.overview import format_overview
 from experiments.stage_two.workers import run_jobs
+from light_jobs import dies, fails, works
 from tiny_policies import tiny_tokenizer, tiny_trunk
 
 PROMPTS = "".join(
@@ -61,7 +61,7 @@ def recipes(tmp_path: Path, tiny_folder: Callable[[str], Path], reward_set: Path
     return Recipes(str(tmp_path / "prompts.txt"), **files)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_arms_are_trained_once_and_evaluated_beside_the_baselines(
     recipes: Recipes, tmp_path: Path, tiny_folder: Callable[[str], Path], reward_set: Path
 ) -> None:
@@ -132,22 +132,9 @@ def with_line(recipe: Path | None, line: str) -> Path:
     return changed
 
 
-def _works(name: str, note: Callable[[str], None]) -> Path:
-    note(f"{name} begins")
-    return Path(name)
-
-
-def _fails(note: Callable[[str], None]) -> Path:
-    raise TrainingError("the loss is nan")
-
-
-def _dies(note: Callable[[str], None]) -> Path:
-    os._exit(9)
-
-
 def test_a_failing_training_does_not_stop_those_beside_it() -> None:
     said: list[str] = []
-    jobs = {"ppo-1": _fails, "ppo-2": partial(_works, "b"), "ppo-3": partial(_works, "c")}
+    jobs = {"ppo-1": fails, "ppo-2": partial(works, "b"), "ppo-3": partial(works, "c")}
     with pytest.raises(TrainingError, match=r"^ppo-1: the loss is nan$"):
         run_jobs(jobs, 2, said.append)
     assert {"ppo-2: b begins", "ppo-3: c begins"} <= set(said)
@@ -155,13 +142,13 @@ def test_a_failing_training_does_not_stop_those_beside_it() -> None:
 
 
 def test_trainings_come_back_in_the_order_they_were_asked_for() -> None:
-    jobs = {name: partial(_works, name) for name in ("c", "a", "b")}
+    jobs = {name: partial(works, name) for name in ("c", "a", "b")}
     assert list(run_jobs(jobs, 3, lambda _: None).items()) == [(n, Path(n)) for n in ("c", "a", "b")]
 
 
 def test_a_process_that_dies_is_said() -> None:
     with pytest.raises(TrainingError, match=r"process died.*the same command goes on"):
-        run_jobs({"ppo-1": _dies}, 2, lambda _: None)
+        run_jobs({"ppo-1": dies}, 2, lambda _: None)
 
 
 def test_every_arm_has_its_seeds_and_the_first_of_all_comes_first() -> None:

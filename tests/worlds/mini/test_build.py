@@ -30,7 +30,6 @@ def built(miniature_world: Path) -> Path:
     return miniature_world
 
 
-@pytest.mark.slow
 def test_stock_classes_open_every_piece_without_dfprompt(built: Path) -> None:
     code = """
 import sys
@@ -60,7 +59,6 @@ assert not [m for m in sys.modules if m.split(".")[0] == "dfprompt"]
     assert "(1, 64, 64, 3)" in done.stdout
 
 
-@pytest.mark.slow
 def test_only_safe_formats_are_written_and_each_stage_is_on_record(built: Path) -> None:
     files = [path for path in (built / "weights").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".toml", ".txt"}
@@ -70,7 +68,6 @@ def test_only_safe_formats_are_written_and_each_stage_is_on_record(built: Path) 
     assert all(row["seconds"] >= 0 and row["device"] == "cpu" for row in record["stages"].values())
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_same_seed_builds_the_same_bytes(built: Path, tmp_path: Path) -> None:
     Build(tmp_path, miniature()).run()
@@ -79,7 +76,6 @@ def test_the_same_seed_builds_the_same_bytes(built: Path, tmp_path: Path) -> Non
     }
 
 
-@pytest.mark.slow
 def test_a_stage_begins_alike_whether_others_had_to_be_built_first(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +104,6 @@ def stages_done(folder: Path) -> list[str]:
     return list(json.loads(record.read_text())["stages"]) if record.is_file() else []
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)  # nine stages in a process of their own, each killed and resumed
 def test_kill_minus_nine_anywhere_then_resume_builds_the_same_bytes(built: Path, tmp_path: Path) -> None:
     code = (
@@ -154,7 +149,6 @@ def test_a_budget_scales_the_trainings_and_nothing_else() -> None:
     assert half.text == recipe.text
 
 
-@pytest.mark.slow
 def test_a_build_may_begin_at_the_weights_of_another(built: Path, tmp_path: Path) -> None:
     recipe = dataclasses.replace(miniature(), vae=StageConfig(1, 4, 0.0, warmup=1, ema=0.0))
     again = Build(tmp_path / "again", recipe, start_from=built / "weights")

@@ -52,7 +52,6 @@ def test_a_build_that_stands_is_not_touched_without_resume(tmp_path: Path) -> No
     assert (tmp_path / "build.json").read_bytes() == before
 
 
-@pytest.mark.slow
 def test_check_measures_every_quality_of_a_built_world(answer: dict[str, Any]) -> None:
     rows = answer["checks"]
     names = [row["name"] for row in rows]
@@ -67,7 +66,6 @@ def test_check_measures_every_quality_of_a_built_world(answer: dict[str, Any]) -
     assert all(row["interval"][0] <= row["value"] <= row["interval"][1] for row in rows if row["of"])
 
 
-@pytest.mark.slow
 def test_show_draws_a_sheet_and_refuses_to_overwrite(weights: Path, tmp_path: Path) -> None:
     target = tmp_path / "sheet.png"
     show_mini(target, weights=weights, seed=2)
@@ -81,7 +79,6 @@ def test_show_draws_a_sheet_and_refuses_to_overwrite(weights: Path, tmp_path: Pa
     assert target.read_bytes() == before
 
 
-@pytest.mark.slow
 def test_a_damaged_weight_file_is_named_with_the_command_that_rebuilds_it(
     weights: Path, tmp_path: Path
 ) -> None:
@@ -93,7 +90,6 @@ def test_a_damaged_weight_file_is_named_with_the_command_that_rebuilds_it(
         check_mini(copy, images=32)
 
 
-@pytest.mark.slow
 def test_check_as_json_has_its_version_first(answer: dict[str, Any]) -> None:
     assert list(answer) == ["dfprompt", "checks"]
     assert set(answer["checks"][0]) == {
@@ -112,7 +108,6 @@ def test_check_as_json_has_its_version_first(answer: dict[str, Any]) -> None:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("victim", "stage"),
     [("pipeline/unet/diffusion_pytorch_model.safetensors", "unet"), ("clip/model.safetensors", "clip")],
@@ -130,7 +125,6 @@ def test_missing_and_truncated_weights_name_their_stage(
         check_mini(copy, images=32)
 
 
-@pytest.mark.slow
 def test_headroom_is_drawn_once_and_goes_into_the_card(
     weights: Path, answer: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -166,7 +160,6 @@ def test_headroom_is_drawn_once_and_goes_into_the_card(
     assert (copy / "weights" / "samples.png").exists()
 
 
-@pytest.mark.slow
 def test_headroom_of_another_world_or_of_other_prompts_is_not_read_as_this_one(
     weights: Path, tmp_path: Path
 ) -> None:
@@ -181,9 +174,7 @@ def test_headroom_of_another_world_or_of_other_prompts_is_not_read_as_this_one(
 
 
 @pytest.mark.parametrize("text", [None, "no JSON", "[1]", '{"by": "taste"}'])
-def test_what_is_no_headroom_is_said_before_anything_is_measured(
-    weights: Path, tmp_path: Path, text: str | None
-) -> None:
+def test_what_is_no_headroom_is_said_before_anything_is_measured(tmp_path: Path, text: str | None) -> None:
     file = tmp_path / "headroom-taste.json"
     if text is not None:
         file.write_text(text)
@@ -196,7 +187,7 @@ def test_what_is_no_headroom_is_said_before_anything_is_measured(
 
 
 def test_weights_that_cannot_be_installed_are_not_lost(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "package").write_text("a file where a folder should be")
     monkeypatch.setattr(jobs, "files", lambda name: tmp_path / "package")
@@ -207,9 +198,9 @@ def test_weights_that_cannot_be_installed_are_not_lost(
     assert (tmp_path / "built" / "pipeline").is_dir()
 
 
-def test_headroom_refuses_what_is_not_there(weights: Path, tmp_path: Path) -> None:
+def test_headroom_refuses_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="golden hour"):
-        measure_mini_headroom(tmp_path, weights=weights, modifiers=["golden hours"])
+        measure_mini_headroom(tmp_path, modifiers=["golden hours"])
     done = CliRunner().invoke(app, ["headroom", "--output", str(tmp_path), "--by", "luck"])
     assert done.exit_code != 0
     assert not any(tmp_path.iterdir())

@@ -1,0 +1,171 @@
+"""A few prompts side by side: plain words and their rewrites, drawn from the same seeds and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dfprompt.conditioning.compile import plan_prompts
+from dfprompt.conditioning.options import Options
+from dfprompt.conditioning.schedule import read_schedule
+from dfprompt.errors import ConfigError
+from dfprompt.evaluation.summary import ScoreLine, score_lines
+from dfprompt.images.reading import read_image
+from dfprompt.images.recipe import ModelMark
+from dfprompt.measurement.log import MeasurementLog
+from dfprompt.measurement.measure import HowToDraw, Measurement, Shot, fingerprint
+from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.rescoring import check_scores
+from dfprompt.measurement.rows import PLAIN, Row
+from dfprompt.measurement.scoreboard import Scoreboard
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.schedulers import make_scheduler
+from dfprompt.pipeline.stock import scheduled
+from dfprompt.prompt import DFPrompt
+from dfprompt.prompt.plan import Plan
+from dfprompt.requests.render import RenderSettings
+
+KIND = "comparison"
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """One way to say a prompt: its label in grids and tables, the DF-Prompt, the policy that wrote it."""
+
+    label: str
+    prompt: DFPrompt
+    policy: ModelMark | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A plain prompt and its rewrites, each with a label of its own."""
+
+    plain: PlainPrompt
+    rewrites: tuple[Rewrite, ...]
+
+    @property
+    def all(self) -> tuple[Rewrite, ...]:
+        """The plain prompt first, every character of it words; then the rewrites."""
+        return (Rewrite(PLAIN, DFPrompt.from_plain(self.plain.text)), *self.rewrites)
+
+
+@dataclass(frozen=True, eq=False)
+class SideBySide:
+    """Prompts drawn and scored: a row per prompt, seed and rewrite; pictures lie below `folder`."""
+
+    prompts: tuple[Compared, ...]
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    columns: dict[str, Any]
+    pipeline: ImagePipeline
+    settings: RenderSettings
+    folder: Path
+
+    def of(self, prompt: Compared, label: str) -> list[Row]:
+        """Return a rewrite's rows, in the order of the seeds."""
+        return [row for row in self.rows if (row.prompt_id, row.method) == (prompt.plain.id, label)]
+
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pictures, in pixels."""
+        return read_image(self.folder / str(self.rows[0].picture)).size
+
+    def lines(self, prompt: Compared | None = None) -> list[ScoreLine]:
+        """Return every rewrite in every score: of one prompt, or over all of them by label."""
+        rows: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if prompt is None or row.prompt_id == prompt.plain.id:
+                rows.setdefault(row.method, []).append(row)
+        return score_lines(rows, self.columns)
+
+    def plan_of(self, prompt: DFPrompt) -> Plan:
+        """Return the plan by which the pipeline drew a prompt."""
+        pipe, settings = self.pipeline.pipe, self.settings
+        with scheduled(pipe, make_scheduler(str(settings.scheduler), pipe)):
+            schedule = read_schedule(
+                pipe,
+                num_inference_steps=settings.num_inference_steps,
+                clock=settings.clock,
+                height=settings.height,
+                width=settings.width,
+            )
+        return plan_prompts([prompt], None, schedule, Options(absence=settings.absence))[0][0]
+
+
+def draw_side_by_side(
+    pipeline: ImagePipeline,
+    prompts: Sequence[Compared],
+    seeds: Sequence[int],
+    scoreboard: Scoreboard,
+    how: HowToDraw,
+    log: Path,
+    name: Callable[[Compared, str, int], str],
+    *,
+    resume: bool = False,
+) -> SideBySide:
+    """Draw every rewrite with every seed beside the plain prompt, and score the pictures on its words.
+
+    `name` gives a picture's file beside the log. With `resume` what the log holds is not drawn again. A
+    failing score is named in the rows. Raises ConfigError for nothing to compare and for labels that are
+    not distinct, InputError for a log of another comparison, and what drawing raises.
+    """
+    check_distinct(prompts, seeds)
+    shots = [
+        Shot(
+            each.label,
+            prompt.plain,
+            each.prompt,
+            seed,
+            (seed,),
+            picture=name(prompt, each.label, seed),
+            policy=each.policy,
+        )
+        for prompt in prompts
+        for seed in seeds
+        for each in prompt.all
+    ]
+    asked = fingerprint(pipeline, scoreboard, how)
+    with MeasurementLog(log, asked, kind=KIND, resume=resume) as open_log:
+        check_scores(log.parent, open_log.rows, [each.plain for each in prompts], scoreboard)
+        measurement = Measurement(pipeline, scoreboard, open_log, how, isolated=False)
+        rows = measurement.measure(shots, retry_failed=resume)
+    return SideBySide(
+        tuple(prompts),
+        tuple(seeds),
+        tuple(rows),
+        dict(scoreboard.columns()),
+        pipeline,
+        pipeline.resolve(how.settings),
+        log.parent,
+    )
+
+
+def check_distinct(prompts: Sequence[Compared], seeds: Sequence[int]) -> None:
+    """Raise ConfigError for nothing to compare, a seed twice, or rewrites that share a label."""
+    if not prompts or not seeds:
+        raise ConfigError("a comparison needs at least one prompt and one seed")
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError("a seed stands twice among the seeds")
+    for prompt in prompts:
+        labels = [each.label for each in prompt.all]
+        if len(set(labels)) < len(labels):
+            raise ConfigError(f"the rewrites of one prompt need different labels, got {', '.join(labels)}")
+
+
+def relabel(rewrites: Sequence[Rewrite]) -> tuple[Rewrite, ...]:
+    """Number the labels that occur more than once: "policy 1", "policy 2".
+
+    >>> [each.label for each in relabel([Rewrite("policy", DFPrompt(["a"]))] * 2)]
+    ['policy 1', 'policy 2']
+    """
+    labels = [each.label for each in rewrites]
+    seen: dict[str, int] = {}
+    numbered = []
+    for each in rewrites:
+        label = each.label
+        seen[label] = seen.get(label, 0) + 1
+        several = labels.count(label) > 1
+        numbered.append(replace(each, label=f"{label} {seen[label]}" if several else label))
+    return tuple(numbered)
