@@ -12,12 +12,17 @@ from dfprompt.api.companions import HOW_TO_GET_A_POLICY, choose_lexicon, compani
 from dfprompt.api.written import plain_of, read_base, read_written
 from dfprompt.errors import ConfigError, DFPromptWarning, InputError, LoadError
 from dfprompt.excerpt import quote
-from dfprompt.measurement.prompts import read_plain_prompts
+from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.weight_files import refuse_pickle
 from dfprompt.prompt.reading import NATIVE, read_prompt
 from dfprompt.requests.base import Request
 from dfprompt.requests.compare import CompareRequest, TuneRequest
-from dfprompt.requests.evaluate import AblateModifiersRequest, AttributionRequest, EvaluateRequest
+from dfprompt.requests.evaluate import (
+    AblateModifiersRequest,
+    AblateRequest,
+    AttributionRequest,
+    EvaluateRequest,
+)
 from dfprompt.requests.learn import CalibrateRequest, CurateRequest, RunRequest
 from dfprompt.requests.render import DeviceRequest, GenerateRequest, RenderRequest
 from dfprompt.requests.score import ScoreImagesRequest, ScoreRequest
@@ -65,39 +70,51 @@ def _check_comparison(request: CompareRequest) -> None:
 @check.register
 def _check_search(request: TuneRequest) -> None:
     Budget(request.images, request.minutes, request.best_of_n)
-    check_drawing(request)
-    check_scores(request)
-    check_output(request.output)
     choose_lexicon(request.modifiers, companions_of(request.pipeline))
     if request.only is not None and request.text != STDIN[0]:
         SpanSpace(read_prompt(request.text), request.only)
+    _check_drawn_and_scored(request)
 
 
 @check.register
 def _check_evaluation(request: EvaluateRequest) -> None:
-    if isinstance(request.prompts, str | Path) and str(request.prompts) != MINI:
-        read_plain_prompts(request.prompts)
-    check_drawing(request)
-    check_scores(request)
-    check_output(request.output)
+    if not isinstance(request.prompts, str | Path):
+        _check_rewrites(request.methods, as_prompts(request.prompts))
+    elif str(request.prompts) != MINI:
+        _check_rewrites(request.methods, read_plain_prompts(request.prompts))
     choose_lexicon(request.modifiers, companions_of(request.pipeline))
+    _check_drawn_and_scored(request)
+
+
+def _check_rewrites(methods: Sequence[object], prompts: Sequence[PlainPrompt]) -> None:
+    """Refuse files of rewrites that cannot be read or lack prompts."""
+    specs = [each.partition("=") for each in methods if isinstance(each, str)]
+    for name, _, source in specs:
+        if source and Path(source).is_file():
+            from dfprompt.evaluation.methods import FileMethod, check_complete
+
+            check_complete(FileMethod(source, name), prompts)
 
 
 @check.register
 def _check_ablation(request: AblateModifiersRequest) -> None:
     if isinstance(request.prompts, str | Path) and str(request.prompts) != MINI:
         read_plain_prompts(request.prompts)
-    check_drawing(request)
-    check_scores(request)
-    check_output(request.output)
     choose_lexicon(request.modifiers, companions_of(request.pipeline))
+    _check_drawn_and_scored(request)
 
 
 @check.register
 def _check_attribution(request: AttributionRequest) -> None:
-    check_drawing(request)
-    check_scores(request)
+    if isinstance(request.df_prompt, str) and request.dialect == NATIVE:
+        check_prompts([request.df_prompt], plain=False)
+    _check_drawn_and_scored(request)
+
+
+def _check_drawn_and_scored(request: TuneRequest | EvaluateRequest | AblateRequest) -> None:
     check_output(request.output)
+    check_scores(request)
+    check_drawing(request)
 
 
 @check.register

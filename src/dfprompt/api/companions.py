@@ -7,6 +7,7 @@ from typing import Any
 
 from dfprompt.api.world import mini_folder
 from dfprompt.pipeline.companions import NOTHING, Companions, find_companions
+from dfprompt.requests.base import split_commas
 from dfprompt.search.lexicon import Lexicon, built_in_lexicon, make_lexicon, read_lexicon
 
 MINI = "mini"
@@ -26,6 +27,8 @@ def companions_of(pipeline: Any) -> Companions:
     if origin is not None:
         found: Companions = origin.companions
         return found
+    if not isinstance(pipeline, str | Path):
+        return NOTHING
     folder = mini_folder("pipeline") if str(pipeline) == MINI else Path(pipeline)
     return find_companions(folder) if folder.is_dir() else NOTHING
 
@@ -59,4 +62,4 @@ def _read(given: str | Path) -> Lexicon:
     path = Path(given)
     if isinstance(given, Path) or path.suffix in (".txt", ".toml") or path.is_file():
         return read_lexicon(path)
-    return make_lexicon([given], "own")
+    return make_lexicon(split_commas([given]), "own")

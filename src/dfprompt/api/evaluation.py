@@ -18,7 +18,7 @@ from dfprompt.api.policies import load_policy
 from dfprompt.api.scoring import require_scoreboard
 from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import Embedder
-from dfprompt.evaluation.methods import FileMethod, Method, check_complete
+from dfprompt.evaluation.methods import Method
 from dfprompt.evaluation.picture_sets import measure_distances
 from dfprompt.evaluation.run import TABLES, Outcome, Plan, run_evaluation
 from dfprompt.evaluation.summary import Summary, summarize
@@ -27,7 +27,6 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.companions import Companions
-from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.evaluate import EvaluateRequest
@@ -91,8 +90,6 @@ def evaluate(
     folder, seeds, drawn = Path(request.output), request.numbers, request.settings
     validation = companions_of(request.pipeline).prompts if request.validation is None else request.validation
     held_out = _read_validation(validation if request.validation_images else None, listed)
-    if not isinstance(request.pipeline, ImagePipeline):
-        _check_files(request.methods, listed)
     loaded = open_pipeline(request)
     companions = companions_of(loaded)
     board = require_scoreboard(request, companions)
@@ -135,14 +132,6 @@ def evaluate(
     title, note = f"Evaluation on {loaded.name}", companions.note
     tables = write_tables(summary, folder / TABLES, title=title, note=note)
     return EvaluationRun(outcome, summary, tuple(tables), title, note)
-
-
-def _check_files(methods: Sequence[str | Method], prompts: Sequence[PlainPrompt]) -> None:
-    """Raise InputError for files of rewrites that cannot be read or lack prompts."""
-    for spec in methods:
-        name, _, source = spec.partition("=") if isinstance(spec, str) else ("", "", "")
-        if source and Path(source).is_file():
-            check_complete(FileMethod(source, name), prompts)
 
 
 def _read_prompts(

@@ -7,13 +7,14 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from dfprompt.errors import InputError
 from dfprompt.prompt.reading import holds_spans
-from dfprompt.requests.base import Flag, FolderRequest, SeedRequest, Things
+from dfprompt.requests.base import Flag, FolderRequest, ListedThings, SeedRequest, Things, Words
 from dfprompt.requests.render import DialectRequest, RenderRequest
 from dfprompt.requests.score import ScoreRequest
 
 Policy = Annotated[Any, Flag(metavar="P", kind=str)]
-Modifiers = Annotated[Things, Flag("--modifiers", "A,B|FILE", kind=str, commas=True)]
+Modifiers = Annotated[ListedThings, Flag("--modifiers", "A,B|FILE", kind=Words, commas=True)]
 
 
 class CompareRequest(SeedRequest, FolderRequest, ScoreRequest, DialectRequest, RenderRequest):
@@ -43,7 +44,7 @@ class CompareRequest(SeedRequest, FolderRequest, ScoreRequest, DialectRequest, R
     @model_validator(mode="after")
     def _check_something_to_compare(self) -> Self:
         if not self.texts and not self.written and self.with_file is None:
-            raise ValueError("nothing to compare: give plain words, or a DF-Prompt to draw with --with")
+            raise InputError("nothing to compare: give plain words, or a DF-Prompt to draw with --with")
         return self
 
 
@@ -76,13 +77,13 @@ class TuneRequest(FolderRequest, ScoreRequest, RenderRequest):
     @model_validator(mode="after")
     def _check_text(self) -> Self:
         if not self.text.strip():
-            raise ValueError("an empty prompt cannot be tuned; give plain words")
+            raise InputError("an empty prompt cannot be tuned; give plain words")
         if self.only is not None and not self.df:
-            raise ValueError("--only tunes a span already written: add --df")
+            raise InputError("--only tunes a span already written: add --df")
         if not self.df and holds_spans(self.text):
-            raise ValueError(
+            raise InputError(
                 "the prompt holds spans: keep them with --df, or escape the brackets as \\[ and \\]"
             )
         if self.policy is not None and self.only is not None:
-            raise ValueError("--policy proposes modifiers, and --only changes none: leave out one of them")
+            raise InputError("--policy proposes modifiers, and --only changes none: leave out one of them")
         return self

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from dfprompt.requests.base import Flag, Request, SeedRequest, Things
+from dfprompt.requests.base import Flag, ListedThings, Request, SeedRequest, Things, Words
 from dfprompt.requests.compare import Policy
 from dfprompt.requests.render import RenderRequest
 from dfprompt.requests.score import ScoreRequest
@@ -47,7 +47,7 @@ class EvaluateRequest(MeasureRequest, SeedRequest, ScoreRequest, RenderRequest):
     suffix: Annotated[str | None, Flag(metavar="DFPROMPT")] = None
     """The fixed suffix of the method suffix, instead of the one found."""
     modifiers: Annotated[
-        Things, Flag("--modifiers", "A,B|FILE", old=("--lexicon",), kind=str, commas=True)
+        ListedThings, Flag("--modifiers", "A,B|FILE", old=("--lexicon",), kind=Words, commas=True)
     ] = ()
     """What random and suffix choose from: words between commas, or a file with one per line."""
     constant: Annotated[str | None, Flag(metavar="RANGE:WEIGHT")] = None
@@ -74,7 +74,7 @@ class AblateModifiersRequest(AblateRequest):
 
     prompts: Prompts
     """Plain prompts, one per line or JSON lines, or mini."""
-    modifiers: Annotated[Things, Flag("--modifiers", "A,B|FILE", kind=str, commas=True)] = ()
+    modifiers: Annotated[ListedThings, Flag("--modifiers", "A,B|FILE", kind=Words, commas=True)] = ()
     """Words to append, one at a time, or a file with one per line; default: one of every kind."""
     count: Annotated[int, Flag(metavar="N")] = Field(default=24, ge=1)
     """How many prompts --prompts mini makes."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from dfprompt.errors import ConfigError
 from dfprompt.requests.base import Flag, Request, SeedRequest, Words
 from dfprompt.requests.render import DeviceRequest, RenderRequest
 
@@ -53,7 +54,7 @@ class TrainRequest(RunRequest):
     @model_validator(mode="after")
     def _check_folder_named(self) -> Self:
         if self.resume and self.output is None:
-            raise ValueError("--resume needs --output, the folder of the run to go on with")
+            raise ConfigError("--resume needs --output, the folder of the run to go on with")
         return self
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from dfprompt.errors import InputError
 from dfprompt.requests.base import Flag, Request, Texts, Words
 from dfprompt.requests.render import LoadRequest
 
@@ -57,5 +58,5 @@ class InspectRequest(LoadRequest):
     @model_validator(mode="after")
     def _check_output(self) -> Self:
         if self.output is not None and self.pipeline is None:
-            raise ValueError("--output is for the picture drawn again; name what draws it with --pipeline")
+            raise InputError("--output is for the picture drawn again; name what draws it with --pipeline")
         return self
