@@ -40,7 +40,7 @@ PARTS = $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py src/dfp
 help:
 	@echo "make demo       what it does, on your screen"
 	@echo "make test       the tests; ROOM=rewards for one room's"
-	@echo "make test-all   extra seeds, builds of worlds and whole experiments too: what CI runs"
+	@echo "make test-all   extra seeds, builds of worlds, whole experiments, other versions of libraries: what CI runs"
 	@echo "make test-fast  without the tests marked slow"
 	@echo "make lint       style, types, floors, guards"
 	@echo "make bench      speed, with ratios against other tools"
@@ -77,6 +77,7 @@ test-fast: $(DEV)
 
 test-all: $(DEV)
 	$(PYTEST) $(PARTS)
+	$(if $(ROOM),,@test ! -x .ci/try_versions || PYTHON=$(PYTHON) DFPROMPT_VERSIONS_MINUTES=15 .ci/try_versions)
 
 lint: $(DEV)
 	@status=0; for check in "ruff check ." "ruff format --check ." mypy lint-imports "python .ci/guards.py"; do \

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from dfprompt.policy import Policy, TokenBudget
 from dfprompt.training.examples import Example
@@ -57,3 +60,9 @@ def fresh_policy(seed: int = 0, control: str = "phrase") -> Policy:
 def weights(folder: Path) -> bytes:
     """The bytes of a saved policy's weights."""
     return (folder / "model.safetensors").read_bytes()
+
+
+def gradient_norm(parameters: Iterable[torch.nn.Parameter]) -> float:
+    """The norm of all gradients together."""
+    squares = [each.grad.float().pow(2).sum() for each in parameters if each.grad is not None]
+    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0

@@ -24,6 +24,7 @@ _EXPORTS = {
     "load_reward": "dfprompt.api.rewards",
     "score_images": "dfprompt.api.rewards",
     "evaluate": "dfprompt.api.evaluation",
+    "run": "dfprompt.conditioning.run",
     "prepare": "dfprompt.conditioning.prepare",
     "attach": "dfprompt.conditioning.attach",
     "DFPromptError": "dfprompt.errors",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from dfprompt.api.rewards import score_images as score_images
     from dfprompt.conditioning.attach import attach as attach
     from dfprompt.conditioning.prepare import prepare as prepare
+    from dfprompt.conditioning.run import run as run
     from dfprompt.errors import DFPromptError as DFPromptError
     from dfprompt.errors import DFPromptWarning as DFPromptWarning
     from dfprompt.prompt import DFPrompt as DFPrompt

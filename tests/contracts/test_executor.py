@@ -9,19 +9,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dfprompt.errors import ConfigError, DFPromptError
+from dfprompt.errors import DFPromptError
 from dfprompt.executor import Executor, LocalExecutor
+from threaded_executor import ThreadedExecutor
 
 Make = Callable[[], Executor]
 
 
-@pytest.fixture(params=[1, 2, 5], ids=lambda workers: f"local-{workers}")
+@pytest.fixture(params=[0, 2, 5], ids=["local", "threads-2", "threads-5"])
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Every implementation, closed after the test."""
-    made: list[LocalExecutor] = []
+    made: list[Executor] = []
 
     def one() -> Executor:
-        made.append(LocalExecutor(request.param))
+        made.append(ThreadedExecutor(request.param) if request.param else LocalExecutor())
         return made[-1]
 
     yield one
@@ -133,14 +134,3 @@ def test_closing_twice_is_fine_and_ends_its_work(make: Make) -> None:
         list(running)
     with pytest.raises(DFPromptError, match="closed"):
         executor.map(_double, [1])
-
-
-def test_threads_run_at_the_same_time() -> None:
-    meeting = threading.Barrier(3, timeout=10)  # passes only if three workers stand at it together
-    with LocalExecutor(3) as executor:
-        assert sorted(executor.map(lambda _: meeting.wait(), range(3))) == [0, 1, 2]
-
-
-def test_a_number_of_workers_below_one_is_refused() -> None:
-    with pytest.raises(ConfigError, match="1 or more, got 0"):
-        LocalExecutor(0)

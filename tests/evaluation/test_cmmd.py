@@ -12,7 +12,7 @@ from torch import Tensor
 import tiny_rewards
 from dfprompt.errors import ConfigError, LoadError, RewardError
 from dfprompt.evaluation import cmmd
-from dfprompt.evaluation.cmmd import compute_cmmd, embed_images, measure_cmmd
+from dfprompt.evaluation.cmmd import Embedder, compute_cmmd, embed_images, resolve_embedder
 from dfprompt.rewards import load_tower
 
 
@@ -82,22 +82,27 @@ def test_precision_of_near_vectors_survives() -> None:
     assert compute_cmmd(base, moved) == pytest.approx(expected, rel=1e-6)
 
 
+def measured(first: torch.Tensor, second: torch.Tensor, embedder: Embedder) -> float:
+    embed = resolve_embedder(embedder)
+    return compute_cmmd(*(embed_images(images, embed, batch_size=2) for images in (first, second)))
+
+
 def test_pictures_by_callable_and_by_folder(tmp_path: Path) -> None:
     folder = tiny_rewards.save_clip(tmp_path / "clip")
     first, second = tiny_rewards.pictures(5, seed=1), tiny_rewards.pictures(6, seed=2).flip(3) * 0.5
-    by_folder = measure_cmmd(first, second, folder, batch_size=2)
+    by_folder = measured(first, second, folder)
     tower = load_tower(folder, device=torch.device("cpu"), dtype=torch.float32)
-    by_callable = measure_cmmd(first, second, tower.image_features)
+    by_callable = measured(first, second, tower.image_features)
     assert by_folder == pytest.approx(by_callable, rel=1e-4)
     vectors = [tower.image_features(images) for images in (first, second)]
     assert by_folder == pytest.approx(_naive(*vectors, 10.0, unbiased=False), rel=1e-4)
     assert by_folder > 0.1
-    assert measure_cmmd(first, first, folder) == pytest.approx(0, abs=1e-3)
+    assert measured(first, first, folder) == pytest.approx(0, abs=1e-3)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=str(tmp_path)):
-        measure_cmmd(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8), tmp_path)
+        measured(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8), tmp_path)
 
 
 @pytest.mark.parametrize(

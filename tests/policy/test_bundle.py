@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from dfprompt.errors import ConfigError, DFPromptWarning
-from dfprompt.policy import SamplingSettings
+from dfprompt.policy import Rewrite, SamplingSettings
 from dfprompt.policy.bundle import candidate_seed
-from dfprompt.prompt import parse_prompt
+from dfprompt.policy.kinds import choose_kinds, same_kind
+from dfprompt.policy.rewrite import append_modifiers
+from dfprompt.prompt import DFPrompt, Span, Weight, parse_prompt
 from tiny_policies import tiny_policy
 
 HOW = SamplingSettings(max_new_tokens=20)
@@ -21,6 +25,44 @@ def test_candidates_are_distinct_and_ranked() -> None:
     scores = [each.score for each in found]
     assert scores == sorted(scores, reverse=True)
     assert all(each.score == each.logprob / each.actions for each in found)
+
+
+def test_candidates_differ_in_kind_as_far_as_there_are_kinds() -> None:
+    """Drawn one after the other, the first of every kind: by hand, from the draws themselves."""
+    policy = tiny_policy(ending=2.0)
+    (found,) = policy.candidates(["a red cat"], 4, 3, HOW)
+    draws = policy.rewrite(["a red cat"] * 16, [candidate_seed(3, number) for number in range(16)], HOW)
+    words = [frozenset(span.text.casefold() for span in each.modifiers) for each in draws]
+    kept: list[int] = []
+    for number, mine in enumerate(words):
+        if all(2 * len(mine & words[at]) < len(mine | words[at]) for at in kept) and (mine or not kept):
+            kept.append(number)
+    assert len(kept) >= 4
+    assert sorted(each.candidate for each in found) == kept[:4]
+
+
+def rewritten(*texts: str) -> Rewrite:
+    modifiers = tuple(Span(text) for text in texts)
+    prompt = append_modifiers(DFPrompt.from_plain("a cat"), modifiers)
+    return Rewrite("a cat", prompt, modifiers, 0.0, 1, 0)
+
+
+def test_one_kind_is_half_of_the_words_in_any_order_with_any_control() -> None:
+    assert same_kind(rewritten("mist", "8k"), rewritten("8k", "Mist"))
+    assert same_kind(rewritten("mist"), rewritten("mist", "8k"))
+    assert not same_kind(rewritten("mist", "8k"), rewritten("8k", "bokeh"))
+    assert same_kind(rewritten(), rewritten())
+    assert not same_kind(rewritten(), rewritten("mist"))
+    louder = rewritten("mist")
+    louder = dataclasses.replace(louder, modifiers=(Span("mist", "late", Weight("1.5")),))
+    assert same_kind(louder, rewritten("mist"))
+
+
+def test_where_kinds_run_out_other_texts_follow() -> None:
+    drawn = [rewritten("mist"), rewritten("mist", "8k"), rewritten("mist"), rewritten("bokeh")]
+    assert choose_kinds(drawn, 2) == [drawn[0], drawn[3]]
+    assert choose_kinds(drawn, 3) == [drawn[0], drawn[3], drawn[1]]
+    assert choose_kinds(drawn, 4) == [drawn[0], drawn[3], drawn[1]]
 
 
 def test_more_candidates_and_more_prompts_change_none_drawn_before() -> None:

@@ -12,9 +12,10 @@ import torch
 from dfprompt.api.training import find_policy_source
 from dfprompt.errors import ConfigError, LoadError
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget, load_policy_folder, save_policy_folder
-from dfprompt.policy.folders import policy_in
-from dfprompt.policy.lora import add_lora, has_lora
-from tiny_policies import tiny_model, tiny_tokenizer, tiny_trunk
+from dfprompt.policy.folders import keep_restraint, policy_in
+from dfprompt.policy.lora import add_lora
+from dfprompt.policy.restraint import Point, Restraint
+from tiny_policies import tiny_model, tiny_policy, tiny_tokenizer, tiny_trunk
 
 HOW = SamplingSettings(max_new_tokens=16)
 
@@ -112,7 +113,7 @@ def test_a_lora_is_saved_as_adapter_and_heads(trunk: str, base: str, tmp_path: P
 
         model = load_policy_model(source, settings={"control": "token"})
     add_lora(model, rank=2, base=source)
-    assert has_lora(model)
+    assert any("lora_" in name for name, _ in model.named_parameters())
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert all("lora_" in name or "head." in name for name in trained)
     assert any("range_head" in name for name in trained)
@@ -205,3 +206,35 @@ def test_a_saved_policy_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     policy.model.config.trunk._name_or_path = "openai-community/gpt2-medium"
     saved = save_policy_folder(policy, tmp_path / "saved")
     assert "openai-community/gpt2-medium" in (saved / "config.json").read_text()
+
+
+def test_a_restraint_curve_is_kept_with_the_policy_and_read_back(tmp_path: Path) -> None:
+    folder = save_policy_folder(policy(), tmp_path / "policy")
+    assert load_policy_folder(folder).restraint is None
+    flat = (0.0, 0.0)
+    curve = Restraint((Point(0, 1.0, flat, -0.01, flat, 0.1), Point(5, 0.4, flat, 0.0, flat, 0.6)))
+    keep_restraint(folder, curve)
+    read = load_policy_folder(folder)
+    assert (read.restraint, read.name) == (curve, "tiny")
+    again = save_policy_folder(read, tmp_path / "again")
+    assert load_policy_folder(again).restraint == curve
+    card = json.loads((folder / "policy.json").read_text())
+    (folder / "policy.json").write_text(json.dumps({**card, "restraint": [{"end_bias": "x"}]}))
+    with pytest.raises(LoadError, match="no restraint curve"):
+        load_policy_folder(folder)
+
+
+def test_a_restrained_policy_appends_less_and_one_without_a_curve_says_so() -> None:
+    writer = tiny_policy(ending=2.0)
+    prompts, seeds = ["a red cat", "the blue star"] * 8, list(range(16))
+    with pytest.raises(ConfigError, match="no restraint curve"):
+        writer.rewrite(prompts, seeds, SamplingSettings(restraint=0.2))
+    flat = (0.0, 0.0)
+    writer.restraint = Restraint((Point(0, 1.0, flat, 0.0, flat, 0.0), Point(6, 0.0, flat, 0.0, flat, 1.0)))
+    said = [
+        sum(len(each.modifiers) for each in writer.rewrite(prompts, seeds, SamplingSettings(restraint=share)))
+        for share in (0.0, 0.5, 1.0)
+    ]
+    assert said[0] > said[1] > said[2]
+    by_hand = writer.rewrite(prompts, seeds, SamplingSettings(end_bias=3.0))
+    assert by_hand == writer.rewrite(prompts, seeds, SamplingSettings(restraint=0.5))

@@ -300,12 +300,46 @@ def test_long_texts_are_read_from_their_beginning_with_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": -1}, {"temperature": float("nan")}, {"top_p": 0.0}, {"top_k": -1},
+    "wrong", [{"temperature": -1}, {"temperature": float("nan")}, {"control_temperature": -0.1},
+              {"end_bias": float("inf")}, {"top_p": 0.0}, {"top_k": -1},
               {"max_new_tokens": 0}, {"max_modifiers": 0}, {"redraws": 1.5}],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         SamplingSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_controls_in_use_are_the_likeliest_and_words_stay_free() -> None:
+    policy = tiny_policy()
+    prompts = ["a red cat", "the blue star", "a hill"] * 4
+    trajectory = policy.sample(prompts, list(range(12)), SamplingSettings(max_new_tokens=24))
+    now = compute_logprobs(policy.model, policy.vocabulary, trajectory)
+    where = trajectory.control_mask
+    assert where.sum() > 10
+    assert torch.equal(trajectory.range_ids[where], now.range_all.argmax(-1)[where])
+    assert torch.equal(trajectory.weight_ids[where], now.weight_all.argmax(-1)[where])
+    freely = SamplingSettings(control_temperature=1, max_new_tokens=24)
+    drawn = policy.sample(prompts, list(range(12)), freely)
+    assert torch.equal(drawn.tokens, trajectory.tokens), "words are drawn from the same numbers"
+    assert not torch.equal(drawn.range_ids, trajectory.range_ids)
+    assert SamplingSettings(control_temperature=0).for_rollouts().control_temperature == 1
+
+
+def test_a_bias_towards_ending_leaves_more_alone_and_is_not_recorded() -> None:
+    policy = tiny_policy(ending=2.0)
+    prompts, seeds = ["a red cat", "the blue star", "a hill"] * 20, list(range(60))
+    alone, modifiers = [], []
+    for bias in (-3.0, 0.0, 2.0, 5.0, 40.0):
+        found = policy.sample(prompts, seeds, SamplingSettings(max_new_tokens=12, end_bias=bias))
+        kept = [len([each for each in row if not each.dropped]) for row in found.phrases]
+        alone.append(sum(not count for count in kept))
+        modifiers.append(sum(kept))
+        now = compute_logprobs(policy.model, policy.vocabulary, found)
+        torch.testing.assert_close(found.text_logprobs, now.text.detach(), atol=1e-4, rtol=1e-4)
+    assert alone == sorted(alone)
+    assert alone[0] < alone[2] < alone[-1] == 60
+    assert modifiers == sorted(modifiers, reverse=True)
+    assert SamplingSettings(end_bias=4).for_rollouts().end_bias == 0
 
 
 def test_rows_and_seeds_must_match() -> None:

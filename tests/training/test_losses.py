@@ -19,6 +19,7 @@ from dfprompt.training.losses import (
     clipped_surrogate,
     entropy,
     exact_kl,
+    sampled_entropy_loss,
     sampled_kl,
     sampled_kl_loss,
     value_loss,
@@ -362,3 +363,18 @@ def test_a_mutated_loss_fails(name: str, before: str, after: str) -> None:
     exec(compile(mutant, "<mutant>", "exec"), space)
     with pytest.raises(AssertionError):
         check_everything(name, space)
+
+
+def test_the_sampled_entropys_gradient_is_the_entropys_on_average() -> None:
+    """Weighted by how often each class is drawn, the gradients are those of minus the exact entropy."""
+    logits = torch.tensor([0.3, -1.0, 2.0, 0.0], dtype=torch.float64, requires_grad=True)
+    logprobs = logits.log_softmax(-1)
+    exact = (logprobs.exp() * logprobs).sum()
+    (expected,) = torch.autograd.grad(exact, logits, retain_graph=True)
+    on, found = torch.tensor([[True]]), torch.zeros(4, dtype=torch.float64)
+    for chosen in range(4):
+        loss = sampled_entropy_loss(logits.log_softmax(-1)[chosen].reshape(1, 1), on)
+        found += logprobs[chosen].exp().detach() * torch.autograd.grad(loss, logits)[0]
+    torch.testing.assert_close(found, expected)
+    padded = sampled_entropy_loss(torch.tensor([[-2.0, float("nan")]]), torch.tensor([[True, False]]))
+    assert padded.item() == 2.0

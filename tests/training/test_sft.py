@@ -23,11 +23,11 @@ from dfprompt.training.devices import make_accelerator
 from dfprompt.training.examples import Example
 from dfprompt.training.metrics import read_rows
 from dfprompt.training.model_setup import set_dropout, set_up_model
-from dfprompt.training.optimization import gradient_norm, make_optimizer
+from dfprompt.training.optimization import make_optimizer
 from dfprompt.training.settings import ModelSettings
 from dfprompt.training.sft import SftResult, freeze_heads, make_lessons, sft_step, train_sft
 from dfprompt.training.sft_settings import SftSettings
-from tiny_training import MODIFIERS, fresh_policy, tiny_examples, tiny_settings, weights
+from tiny_training import MODIFIERS, fresh_policy, gradient_norm, tiny_examples, tiny_settings, weights
 
 EXAMPLES = tiny_examples()
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from dfprompt.policy import ActionLogprobs, Policy, SamplingSettings, compute_logprobs
 from dfprompt.training import update
 from dfprompt.training.devices import make_accelerator
-from dfprompt.training.optimization import gradient_norm
 from dfprompt.training.rl_settings import RlSettings
 from dfprompt.training.update import (
     KINDS,
@@ -30,6 +29,7 @@ from dfprompt.training.update import (
     widen,
 )
 from tiny_policies import tiny_policy
+from tiny_training import gradient_norm
 
 PROMPTS = ["a red cat", "the blue star in the snow", "a", "a cat at night", "a hill", "the red star"]
 

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worlds.mini.loop import Draw, StepLoss, device_of
+from worlds.mini.loop import StepLoss, StepRandom, device_of
 
 LATENT_CHANNELS = 12
 _KL_WEIGHT = 1e-7
@@ -58,12 +58,12 @@ def psnr(output: Tensor, target: Tensor) -> float:
 def autoencoder_loss(pictures: npt.NDArray[np.uint8], batch: int) -> StepLoss:
     """A step's loss: reconstruct a random batch through a sampled latent, lightly drawn to a Gaussian."""
 
-    def loss(vae: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        target = to_tensor(pictures[np.sort(draw.numpy.integers(len(pictures), size=batch))]).to(
+    def loss(vae: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+        target = to_tensor(pictures[np.sort(random.numpy.integers(len(pictures), size=batch))]).to(
             device_of(vae)
         )
         posterior = vae.encode(target).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=draw.torch).to(target.device)
+        noise = torch.randn(posterior.mean.shape, generator=random.torch).to(target.device)
         output = vae.decode(posterior.mean + posterior.std * noise).sample
         kl = posterior.kl().mean()
         value = reconstruction_loss(output, target) + _KL_WEIGHT * kl
@@ -75,8 +75,8 @@ def autoencoder_loss(pictures: npt.NDArray[np.uint8], batch: int) -> StepLoss:
 def decoder_loss(pictures: npt.NDArray[np.uint8], latents: Tensor, batch: int) -> StepLoss:
     """A step's loss for the decoder alone: the latents stay, so a trained UNet keeps its meaning."""
 
-    def loss(decoder: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        index = np.sort(draw.numpy.integers(len(pictures), size=batch))
+    def loss(decoder: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+        index = np.sort(random.numpy.integers(len(pictures), size=batch))
         device = device_of(decoder)
         target = to_tensor(pictures[index]).to(device)
         output = decoder(latents[torch.from_numpy(index)].to(device))

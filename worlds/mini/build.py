@@ -40,7 +40,7 @@ from dfprompt.storage import save_tensors, whole_folder, write_text
 from worlds.mini import autoencoder, contrast, denoiser, judging, language, taste, text
 from worlds.mini.companions import COMPANIONS
 from worlds.mini.dataset import Renders, make_dataset, read_dataset
-from worlds.mini.generation import draw, open_pipeline
+from worlds.mini.generation import generate_pictures, open_pipeline
 from worlds.mini.loop import Report, StepLoss, Trainer, vanishing_values_are_zero
 from worlds.mini.precision import bfloat16_products, has_fast_bfloat16
 from worlds.mini.recipe import STAGES, MiniRecipe
@@ -281,7 +281,7 @@ class Build:
         path = self.work / "generated.npy"
         prompts = self.prompt_logs()[: self.recipe.rated]
         if not path.exists():
-            pictures = draw(
+            pictures = generate_pictures(
                 open_pipeline(self.weights / "pipeline", self.device),
                 logs.with_controls(prompts, seed=self.recipe.seed),
                 seeds=list(range(len(prompts))),

@@ -27,7 +27,7 @@ from dfprompt.rewards.aesthetic import load_aesthetic_head
 from worlds.mini.autoencoder import psnr, to_tensor
 from worlds.mini.commitment import measure_commitment
 from worlds.mini.contrast import embed_images, embed_texts, to_pixels
-from worlds.mini.generation import draw, open_pipeline
+from worlds.mini.generation import generate_pictures, open_pipeline
 from worlds.mini.taste import image_features
 from worlds.mini.text import tokenize
 
@@ -148,7 +148,7 @@ def _fidelity(weights: Path, images: int, steps: int, guidance_scale: float) -> 
     out = []
     for held_out in (False, True):
         scenes = all_scenes(held_out=held_out)[: images if not held_out else images // 2]
-        drawn = draw(
+        drawn = generate_pictures(
             pipe,
             [canonical(s.subject, s.colour, s.scene) for s in scenes],
             seeds=list(range(len(scenes))),
@@ -345,7 +345,7 @@ def _speed(weights: Path, steps: int, guidance_scale: float) -> list[Check]:
     times = []
     for _ in range(4):  # the first warms up
         started = time.perf_counter()
-        draw(pipe, prompts, seeds=list(range(8)), steps=steps, guidance_scale=guidance_scale)
+        generate_pictures(pipe, prompts, seeds=list(range(8)), steps=steps, guidance_scale=guidance_scale)
         times.append(time.perf_counter() - started)
     where = f"{steps} steps, guided, batch of 8, {torch.get_num_threads()} threads"
     return [Check("seconds per picture", min(times) / 8, 0.1, "s", where, smaller_is_better=True)]

@@ -11,6 +11,7 @@ import typer
 from dfprompt.cli import console
 from dfprompt.errors import InputError
 from dfprompt.sources import check_device
+from dfprompt.table import Table
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -122,13 +123,11 @@ def check(
     if as_json:
         console.write_json({"checks": rows})
         return
-    from rich.table import Table
-
     table = Table("quality", "measured", "goal", "reached", "measured on")
     for row in rows:
         reached = "yes" if row["reached"] else "no"
-        table.add_row(row["name"], row["measured"], row["goal"], reached, row["measured_on"])
-    console.rich_console().print(table)
+        table.add(row["name"], row["measured"], row["goal"], reached, row["measured_on"])
+    console.rich_console().print(table.rich())
 
 
 @app.command("show")
@@ -186,8 +185,6 @@ def headroom(
     if as_json:
         console.write_json(result)
         return
-    from rich.table import Table
-
     table = Table("step", "gain", "95 % interval", "subject kept against plain")
     for title, key, arm in (
         ("plain to the default pair (full, 1)", "plain_to_default", "default"),
@@ -196,17 +193,17 @@ def headroom(
         ("modifier's to each scene's best pair", "modifier_to_scene", "scene"),
     ):
         gain, kept = result[key], result["fidelity"][arm]
-        table.add_row(
+        table.add(
             title,
             f"{gain['mean']:+.3f}",
             f"{gain['low']:+.3f} to {gain['high']:+.3f}",
             f"{kept['mean']:+.1f} ({kept['low']:+.1f} to {kept['high']:+.1f}) points",
         )
-    console.rich_console().print(table)
+    console.rich_console().print(table.rich())
     best = Table("pleasing modifier", "its best pair")
     for name in result["pleasing"]:
-        best.add_row(name, result["best_pairs"][name])
-    console.rich_console().print(best)
+        best.add(name, result["best_pairs"][name])
+    console.rich_console().print(best.rich())
 
 
 class _Bars:

@@ -22,7 +22,7 @@ from dfprompt.mini.renderer import Scene, make_scene
 from dfprompt.mini.world import COLOURS, HELD_OUT_PAIRS, SCENES, SUBJECTS
 from dfprompt.prompt import DFPrompt, Span
 from dfprompt.prompt.effect import EARLY, FULL, LATE
-from worlds.mini.generation import draw
+from worlds.mini.generation import generate_pictures
 
 _NOTICEABLE = (
     0.5  # of a plain picture's own spread: below it a modifier has no look whose halves could be told apart
@@ -120,7 +120,7 @@ def _images(
     steps: int,
     guidance_scale: float,
 ) -> Tensor:
-    drawn = draw(pipe, prompts, seeds=seeds, steps=steps, guidance_scale=guidance_scale)
+    drawn = generate_pictures(pipe, prompts, seeds=seeds, steps=steps, guidance_scale=guidance_scale)
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 255
 
 

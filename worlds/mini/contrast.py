@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from dfprompt.mini.world import IMAGE_SIZE
-from worlds.mini.loop import Draw, StepLoss, device_of
+from worlds.mini.loop import StepLoss, StepRandom, device_of
 from worlds.mini.text import MAX_TOKENS, tokenize
 
 WIDTH = 128
@@ -98,8 +98,8 @@ def contrastive_loss(
     _, kind = np.unique(np.array(captions), return_inverse=True)
     kinds = torch.from_numpy(kind)
 
-    def loss(clip: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        index = draw.numpy.integers(len(pictures), size=batch)
+    def loss(clip: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+        index = random.numpy.integers(len(pictures), size=batch)
         rows = torch.from_numpy(index)
         device = device_of(clip)
         image = embed_images(clip, to_pixels(pictures[index]).to(device))

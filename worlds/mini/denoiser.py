@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worlds.mini.autoencoder import LATENT_CHANNELS
-from worlds.mini.loop import Draw, StepLoss, device_of
+from worlds.mini.loop import StepLoss, StepRandom, device_of
 from worlds.mini.text import TEXT_WIDTH
 
 TRAIN_TIMESTEPS = 1000
@@ -99,16 +99,16 @@ def denoiser_loss(latents: Tensor, states: Tensor, empty: Tensor, batch: int) ->
     """
     signal = alphas_cumprod()
 
-    def loss(unet: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        index = torch.from_numpy(draw.numpy.integers(len(latents), size=batch))
+    def loss(unet: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+        index = torch.from_numpy(random.numpy.integers(len(latents), size=batch))
         clean = latents[index]
         context = states[index].float()
-        dropped = torch.from_numpy(draw.numpy.random(batch) < _DROPPED_CAPTIONS)
+        dropped = torch.from_numpy(random.numpy.random(batch) < _DROPPED_CAPTIONS)
         context = torch.where(dropped[:, None, None], empty, context)
         # Stratified timesteps: every batch sees the whole range, which steadies the loss.
-        u = (torch.rand(1, generator=draw.torch) + torch.arange(batch) / batch) % 1.0
+        u = (torch.rand(1, generator=random.torch) + torch.arange(batch) / batch) % 1.0
         timestep = (focus(u) * TRAIN_TIMESTEPS).long()
-        noise = torch.randn(clean.shape, generator=draw.torch)
+        noise = torch.randn(clean.shape, generator=random.torch)
         a = signal[timestep].view(-1, 1, 1, 1)
         noisy = (a.sqrt() * clean + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
         target = a.sqrt() * noise - (1 - a).sqrt() * clean

@@ -26,7 +26,7 @@ def open_pipeline(folder: Path, device: torch.device | None = None) -> StableDif
     return pipe.to(device or torch.device("cpu"))
 
 
-def draw(
+def generate_pictures(
     pipe: StableDiffusionPipeline,
     prompts: Sequence[str | DFPrompt],
     *,

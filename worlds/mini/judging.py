@@ -13,7 +13,7 @@ from torch.nn import functional
 from dfprompt.mini.judge import CLASSES, labels
 from dfprompt.mini.renderer import Scene
 from worlds.mini.autoencoder import to_tensor
-from worlds.mini.loop import Draw, StepLoss, device_of
+from worlds.mini.loop import StepLoss, StepRandom, device_of
 
 
 def judge_loss(
@@ -25,14 +25,14 @@ def judge_loss(
     """
     truth = labels(scenes)
 
-    def loss(judge: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        index = draw.numpy.integers(len(renders), size=batch)
+    def loss(judge: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+        index = random.numpy.integers(len(renders), size=batch)
         pictures = to_tensor(renders[index])
         half = batch // 2
         pictures[:half] = to_tensor(decoded[index[:half]])
-        strength = torch.rand((batch, 1, 1, 1), generator=draw.torch) * 0.08
-        pictures = pictures + strength * torch.randn(pictures.shape, generator=draw.torch)
-        pictures = pictures + (torch.rand((batch, 3, 1, 1), generator=draw.torch) - 0.5) * 0.08
+        strength = torch.rand((batch, 1, 1, 1), generator=random.torch) * 0.08
+        pictures = pictures + strength * torch.randn(pictures.shape, generator=random.torch)
+        pictures = pictures + (torch.rand((batch, 3, 1, 1), generator=random.torch) - 0.5) * 0.08
         logits = {name: value.cpu() for name, value in judge(pictures.to(device_of(judge))).items()}
         rows = torch.from_numpy(index)
         parts = {k: functional.cross_entropy(logits[k], truth[k][rows]) for k in CLASSES}

@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from dfprompt.mini.captions import known_words
-from worlds.mini.loop import Draw, StepLoss, device_of
+from worlds.mini.loop import StepLoss, StepRandom, device_of
 
 CONTEXT = 96
 _END = "<|endoftext|>"
@@ -63,8 +63,8 @@ def language_loss(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], ba
     """A step's loss: next-token cross-entropy, one prompt a row; a row never runs into another prompt."""
     rows = [[*tokenizer(p).input_ids[: CONTEXT - 1], tokenizer.eos_token_id] for p in prompts]
 
-    def loss(model: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        chosen = [rows[i] for i in draw.numpy.integers(len(rows), size=batch)]
+    def loss(model: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+        chosen = [rows[i] for i in random.numpy.integers(len(rows), size=batch)]
         longest = max(map(len, chosen))
         ids = torch.full((batch, longest), tokenizer.pad_token_id)
         mask = torch.zeros((batch, longest))

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from dfprompt.errors import LoadError, TrainingError
 from worlds.mini.optimizers import Steps
 
-StepLoss = Callable[[nn.Module, "Draw"], tuple[Tensor, dict[str, float]]]
+StepLoss = Callable[[nn.Module, "StepRandom"], tuple[Tensor, dict[str, float]]]
 Report = Callable[[str, int, int, dict[str, float]], None]
 
 
@@ -46,22 +46,22 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
-class Draw:
+class StepRandom:
     """The randomness of one step: numpy for data, torch for noise; both from (seed, stage, step)."""
 
     numpy: np.random.Generator
     torch: torch.Generator
 
 
-def make_draw(seed: int, stage: str, step: int) -> Draw:
+def step_random(seed: int, stage: str, step: int) -> StepRandom:
     """The random generators of one step.
 
-    >>> int(make_draw(1, "vae", 5).numpy.integers(100)) == int(make_draw(1, "vae", 5).numpy.integers(100))
+    >>> int(step_random(1, "vae", 5).numpy.integers(100)) == int(step_random(1, "vae", 5).numpy.integers(100))
     True
     """
     key = [seed, zlib.crc32(stage.encode()), step]
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-    return Draw(np.random.default_rng(key), generator)
+    return StepRandom(np.random.default_rng(key), generator)
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def learning_rate(config: StageConfig, step: int) -> float:
 
 
 class Trainer:
-    """Trains one module; `loss(module, draw)` makes a step's loss and what to log of it."""
+    """Trains one module; `loss(module, random)` makes a step's loss and what to log of it."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Trainer:
         started, first = time.monotonic(), self.step
         while self.step < self.config.steps:
             self.optimizer.set_rate(learning_rate(self.config, self.step))
-            value, logged = loss(self.module, make_draw(self.seed, self.stage, self.step))
+            value, logged = loss(self.module, step_random(self.seed, self.stage, self.step))
             if not torch.isfinite(value):
                 kept = f"; a checkpoint before it is kept as {self.path.name}" if self.path.exists() else ""
                 raise TrainingError(

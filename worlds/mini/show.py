@@ -15,7 +15,7 @@ from dfprompt.mini.renderer import make_scene, render
 from dfprompt.mini.world import COLOURS, HELD_OUT_PAIRS, SCENES, SUBJECTS
 from dfprompt.prompt import DFPrompt, parse_prompt
 from worlds.mini.autoencoder import reconstruct
-from worlds.mini.generation import draw, open_pipeline
+from worlds.mini.generation import generate_pictures, open_pipeline
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -52,7 +52,7 @@ def make_sheet(weights: Path, *, seed: int = 1, steps: int = 10, guidance_scale:
     short = [f"{s.colour} {s.subject}" for s in scenes]
 
     def generate(texts: list[str | DFPrompt], seeds: list[int]) -> Pictures:
-        return draw(pipe, texts, seeds=seeds, steps=steps, guidance_scale=guidance_scale)
+        return generate_pictures(pipe, texts, seeds=seeds, steps=steps, guidance_scale=guidance_scale)
 
     subject = canonical("house", "red", "snow")
     names = list(MODIFIERS)

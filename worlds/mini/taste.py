@@ -14,7 +14,7 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from dfprompt.mini.raters import RATER_NOISE, taste
 from worlds.mini.contrast import embed_images, embed_texts, to_pixels
-from worlds.mini.loop import Draw, StepLoss, device_of
+from worlds.mini.loop import StepLoss, StepRandom, device_of
 from worlds.mini.text import tokenize
 
 HEAD_WIDTHS = (128, 256, 64, 1)
@@ -67,9 +67,9 @@ def image_features(clip: CLIPModel, pictures: npt.NDArray[np.uint8], batch: int 
 def aesthetic_loss(features: Tensor, tastes: Tensor, batch: int) -> StepLoss:
     """A step's loss: the squared error to a rater's noisy rating, drawn anew each time."""
 
-    def loss(head: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        index = torch.from_numpy(draw.numpy.integers(len(features), size=batch))
-        rating = (tastes[index] + RATER_NOISE * torch.randn(batch, generator=draw.torch)).clamp(1, 10)
+    def loss(head: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+        index = torch.from_numpy(random.numpy.integers(len(features), size=batch))
+        rating = (tastes[index] + RATER_NOISE * torch.randn(batch, generator=random.torch)).clamp(1, 10)
         device = device_of(head)
         return functional.mse_loss(head(features[index].to(device)), rating.to(device)), {}
 
@@ -88,10 +88,10 @@ def preference_loss(rated: Rated, tokenizer: CLIPTokenizer, batch: int) -> StepL
     }
     same_prompt = _partners(rated.prompts)
 
-    def loss(clip: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        first = draw.numpy.integers(len(rated.prompts), size=batch)
-        second = np.array([_partner(draw.numpy, i, same_prompt, by_scene, rated) for i in first])
-        noise = RATER_NOISE * torch.randn((2, batch), generator=draw.torch)
+    def loss(clip: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+        first = random.numpy.integers(len(rated.prompts), size=batch)
+        second = np.array([_partner(random.numpy, i, same_prompt, by_scene, rated) for i in first])
+        noise = RATER_NOISE * torch.randn((2, batch), generator=random.torch)
         mismatch = torch.tensor(
             [rated.prompts[a] != rated.prompts[b] for a, b in zip(first, second, strict=True)]
         )

@@ -18,7 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from dfprompt.mini.captions import known_words
 from dfprompt.mini.modifiers import MODIFIERS
-from worlds.mini.loop import Draw, StepLoss, device_of
+from worlds.mini.loop import StepLoss, StepRandom, device_of
 
 MAX_TOKENS = 40
 TEXT_WIDTH = 128
@@ -125,8 +125,8 @@ def text_loss(tokenizer: CLIPTokenizer, captions: Sequence[str], batch: int) -> 
     phrases = phrase_labels(tokenizer, ids)
     empty = tokenize(tokenizer, [""])
 
-    def loss(task: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        index = torch.from_numpy(draw.numpy.integers(len(ids), size=batch))
+    def loss(task: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+        index = torch.from_numpy(random.numpy.integers(len(ids), size=batch))
         tokens, phrase = ids[index], phrases[index]
         device = device_of(task)
         tokens, phrase = tokens.to(device), phrase.to(device)

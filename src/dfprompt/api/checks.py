@@ -121,7 +121,8 @@ def _check_drawn_and_scored(request: TuneRequest | EvaluateRequest | AblateReque
 def _check_calibration(request: CalibrateRequest) -> None:
     if Path(request.output).exists() and not request.force:
         raise ConfigError(f"{request.output} exists; choose another name or pass --force to overwrite it")
-    check_drawing(request)
+    _check_device(request.device)
+    check_dtype(request)
     check_output(Path(request.output).parent)
 
 

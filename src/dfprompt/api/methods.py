@@ -47,6 +47,7 @@ _OWN = ("policy", "sft")  # built-in names that may be given another folder
 _ARMS = ("stripped", "shuffled", "constant")
 _BEST_OF = re.compile(r"best-of-(\d{1,4})(?::(.+))?")
 _NAME = re.compile(r"[\w.\-]{1,60}")
+_RESTRAINED = re.compile(r"(.+)@([0-9.]+)")
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ class MethodChoices:
 def load_methods(specs: Sequence[str], choices: MethodChoices) -> list[Method]:
     """Return the methods that names stand for, in their order.
 
-    A name is one of NAMES (best-of-N for any N), NAME=FILE.jsonl or NAME=POLICY_FOLDER; an arm and
-    best-of-N may say whose words they take: stripped:NAME, best-of-4:policy (arms take the policy's by
-    default). What is searched for (suffix, constant) is made when everything else is there. Raises
-    ConfigError for a name there is not or used twice, LoadError for a missing policy.
+    A name is one of NAMES (best-of-N for any N), NAME=FILE.jsonl or NAME=POLICY_FOLDER; an arm and best-of-N
+    may say whose words they take: stripped:NAME, best-of-4:policy (arms take the policy's by default); NAME@R
+    is a policy with restraint R. What is searched for (suffix, constant) is made when everything else is
+    there. Raises ConfigError for a name there is not or used twice, LoadError for a missing policy.
     """
     made: dict[str, Method] = {}
 
@@ -101,6 +102,8 @@ def _make(spec: str, choices: MethodChoices, get: Callable[[str], Method], known
         return _from_source(name, source, choices)
     if spec in known:
         return get(known[spec])
+    if restrained := _RESTRAINED.fullmatch(spec):
+        return _restrain(get(restrained[1]), restrained[2], spec)
     best = _BEST_OF.fullmatch(spec)
     if best:
         return BestOf(int(best[1]), get(best[2]) if best[2] else None)
@@ -123,6 +126,17 @@ def _make(spec: str, choices: MethodChoices, get: Callable[[str], Method], known
     if spec not in simple:
         raise ConfigError(f"there is no method {quote(spec)}; {nearest(spec, NAMES)} A file: NAME=FILE.jsonl")
     return simple[spec]()
+
+
+def _restrain(base: Method, share: str, name: str) -> Method:
+    """A policy's method with a restraint: policy@0.3 gives up three tenths of the gain."""
+    try:
+        restraint = float(share)
+    except ValueError as error:
+        raise ConfigError(f"{quote(name)}: the restraint behind @ must be a number from 0 to 1") from error
+    if not isinstance(base, PolicyMethod):
+        raise ConfigError(f"{quote(name)}: only a policy can be restrained, and {base.name} is none")
+    return base.restrained(restraint, name)
 
 
 def _from_source(name: str, source: str, choices: MethodChoices) -> Method:

@@ -59,6 +59,8 @@ def _rewrite(texts: Sequence[str], writer: Policy, request: OptimizeRequest) -> 
 
     settings = SamplingSettings(
         temperature=request.temperature,
+        control_temperature=request.control_temperature,
+        restraint=request.restraint,
         max_modifiers=request.max_modifiers,
         bans=Bans(words=request.ban, substrings=request.ban_substring, artists=request.ban_artists),
     )

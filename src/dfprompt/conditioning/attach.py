@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dfprompt.conditioning.attention_rule import weigh_values
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
-from dfprompt.conditioning.call import Call, StockArguments, UserCallback, make_call
+from dfprompt.conditioning.call import Call, StockArguments, UserCallback, make_call, refuse_unknown
 from dfprompt.conditioning.capabilities import Weighting
 from dfprompt.conditioning.compiled import Compiled
 from dfprompt.conditioning.inputs import PreparedInputs, StepCallback, StepSwap, fit_rows
@@ -33,6 +33,8 @@ def attach(
     timesteps: Sequence[float] | None = None,
     sigmas: Sequence[float] | None = None,
     strength: float | None = None,
+    denoising_start: float | None = None,
+    denoising_end: float | None = None,
     height: int | None = None,
     width: int | None = None,
     num_images_per_prompt: int = 1,
@@ -50,6 +52,7 @@ def attach(
     lora_scale: float | None = None,
     encode_batch_size: int = 32,
     cache: EncodingCache = SHARED_CACHE,
+    **unknown: Any,
 ) -> Iterator[PreparedInputs]:
     """Yield keyword arguments like `prepare`'s, and reach what a stock call cannot change.
 
@@ -62,6 +65,7 @@ def attach(
     >>> # with attach(flux, "a cat, [oil painting:early]", num_inference_steps=20) as inputs:
     >>> #     image = flux(**inputs).images[0]
     """
+    refuse_unknown(unknown, attach)
     call = make_call(
         pipe,
         prompts,
@@ -75,6 +79,8 @@ def attach(
             width,
             num_images_per_prompt,
             max_sequence_length,
+            denoising_start,
+            denoising_end,
         ),
         Options(weighting, absence, clip_skip, long_prompts, encode_batch_size, lora_scale),
         UserCallback(callback_on_step_end, callback_on_step_end_tensor_inputs),
@@ -155,7 +161,7 @@ class HookedSwap(StepSwap):
     """A step callback that also tells the hooks where the run is, and serves only while they are on."""
 
     def __init__(self, swap: StepSwap, hooks: RunHooks) -> None:
-        super().__init__(swap.compiled, swap.images_per_prompt, swap.names, swap.user, swap.user_inputs)
+        super().__init__(swap.facts, swap.names, swap.user, swap.user_inputs)
         self._hooks = hooks
 
     def __call__(self, pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +12,17 @@ from dfprompt.conditioning.adapter import TextAdapter
 from dfprompt.conditioning.cache import EncodingCache
 from dfprompt.conditioning.compile import compile_prompts
 from dfprompt.conditioning.compiled import Compiled
+from dfprompt.conditioning.facts import ATTENTION_ARGUMENTS, CallFacts
 from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.inputs import PreparedInputs, StepCallback, StepSwap
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.prompts import Dialect, Prompts, read_prompts, spread_negatives
 from dfprompt.conditioning.schedule import Schedule, accepts, read_schedule, read_strength
+from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, DFPromptWarning, UnsupportedPipelineError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.clocks import Clock
-
-_ATTENTION_ARGUMENTS = ("cross_attention_kwargs", "joint_attention_kwargs", "attention_kwargs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class StockArguments:
     width: int | None = None
     num_images_per_prompt: int = 1
     max_sequence_length: int | None = None
+    denoising_start: float | None = None
+    denoising_end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ class Call:
 
     def swap(self, compiled: Compiled, names: dict[str, str]) -> StepSwap:
         """Return the step callback that replaces these tensors (bank name -> callback name)."""
-        images = self.stock.num_images_per_prompt
-        return StepSwap(compiled, images, names, self.user.function, self.user.inputs)
+        facts = CallFacts(compiled, self.stock.num_images_per_prompt, self.options)
+        return StepSwap(facts, names, self.user.function, self.user.inputs)
 
     def plain_inputs(self) -> PreparedInputs:
         """Return the keyword arguments with the texts themselves."""
@@ -86,6 +89,17 @@ class Call:
         values["callback_on_step_end"] = swap
         values["callback_on_step_end_tensor_inputs"] = swap.tensor_inputs
         return PreparedInputs(self.pipe, values, swap.compiled)
+
+
+def refuse_unknown(unknown: Mapping[str, Any], function: Callable[..., Any]) -> None:
+    """Raise ConfigError for a keyword that `prepare` or `attach` does not take, with the nearest or `run`."""
+    for name in unknown:
+        title = function.__name__
+        raise ConfigError(
+            f"{title} takes no {name}: {nearest(name, list(inspect.signature(function).parameters))} "
+            f"What else the call takes goes to the call itself; dfprompt.run(pipe, prompt, {name}=...) "
+            "takes both"
+        )
 
 
 def make_call(
@@ -111,6 +125,8 @@ def make_call(
         clock=clock,
         height=stock.height,
         width=stock.width,
+        denoising_start=stock.denoising_start,
+        denoising_end=stock.denoising_end,
     )
     steps = schedule.num_inference_steps
     positives = read_prompts(prompts, dialect, num_inference_steps=steps)
@@ -168,10 +184,12 @@ def _shared_arguments(call: Call) -> dict[str, Any]:
         "height": stock.height,
         "width": stock.width,
         "max_sequence_length": stock.max_sequence_length,
+        "denoising_start": stock.denoising_start,
+        "denoising_end": stock.denoising_end,
     }
     values |= {name: value for name, value in optional.items() if value is not None}
     if call.options.lora_scale is not None:
-        name = next(name for name in _ATTENTION_ARGUMENTS if accepts(call.pipe, name))
+        name = next(name for name in ATTENTION_ARGUMENTS if accepts(call.pipe, name))
         values[name] = {"scale": call.options.lora_scale}
     return values
 

@@ -176,11 +176,24 @@ def capabilities_of(class_names: Iterable[str]) -> Capabilities:
     'flux'
     """
     names = list(class_names)
-    for name in names:
+    found = find_capabilities(names)
+    if found is None:
+        known = ", ".join(family.title for family in FAMILIES)
+        raise UnsupportedPipelineError(
+            f"{quote(names[0] if names else '')} belongs to no family dfprompt prepares arguments for "
+            f"({known}); dfprompt.run(pipe, prompt, ...) draws with every pipeline that takes a prompt"
+        )
+    return found
+
+
+def find_capabilities(class_names: Iterable[str]) -> Capabilities | None:
+    """Return the family of a pipeline class as `capabilities_of` does, None for a class of no family.
+
+    >>> find_capabilities(["PixArtAlphaPipeline"]) is None
+    True
+    """
+    for name in class_names:
         for capabilities in FAMILIES:
             if name in capabilities.pipelines:
                 return capabilities
-    known = "; ".join(f"{family.title}: {', '.join(family.pipelines)}" for family in FAMILIES)
-    raise UnsupportedPipelineError(
-        f"{quote(names[0] if names else '')} is not a pipeline dfprompt can steer; use one of these: {known}"
-    )
+    return None

@@ -55,7 +55,8 @@ def compile_prompts(
         batch_size=options.encode_batch_size,
         lora_scale=options.lora_scale,
     )
-    _report_idle([*plans, *negative_plans])
+    if not schedule.shared:  # words that never act here may act in the other part of the run
+        _report_idle([*plans, *negative_plans])
     for lost in bank.lost.values():
         _warn(f"the prompt is longer than the encoder's window, cut off: {quote(lost, 200)}")
     windows = dict(zip(heard, bank.windows, strict=True))

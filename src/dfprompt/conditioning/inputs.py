@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dfprompt.conditioning.adapter import TextAdapter, execution_device
 from dfprompt.conditioning.compiled import Compiled
+from dfprompt.conditioning.facts import CallFacts
 from dfprompt.errors import GenerationError
 
 StepCallback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any] | None]
@@ -58,14 +59,13 @@ class StepSwap:
 
     def __init__(
         self,
-        compiled: Compiled,
-        images_per_prompt: int,
+        facts: CallFacts,
         names: Mapping[str, str],
         user: StepCallback | None,
         user_inputs: Sequence[str],
     ) -> None:
-        self.compiled = compiled
-        self.images_per_prompt = images_per_prompt
+        self.facts = facts
+        self.compiled = facts.compiled
         self.names = dict(names)
         self.user = user
         self.user_inputs = tuple(user_inputs)
@@ -76,20 +76,24 @@ class StepSwap:
         return list(dict.fromkeys([*self.user_inputs, *self.names.values()]))
 
     def __call__(self, pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        check_run(pipe, self.compiled)
+        if index == 0:
+            self.facts.check(pipe)
         if self.user is not None:
             asked = {name: tensors[name] for name in self.user_inputs if name in tensors}
             tensors = {**tensors, **(self.user(pipe, index, timestep, asked) or {})}
         following = index + 1
-        if following < self.compiled.evaluations and self.compiled.changes(following):
+        if following < self.compiled.evaluations and self._must_swap(following, tensors):
             fresh = self.compiled.at(following)
+            images = self.facts.images_per_prompt
             for name, called in self.names.items():
-                tensors[called] = self.fit(pipe, name, fresh, tensors[called])
+                tensors[called] = fit_rows(pipe, self.compiled.adapter, name, fresh, tensors[called], images)
         return tensors
 
-    def fit(self, pipe: Any, name: str, fresh: Mapping[str, Tensor], running: Tensor) -> Tensor:
-        """Return the fresh tensor with the running one's rows: negative and positive, or positive."""
-        return fit_rows(pipe, self.compiled.adapter, name, fresh, running, self.images_per_prompt)
+    def _must_swap(self, following: int, tensors: Mapping[str, Any]) -> bool:
+        """Whether a text changes, or a callback that cut guidance kept too few rows."""
+        rows = self.compiled.rows * self.facts.images_per_prompt
+        kept = [len(tensors[called]) for called in self.names.values()]
+        return self.compiled.changes(following) or any(each < rows for each in kept)
 
 
 def fit_rows(
@@ -105,26 +109,17 @@ def fit_rows(
     Raises GenerationError where the running tensor has a number of rows that belongs to no such batch.
     """
     positive = fresh[name].repeat_interleave(images_per_prompt, dim=0)
-    rows = len(positive)
-    if adapter.guidance == "stacked" and len(running) == 2 * rows:
+    rows, running_rows = len(positive), len(running)
+    stacked = adapter.guidance == "stacked"
+    guided = stacked and getattr(pipe, "do_classifier_free_guidance", running_rows == 2 * rows)
+    if guided:
         negative = fresh["negative_" + name].repeat_interleave(images_per_prompt, dim=0)
         positive = torch.cat([negative, positive])
-    elif len(running) != rows and getattr(pipe, "do_classifier_free_guidance", True):
-        # (A callback that cuts guidance may keep one row only; then all positive rows are right.)
+    # A callback that cuts guidance may keep one row only; then all positive rows are right.
+    if running_rows != len(positive) and (guided or running_rows > rows):
         raise GenerationError(
-            f"the pipeline runs {len(running)} rows of {name}, but {rows // images_per_prompt} prompts with "
-            f"{images_per_prompt} images each were prepared; pass the prepared arguments unchanged"
+            f"the pipeline runs {running_rows} rows of {name}, but {rows // images_per_prompt} prompts with "
+            f"{images_per_prompt} images each were prepared; pass the prepared arguments unchanged, and "
+            "num_images_per_prompt to dfprompt"
         )
     return positive.to(device=running.device, dtype=running.dtype)
-
-
-def check_run(pipe: Any, compiled: Compiled) -> None:
-    """Raise GenerationError if the pipeline makes another number of steps than was prepared."""
-    planned, running = compiled.evaluations, getattr(pipe, "num_timesteps", compiled.evaluations)
-    # SDXL may be told to stop early (denoising_end); the steps it makes are still the prepared ones.
-    stopped_early = getattr(pipe, "denoising_end", None) is not None and running < planned
-    if running != planned and not stopped_early:
-        raise GenerationError(
-            f"the pipeline makes {running} denoiser evaluations, but {planned} were prepared; "
-            "prepare again with the same num_inference_steps, timesteps, strength and scheduler"
-        )

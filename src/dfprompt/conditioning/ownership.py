@@ -147,7 +147,7 @@ class CarriedRun:
         self._timesteps: Any = None
 
     def __call__(self) -> bool:
-        frame = _find_pipeline_call(sys._getframe(1))
+        frame = find_pipeline_call(sys._getframe(1))
         if frame is None or frame.f_locals.get("self") is not self.pipe:
             return False
         if self.callback is None or frame.f_locals.get("callback_on_step_end") is not self.callback:
@@ -171,7 +171,7 @@ class OwnRun:
         return get_ident() == self._thread
 
 
-def _find_pipeline_call(frame: FrameType | None) -> FrameType | None:
+def find_pipeline_call(frame: FrameType | None) -> FrameType | None:
     """Return the nearest frame on the stack that is a pipeline's own call."""
     while frame is not None:
         if frame.f_code.co_name == "__call__" and isinstance(frame.f_locals.get("self"), DiffusionPipeline):

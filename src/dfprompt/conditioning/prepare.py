@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
-from dfprompt.conditioning.call import Call, StockArguments, UserCallback, make_call
+from dfprompt.conditioning.call import Call, StockArguments, UserCallback, make_call, refuse_unknown
 from dfprompt.conditioning.capabilities import Weighting
 from dfprompt.conditioning.compiled import Compiled
 from dfprompt.conditioning.inputs import PreparedInputs, StepCallback
@@ -27,6 +27,8 @@ def prepare(
     timesteps: Sequence[float] | None = None,
     sigmas: Sequence[float] | None = None,
     strength: float | None = None,
+    denoising_start: float | None = None,
+    denoising_end: float | None = None,
     height: int | None = None,
     width: int | None = None,
     num_images_per_prompt: int = 1,
@@ -44,6 +46,7 @@ def prepare(
     lora_scale: float | None = None,
     encode_batch_size: int = 32,
     cache: EncodingCache = SHARED_CACHE,
+    **unknown: Any,
 ) -> PreparedInputs:
     """Return keyword arguments that make a stock diffusers pipeline run DF-Prompts.
 
@@ -60,6 +63,7 @@ def prepare(
     >>> # inputs = prepare(pipe, "a red horse, [anime style:early:1.5]", num_inference_steps=10)
     >>> # image = pipe(**inputs, guidance_scale=7.5).images[0]
     """
+    refuse_unknown(unknown, prepare)
     call = make_call(
         pipe,
         prompts,
@@ -73,6 +77,8 @@ def prepare(
             width,
             num_images_per_prompt,
             max_sequence_length,
+            denoising_start,
+            denoising_end,
         ),
         Options(weighting, absence, clip_skip, long_prompts, encode_batch_size, lora_scale),
         UserCallback(callback_on_step_end, callback_on_step_end_tensor_inputs),

@@ -27,10 +27,25 @@ def read_prompts(
 ) -> list[DFPrompt]:
     """Return the prompts of a batch; a str is read in the dialect, a DFPrompt stays as it is.
 
-    Raises ParseError for text that is no prompt, ConfigError for anything else.
+    Raises ParseError for text that is no prompt, ConfigError for anything else, and for half a
+    character (a lone surrogate), which no tokenizer reads.
     """
     listed = prompts if isinstance(prompts, Iterable) and not isinstance(prompts, str) else [prompts]
-    return [_read(prompt, dialect, num_inference_steps) for prompt in listed]
+    read = [_read(prompt, dialect, num_inference_steps) for prompt in listed]
+    for prompt in dict.fromkeys(read):
+        _check_characters(prompt)
+    return read
+
+
+def _check_characters(prompt: DFPrompt) -> None:
+    text = str(prompt)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{quote(text)} holds half a character at {error.start} (a lone surrogate), which no tokenizer "
+            "reads; save the text as UTF-8"
+        ) from error
 
 
 def _read(prompt: str | DFPrompt, dialect: Dialect, steps: int | None) -> DFPrompt:

@@ -27,7 +27,9 @@ class Schedule:
     """The denoiser evaluations of a run of N steps.
 
     `steps` holds the step (0..N-1) of every evaluation of a whole run, `begin` the first evaluation
-    that is really made (image-to-image runs only the tail). `timesteps` are the scheduler's for the
+    that is really made (image-to-image runs only the tail) and `end` the first that is not any more
+    (None: the run is not cut short). `shared` says that another pipeline makes the rest of the run.
+    `timesteps` are the scheduler's for the
     whole run where the clock reads them, else None.
     """
 
@@ -37,11 +39,13 @@ class Schedule:
     clock: Clock = "steps"
     timesteps: tuple[float, ...] | None = None
     num_train_timesteps: int = 1000
+    end: int | None = None
+    shared: bool = False
 
     @property
     def evaluations(self) -> int:
         """How many denoiser evaluations are made."""
-        return len(self.steps) - self.begin
+        return (len(self.steps) if self.end is None else self.end) - self.begin
 
 
 def read_schedule(
@@ -54,11 +58,14 @@ def read_schedule(
     clock: Clock = "steps",
     height: int | None = None,
     width: int | None = None,
+    denoising_start: float | None = None,
+    denoising_end: float | None = None,
 ) -> Schedule:
     """Return the evaluations a stock call with these arguments will make.
 
     Whatever is None has the pipeline's own default. `height` and `width` matter only to the clock
-    `timestep` of models whose schedule shifts with the image size. Raises ConfigError or
+    `timestep` of models whose schedule shifts with the image size. `denoising_start` and `denoising_end`
+    are those of SDXL's base and refiner, shares of the run. Raises ConfigError or
     PromptValueError for numbers no run can have.
     """
     steps = _count_steps(pipe, num_inference_steps, timesteps, sigmas)
@@ -74,30 +81,34 @@ def read_schedule(
     if timesteps is not None or sigmas is not None:  # some schedulers count the final sigma, some do not
         steps = -(-len(whole) // int(getattr(scheduler, "order", 1)))
     train = int(scheduler.config.get("num_train_timesteps", 1000))
+    begin = len(whole) - _count_run(pipe, scheduler, steps, read_strength(pipe, strength), denoising_start)
     return Schedule(
         steps,
-        tuple(_step_table(scheduler, steps, len(whole))),
-        len(whole) - _count_run(pipe, scheduler, steps, read_strength(pipe, strength)),
+        tuple(step_table(scheduler, steps, len(whole))),
+        begin,
         clock,
         # Schedulers compute in float32 and may end a hair outside the training range.
         tuple(min(max(each, 0.0), float(train)) for each in whole) if clock == "timestep" else None,
         train,
+        _count_end(pipe, scheduler, begin, denoising_end),
+        shared=denoising_start is not None or denoising_end is not None,
     )
 
 
 def call_default(pipe: Any, name: str) -> Any:
     """Return the default of an argument of the stock call, None if it has none or no such argument."""
-    parameter = _parameters(type(pipe).__call__).get(name)
+    parameter = parameters(type(pipe).__call__).get(name)
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
 def accepts(pipe: Any, name: str) -> bool:
     """Whether the stock call takes an argument of this name."""
-    return name in _parameters(type(pipe).__call__)
+    return name in parameters(type(pipe).__call__)
 
 
 @cache
-def _parameters(call: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def parameters(call: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the arguments of a pipeline class's call, or of any function, by name."""
     return inspect.signature(call).parameters
 
 
@@ -184,7 +195,7 @@ def own_sigmas(classes: Iterable[str], scheduler: Any, steps: int) -> list[float
     return [float(sigma) for sigma in np.linspace(1.0, 1 / steps, steps)]
 
 
-def _step_table(scheduler: Any, steps: int, count: int) -> list[int]:
+def step_table(scheduler: Any, steps: int, count: int) -> list[int]:
     """Return the step each evaluation belongs to."""
     if hasattr(scheduler, "prk_timesteps"):
         return _pndm_table(scheduler, steps, count)
@@ -210,17 +221,42 @@ def _pndm_table(scheduler: Any, steps: int, count: int) -> list[int]:
     return [*first, *range(steps - rest, steps)]
 
 
-def _count_run(pipe: Any, scheduler: Any, steps: int, strength: float | None) -> int:
-    """Return how many evaluations are left to run, by the pipeline's own rounding of the strength."""
+def _count_run(
+    pipe: Any, scheduler: Any, steps: int, strength: float | None, denoising_start: float | None
+) -> int:
+    """Return how many evaluations are left to run, by the pipeline's own rounding of strength or start."""
+    start = _check_share(pipe, "denoising_start", denoising_start)
     if strength is None or not hasattr(type(pipe), "get_timesteps"):
         return len(scheduler.timesteps)
+    more = {} if start is None else {"denoising_start": start}
     # Only the scheduler is read, so a copy can stand in for the pipeline's.
-    run, _ = type(pipe).get_timesteps(SimpleNamespace(scheduler=scheduler), steps, strength, "cpu")
+    run, _ = type(pipe).get_timesteps(SimpleNamespace(scheduler=scheduler), steps, strength, "cpu", **more)
     if not len(run):
+        what = f"strength {strength}" if start is None else f"denoising_start {start}"
         raise PromptValueError(
-            f"strength {strength} of {steps} steps leaves no step to run; raise the strength or the steps"
+            f"{what} of {steps} steps leaves no step to run; run more of them, or raise the steps"
         )
     return len(run)
+
+
+def _count_end(pipe: Any, scheduler: Any, begin: int, denoising_end: float | None) -> int | None:
+    """Return the first evaluation that is not made, by the pipelines' own rounding of `denoising_end`."""
+    end = _check_share(pipe, "denoising_end", denoising_end)
+    if end is None:
+        return None
+    train = scheduler.config.num_train_timesteps
+    cutoff = round(train - end * train)
+    made = sum(bool(timestep >= cutoff) for timestep in scheduler.timesteps[begin:])
+    if not made:
+        raise PromptValueError(f"denoising_end {end} leaves no step to run; raise it")
+    return begin + made
+
+
+def _check_share(pipe: Any, name: str, value: float | None) -> float | None:
+    """Return a share of the run that counts (the pipelines ignore all but floats between 0 and 1)."""
+    if value is not None and not accepts(pipe, name):
+        raise ConfigError(f"{type(pipe).__name__} takes no {name}; leave {name}={quote(value)} out")
+    return value if isinstance(value, float) and 0 < value < 1 else None
 
 
 def _shift(pipe: Any, scheduler: Any, height: int | None, width: int | None) -> float:

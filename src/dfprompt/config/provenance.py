@@ -26,7 +26,7 @@ def collect_provenance(seeds: Iterable[int] = ()) -> dict[str, Any]:
         "commit": _own_commit(Path(__file__).parent),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+        "versions": {name: version for name in _PACKAGES if (version := package_version(name))},
     }
 
 
@@ -90,7 +90,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Return the version of an installed package; None of one that is not installed."""
     from importlib import metadata
 
     try:

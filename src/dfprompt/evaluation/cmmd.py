@@ -27,19 +27,6 @@ Embedder: TypeAlias = Callable[[Tensor], Tensor] | str | Path
 """Pictures (B,3,H,W) in [0, 1] to vectors (B,D), or the folder of a CLIPModel with its processor."""
 
 
-def measure_cmmd(
-    first: Tensor, second: Tensor, embedder: Embedder, *, unbiased: bool = False, batch_size: int = 64
-) -> float:
-    """Return the CMMD between two sets of pictures (N,3,H,W) and (M,3,H,W) in [0, 1].
-
-    The mini world's own CLIP serves as embedder for mini pictures; numbers of different embedders do
-    not compare. Raises ConfigError for empty sets, RewardError for vectors that are no numbers.
-    """
-    embed = resolve_embedder(embedder)
-    vectors = [embed_images(images, embed, batch_size=batch_size) for images in (first, second)]
-    return compute_cmmd(vectors[0], vectors[1], unbiased=unbiased)
-
-
 def resolve_embedder(embedder: Embedder, device: str = "auto") -> Callable[[Tensor], Tensor]:
     """Return the callable behind an embedder; raises LoadError for a folder that holds no CLIPModel."""
     if not isinstance(embedder, str | Path):

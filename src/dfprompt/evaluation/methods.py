@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -163,12 +164,27 @@ class PolicyMethod:
         num_inference_steps: int | None = None,
     ) -> None:
         self.policy, self.name, self._settings = policy, name, settings or SamplingSettings()
+        self._steps = num_inference_steps
         self._acting = policy.model.config.tables.acting(num_inference_steps)
         self._made: dict[tuple[str, int], DFPrompt] = {}  # other arms ask for the same words again
         drawn = self._settings
         chosen = f"temperature {drawn.temperature:g}, top-k {drawn.top_k}, top-p {drawn.top_p:g}"
+        of_controls = drawn.control_temperature
+        chosen += f", controls at {of_controls:g}" if of_controls else ", likeliest controls"
+        chosen += f", end bias {drawn.end_bias:g}" if drawn.end_bias else ""
+        chosen += f", restraint {drawn.restraint:g}" if drawn.restraint else ""
         digest = f" {policy.digest}" if policy.digest else ""
         self.definition = f"the policy {policy.name}{digest}, {chosen}, seeded per prompt"
+
+    def restrained(self, restraint: float, name: str) -> PolicyMethod:
+        """The same policy with a restraint; raises ConfigError where it has no curve."""
+        if restraint and self.policy.restraint is None:
+            raise ConfigError(
+                f"{name}: the policy {self.policy.name} has no restraint curve; measure one with "
+                "`dfprompt restrain`"
+            )
+        settings = dataclasses.replace(self._settings, restraint=restraint)
+        return PolicyMethod(self.policy, settings, name=name, num_inference_steps=self._steps)
 
     def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:
         """Draw each prompt's rewrite from (seed, prompt), whatever stands beside it."""

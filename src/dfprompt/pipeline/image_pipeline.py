@@ -19,6 +19,7 @@ from dfprompt.conditioning.options import LongPrompts, Options
 from dfprompt.conditioning.prompts import Dialect, Prompts
 from dfprompt.conditioning.schedule import accepts, read_schedule
 from dfprompt.config import make_config
+from dfprompt.config.provenance import package_version
 from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
 from dfprompt.images.recipe import ModelMark, Recipe
@@ -306,12 +307,10 @@ class ImagePipeline:
         scores: Mapping[str, float] | None = None,
     ) -> Recipe:
         """Return the recipe of one picture of a request."""
-        from dfprompt import __version__
-
         prompt, negatives = request.prompts[row], request.negatives
         settings = request.settings.model_dump(exclude={"batch_size"}, exclude_none=True)
         return Recipe(
-            version=__version__,
+            version=package_version("dfprompt") or "unknown",
             prompt=prompt.plain_text,
             df_prompt=str(prompt),
             negative_prompt=None if negatives is None else str(negatives[row]),

@@ -67,8 +67,6 @@ def read_request(
     if negative_prompt is not None:
         read = read_prompts(negative_prompt, dialect, num_inference_steps=steps)
         negatives = tuple(spread_negatives(read, len(positives)))
-    for prompt in {*positives, *(negatives or ())}:
-        _check_characters(prompt)
     if settings.ignore_controls:
         positives = [DFPrompt.from_plain(prompt.plain_text) for prompt in positives]
         negatives = negatives and tuple(DFPrompt.from_plain(prompt.plain_text) for prompt in negatives)
@@ -88,14 +86,3 @@ def check_seed(seed: object) -> int:
     if isinstance(seed, bool) or not 0 <= number <= MAX_SEED:
         raise ConfigError(f"a seed must be an integer of 0 to 2^64 - 1, not {quote(seed)}")
     return number
-
-
-def _check_characters(prompt: DFPrompt) -> None:
-    text = str(prompt)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"{quote(text)} holds half a character at {error.start} (a lone surrogate), which no tokenizer "
-            "reads; save the text as UTF-8"
-        ) from error

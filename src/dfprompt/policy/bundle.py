@@ -11,6 +11,8 @@ from dfprompt.domain import Domain
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.excerpt import quote
 from dfprompt.policy.budget import TokenBudget
+from dfprompt.policy.kinds import choose_kinds, same_kind
+from dfprompt.policy.restraint import Restraint
 from dfprompt.policy.rewrite import Rewrite, rewrites_of
 from dfprompt.policy.settings import SamplingSettings
 from dfprompt.prompt import DFPrompt
@@ -29,7 +31,7 @@ class Policy:
 
     `budget` counts tokens with the tokenizers of the pipeline the policy writes for (the policy's own
     where none is given); `name` and `digest` say in recipes which policy it was; `domain` is the world it
-    knows, if it is a small one.
+    knows, if it is a small one; `restraint` is its measured curve, where there is one.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class Policy:
         name: str = "policy",
         digest: str = "",
         domain: Domain | None = None,
+        restraint: Restraint | None = None,
     ) -> None:
         self.model, self.tokenizer, self.name, self.digest = model, tokenizer, name, digest
-        self.domain = domain
+        self.domain, self.restraint = domain, restraint
         self.budget = budget or TokenBudget(tokenizers=(tokenizer,))
         self.vocabulary = make_vocabulary(model, tokenizer)
 
@@ -55,11 +58,14 @@ class Policy:
         *,
         acting: Sequence[bool] | None = None,
     ) -> Trajectory:
-        """Draw one row per prompt; the policy's own budget holds where the settings name none."""
+        """Draw one row per prompt; the policy's own budget holds where the settings name none.
+
+        Raises ConfigError for a restraint where the policy has no curve of it.
+        """
         from dfprompt.policy.sampling import sample_trajectory
 
         return sample_trajectory(
-            self.model, self.vocabulary, prompts, seeds, self._budgeted(settings), acting=acting
+            self.model, self.vocabulary, prompts, seeds, self._settled(settings), acting=acting
         )
 
     def rewrite(
@@ -93,19 +99,23 @@ class Policy:
         acting: Sequence[bool] | None = None,
         batch_size: int = 32,
     ) -> list[list[Rewrite]]:
-        """Up to `count` different rewrites of each prompt, the likeliest (by mean log-probability) first.
+        """Up to `count` rewrites of each prompt that differ in kind, the likeliest (mean log-probability)
+        first.
 
-        Candidate c of a prompt is drawn from (seed, c) alone: more candidates, or more prompts, change
-        none that was drawn before. Warns where the policy has fewer different things to say.
+        Those of one kind share half of their modifiers (`same_kind`); where a policy has fewer kinds to
+        offer, other texts follow. Candidate c of a prompt is drawn from (seed, c) alone: more candidates, or
+        more prompts, change no kind that was found before. Warns where the policy has fewer different texts.
         """
         check_count(count, "candidates")
-        found: list[dict[str, Rewrite]] = [{} for _ in prompts]
-        drawn = [0] * len(prompts)
+        drawn: list[list[Rewrite]] = [[] for _ in prompts]
         while True:
+            found = [choose_kinds(have, count) for have in drawn]
             jobs = [
-                (index, drawn[index] + extra)
-                for index, have in enumerate(found)
-                for extra in range(min(count - len(have), _DRAWS_PER_CANDIDATE * count - drawn[index]))
+                (index, len(have) + extra)
+                for index, have in enumerate(drawn)
+                for extra in range(
+                    min(_missing(found[index], count), _DRAWS_PER_CANDIDATE * count - len(have))
+                )
             ]
             if not jobs:
                 break
@@ -118,9 +128,7 @@ class Policy:
                 batch_size=batch_size,
             )
             for (index, number), rewrite in zip(jobs, rewrites, strict=True):
-                drawn[index] = number + 1
-                named = dataclasses.replace(rewrite, candidate=number)
-                found[index].setdefault(str(rewrite.prompt), named)
+                drawn[index].append(dataclasses.replace(rewrite, candidate=number))
         for prompt, have in zip(prompts, found, strict=True):
             if len(have) < count:
                 message = (
@@ -128,12 +136,29 @@ class Policy:
                     "raise the temperature for more"
                 )
                 warnings.warn(message, DFPromptWarning, stacklevel=2)
-        return [sorted(have.values(), key=lambda each: -each.score) for have in found]
+        return [sorted(have, key=lambda each: -each.score) for have in found]
 
-    def _budgeted(self, settings: SamplingSettings) -> SamplingSettings:
-        if settings.budget is not None:
-            return settings
-        return dataclasses.replace(settings, budget=self.budget)
+    def _settled(self, settings: SamplingSettings) -> SamplingSettings:
+        """The settings with this policy's budget, and with its end bias for their restraint."""
+        bias = settings.end_bias
+        if settings.restraint:
+            if self.restraint is None:
+                raise ConfigError(
+                    f"the policy {self.name} has no restraint curve; measure one with `dfprompt restrain`"
+                )
+            bias += self.restraint.bias(settings.restraint)
+        return dataclasses.replace(
+            settings, budget=settings.budget or self.budget, end_bias=bias, restraint=0.0
+        )
+
+
+def _missing(found: Sequence[Rewrite], count: int) -> int:
+    """How many more kinds are wanted."""
+    kinds: list[Rewrite] = []
+    for each in found:
+        if not any(same_kind(each, kept) for kept in kinds):
+            kinds.append(each)
+    return count - len(kinds)
 
 
 def make_vocabulary(model: PolicyModel, tokenizer: Any) -> Vocabulary:

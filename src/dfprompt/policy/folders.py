@@ -2,7 +2,7 @@
 
 config.json, model.safetensors     the PolicyModel; or adapter_config.json and its weights (LoRA)
 tokenizer.json, ...                its tokenizer
-policy.json                        {"dfprompt": 1, "name": ..., "prompt_tokens": 75}
+policy.json                        {"dfprompt": 1, "name": ..., "prompt_tokens": 75, "restraint": [...]}
 counting/                          the tokenizer prompt tokens are counted with, if not its own
 """
 
@@ -21,13 +21,14 @@ from typing import Any
 import torch
 
 from dfprompt.domain import find_domain
-from dfprompt.errors import LoadError, load_errors
+from dfprompt.errors import ConfigError, LoadError, load_errors
 from dfprompt.excerpt import quote
 from dfprompt.modelfiles import check_model_folder, read_small_json
 from dfprompt.policy.budget import CLIP_TOKENS, TokenBudget
 from dfprompt.policy.bundle import Policy
 from dfprompt.policy.configuration import POLICY_FIELDS, PolicyConfig
 from dfprompt.policy.modeling import PolicyModel
+from dfprompt.policy.restraint import Restraint, read_restraint
 from dfprompt.storage import check_ours, library_errors, whole_folder, write_text
 
 CARD = "policy.json"
@@ -58,6 +59,7 @@ def load_policy_folder(
         name=card.get("name", folder.resolve().name),
         digest=weights_digest(folder),
         domain=find_domain(folder),
+        restraint=_restraint(card, folder),
     )
 
 
@@ -153,8 +155,26 @@ def _write_parts(policy: Policy, folder: Path) -> None:
         if counting is not policy.tokenizer:
             counting.save_pretrained(folder / COUNTING)
     _forget_folders(folder / "config.json")
-    card = {"dfprompt": _VERSION, "name": policy.name, "prompt_tokens": policy.budget.limit}
+    card: dict[str, Any] = {"dfprompt": _VERSION, "name": policy.name, "prompt_tokens": policy.budget.limit}
+    if policy.restraint is not None:
+        card["restraint"] = policy.restraint.to_json()
     write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
+
+
+def keep_restraint(folder: Path, restraint: Restraint) -> None:
+    """Write a measured curve into the policy.json of a folder; raises LoadError where there is none."""
+    folder = policy_in(folder)
+    card = {**_read_card(folder), "restraint": restraint.to_json()}
+    write_text(folder / CARD, json.dumps({"dfprompt": _VERSION, **card}, indent=1) + "\n")
+
+
+def _restraint(card: Mapping[str, Any], folder: Path) -> Restraint | None:
+    if card.get("restraint") is None:
+        return None
+    try:
+        return read_restraint(card["restraint"])
+    except ConfigError as error:
+        raise LoadError(f"{folder / CARD}: {error}") from error
 
 
 def _forget_folders(config: Path) -> None:

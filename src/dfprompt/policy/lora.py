@@ -52,11 +52,6 @@ def load_adapter(model: PolicyModel, folder: Path) -> PolicyModel:
     return model
 
 
-def has_lora(model: PolicyModel) -> bool:
-    """Say whether the model carries low-rank layers."""
-    return bool(getattr(model, "_hf_peft_config_loaded", False))
-
-
 def find_targets(model: PolicyModel, names: Sequence[str]) -> list[str]:
     """Which of the names are layers of the trunk; raises ConfigError when none is."""
     there = {path.rpartition(".")[2] for path, _ in model.trunk.named_modules()}

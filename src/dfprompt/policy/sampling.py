@@ -115,7 +115,7 @@ class _Loop:
         """The next token of every row that goes on; None for the others."""
         states = torch.tensor([row.state for row in self.rows], device=self.device)
         logprobs = masked_logprobs(out.logits[:, -1], self.masks[states])
-        drawn = self._draw(logprobs, [0.0 if row.done else row.uniform() for row in self.rows])
+        drawn = self._draw_words(logprobs, [0.0 if row.done else row.uniform() for row in self.rows])
         chosen = logprobs.gather(1, drawn[:, None])[:, 0].tolist()
         per_token = self.model.config.control == "token"
         ranges, weights = self._control_logprobs(out) if per_token else (None, None)
@@ -140,7 +140,7 @@ class _Loop:
         self.mask[index, refused] = 0  # as if the model had never read the modifier
         first = row.first_word
         assert first is not None  # only a modifier that was begun can be refused
-        again = int(self._draw(first.logprobs[None], [row.uniform()]))
+        again = int(self._draw_words(first.logprobs[None], [row.uniform()]))
         row.take(self._drawn(row, again, float(first.logprobs[again]), first))
         return again
 
@@ -157,7 +157,7 @@ class _Loop:
         drawn = []
         for logprobs in (ranges, weights):
             uniform = torch.tensor([row.uniform()], dtype=torch.float64)
-            at = int(draw(logprobs[None], uniform, temperature=self.settings.temperature))
+            at = int(draw(logprobs[None], uniform, temperature=self.settings.control_temperature))
             drawn.append((at, float(logprobs[at])))
         (range_id, range_logprob), (weight_id, weight_logprob) = drawn
         return (range_id, weight_id), (range_logprob, weight_logprob)
@@ -167,8 +167,12 @@ class _Loop:
         ranges = masked_logprobs(out.range_logits[:, -1], self.acting)
         return ranges.cpu(), out.weight_logits[:, -1].float().log_softmax(-1).cpu()
 
-    def _draw(self, logprobs: Tensor, uniforms: Sequence[float]) -> Tensor:
+    def _draw_words(self, logprobs: Tensor, uniforms: Sequence[float]) -> Tensor:
+        """Tokens of log-probabilities (B, V), with the bias of the end; what is recorded is without it."""
         settings = self.settings
+        if settings.end_bias:
+            logprobs = logprobs.clone()
+            logprobs[:, self.vocabulary.end_id] += settings.end_bias
         return draw(
             logprobs,
             torch.tensor(uniforms, dtype=torch.float64),

@@ -20,10 +20,14 @@ class SamplingSettings:
     The published code draws with temperature 0.9 and no top_p; of what a small policy writes that way, more
     is no word of its world (the mini policy: 7.5 % of the modifiers against 3.2 %).
 
-    `temperature` 0 takes the most likely, `top_k` 0 and `top_p` 1 truncate nothing. `max_new_tokens`
-    counts the policy's tokens per row, `budget` the reader's tokens of the whole text,
-    `max_modifiers` appended modifiers. A finished modifier that breaks a ban, repeats another one or
-    looks like another tool's control (`tidy`) is redrawn up to `redraws` times, then dropped.
+    `temperature` 0 takes the most likely, `top_k` 0 and `top_p` 1 truncate nothing. Ranges and weights have a
+    temperature of their own, `control_temperature`, by default 0: a modifier's likeliest control is what the
+    policy learnt of it, and what differs between rewrites are words. `end_bias` is added to the logit of
+    ending: more of it leaves more prompts alone; `restraint`, 0 to 1, is the share of the policy's gain to
+    give up for that, by the policy's measured curve. `max_new_tokens` counts the policy's tokens per row,
+    `budget` the reader's tokens of the whole text, `max_modifiers` appended modifiers. A finished modifier
+    that breaks a ban, repeats another one or looks like another tool's control (`tidy`) is redrawn up to
+    `redraws` times, then dropped.
 
     >>> SamplingSettings().for_rollouts().temperature
     1.0
@@ -32,6 +36,9 @@ class SamplingSettings:
     temperature: float = 0.7
     top_k: int = 200
     top_p: float = 0.9
+    control_temperature: float = 0.0
+    end_bias: float = 0.0
+    restraint: float = 0.0
     max_new_tokens: int = 60
     max_modifiers: int | None = None
     budget: TokenBudget | None = None
@@ -41,8 +48,14 @@ class SamplingSettings:
     use_cache: bool = True
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ConfigError(f"temperature must be 0 or more, not {quote(self.temperature)}")
+        for name in ("temperature", "control_temperature"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name} must be 0 or more, not {quote(value)}")
+        if not (math.isfinite(self.restraint) and 0 <= self.restraint <= 1):
+            raise ConfigError(f"restraint must be from 0 to 1, not {quote(self.restraint)}")
+        if not math.isfinite(self.end_bias):
+            raise ConfigError(f"end_bias must be a finite number, not {quote(self.end_bias)}")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p must be above 0 and at most 1, not {quote(self.top_p)}")
         for name, least in (("top_k", 0), ("max_new_tokens", 1), ("redraws", 0), ("max_modifiers", 1)):
@@ -59,6 +72,7 @@ class SamplingSettings:
         """
         return SamplingSettings(
             temperature=1.0,
+            control_temperature=1.0,
             top_k=0,
             top_p=1.0,
             max_new_tokens=self.max_new_tokens,

@@ -25,6 +25,10 @@ class OptimizeRequest(Request):
     """The same seed gives the same rewrites."""
     temperature: Annotated[float, Flag(metavar="T")] = 0.7
     """0 takes the likeliest words; higher is freer."""
+    control_temperature: Annotated[float, Flag(metavar="T")] = 0.0
+    """The same of ranges and weights: 0, the likeliest."""
+    restraint: Annotated[float, Flag(metavar="R")] = 0.0
+    """Share of the policy's gain to give up to append less, 0 to 1."""
     ban: Annotated[Words, Flag(metavar="WORD")] = ()
     """Never append this word or phrase; may be repeated."""
     ban_substring: Annotated[Words, Flag(metavar="TEXT")] = ()

@@ -2,7 +2,6 @@
 
 from dfprompt.domain import Domain, find_domain, save_domain
 from dfprompt.rewards.aesthetic import AestheticHead, load_aesthetic_head, save_aesthetic_head
-from dfprompt.rewards.batching import ImageBatch
 from dfprompt.rewards.calibration import Calibration, GateReport, calibrate
 from dfprompt.rewards.checkpoints import load_tower
 from dfprompt.rewards.composite import CompositeReward, RewardTerms, compute_terms
@@ -12,7 +11,7 @@ from dfprompt.rewards.preprocessing import Preprocessing, read_preprocessing
 from dfprompt.rewards.recipe import make_reward, split_kind
 from dfprompt.rewards.scores import AestheticScore, ClipScore, PickScore, Score, score_together
 from dfprompt.rewards.settings import CompositeSettings, RewardSettings
-from dfprompt.rewards.tower import ClipTower
+from dfprompt.rewards.tower import ClipTower, ImageBatch
 from dfprompt.rewards.user import UserScore, as_score, load_user_score
 
 __all__ = [

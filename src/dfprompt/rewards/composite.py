@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from dfprompt.errors import ConfigError
-from dfprompt.rewards.batching import ImageBatch
 from dfprompt.rewards.contract import Records, check_batch, check_scores
 from dfprompt.rewards.scores import Score
 from dfprompt.rewards.settings import CompositeSettings
-from dfprompt.rewards.tower import ClipTower
+from dfprompt.rewards.tower import ClipTower, ImageBatch
 
 AESTHETIC, CLIP, PREFERENCE = "aesthetic", "clip", "preference"
 

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from dfprompt.errors import ConfigError
 from dfprompt.rewards.aesthetic import AestheticHead
-from dfprompt.rewards.batching import ImageBatch
 from dfprompt.rewards.contract import Records, Reward, check_batch, check_scores
-from dfprompt.rewards.tower import ClipTower
+from dfprompt.rewards.tower import ClipTower, ImageBatch
 
 _COSINE_SLACK = 1e-4  # a cosine of two rounded unit vectors may pass 1 by so much
 

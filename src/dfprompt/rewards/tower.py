@@ -145,3 +145,30 @@ def _unit(features: Tensor) -> Tensor:
     """L2-normalise in float32, whatever the model computed in."""
     features = features.float()
     return features / features.norm(dim=-1, keepdim=True)
+
+
+class ImageBatch:
+    """The pictures of one call with what was computed from them, so that scores share an image tower.
+
+    images: (B, 3, H, W), float in [0, 1]; do not change them while the batch is in use.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+        self._features: dict[ClipTower, Tensor] = {}
+        self._checked: set[Domain] = set()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def features(self, tower: ClipTower) -> Tensor:
+        """L2-normalised image features (B, D), float32, computed on the first request for each tower."""
+        if tower not in self._features:
+            self._features[tower] = tower.image_features(self.images)
+        return self._features[tower]
+
+    def check_domain(self, domain: Domain | None, prompts: Sequence[str]) -> None:
+        """Warn once per batch if the pictures or the prompts lie outside what the model was trained on."""
+        if domain is not None and domain not in self._checked:
+            self._checked.add(domain)
+            domain.check(self.images.shape[2], self.images.shape[3], prompts)

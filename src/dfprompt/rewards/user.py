@@ -15,9 +15,9 @@ from torch import Tensor
 
 from dfprompt.errors import ConfigError, LoadError, RewardError
 from dfprompt.excerpt import quote
-from dfprompt.rewards.batching import ImageBatch
 from dfprompt.rewards.contract import Records, Reward
 from dfprompt.rewards.scores import Score
+from dfprompt.rewards.tower import ImageBatch
 
 
 class UserScore(Score):

@@ -43,6 +43,7 @@ class StarterPolicy(Policy):
     def __init__(self, lexicon: Lexicon | None = None) -> None:
         self.lexicon = lexicon or built_in_lexicon()
         self.name, self.digest, self.domain, self.budget = LABEL, "", None, TokenBudget()
+        self.restraint = None
         # Callers ask a policy's model for its tables of controls alone.
         self.model: Any = SimpleNamespace(config=SimpleNamespace(tables=make_tables(RANGES, WEIGHTS)))
         self.tokenizer = None
@@ -63,6 +64,8 @@ class StarterPolicy(Policy):
         """Rewrite each prompt once, from its seed alone."""
         bases = [DFPrompt.from_plain(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
         chosen = settings or SamplingSettings()
+        if chosen.restraint:
+            raise ConfigError(f"{LABEL} learned nothing, so there is no gain to restrain; take a policy")
         return [self._rewrite(base, seed, chosen) for base, seed in zip(bases, seeds, strict=True)]
 
     def _rewrite(self, base: DFPrompt, seed: int, settings: SamplingSettings) -> Rewrite:

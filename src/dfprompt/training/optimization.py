@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -71,9 +70,3 @@ def set_learning_rate(optimizer: Any, rate: float) -> None:
 def is_head(name: str) -> bool:
     """Whether a parameter of this name belongs to the range or the weight head."""
     return any(part in HEADS for part in name.split("."))
-
-
-def gradient_norm(parameters: Iterable[torch.nn.Parameter]) -> float:
-    """The norm of all gradients together."""
-    squares = [each.grad.float().pow(2).sum() for each in parameters if each.grad is not None]
-    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0

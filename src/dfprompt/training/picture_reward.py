@@ -15,8 +15,8 @@ from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt
 from dfprompt.requests.render import RenderSettings
 from dfprompt.rewards import CompositeReward, Score
-from dfprompt.rewards.batching import ImageBatch
 from dfprompt.rewards.composite import RewardTerms
+from dfprompt.rewards.tower import ImageBatch
 from dfprompt.training.rollout import PLAIN_MEANING, SHOWN, Attempt
 
 _PLAIN_KEPT = 4096  # plain pictures whose scores are remembered; a validation set is far smaller

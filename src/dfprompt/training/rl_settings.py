@@ -102,6 +102,8 @@ class SurrogateSettings(Config):
     """Weight of the effect ranges' surrogate (the paper: 1)."""
     weight: float = Field(default=1.0, ge=0)
     """Weight of the weights' surrogate (the paper: 1)."""
+    text_entropy: float = Field(default=0.0, ge=0)
+    """Bonus per nat of entropy of the words, estimated from those drawn: variety for reward."""
     range_entropy: float = Field(default=0.0, ge=0)
     """Bonus per nat of entropy of the range head."""
     weight_entropy: float = Field(default=0.0, ge=0)

@@ -24,7 +24,14 @@ from torch import Tensor, nn
 
 from dfprompt.policy import ActionLogprobs, Trajectory, Vocabulary, compute_logprobs
 from dfprompt.training.control_credit import expected_worth
-from dfprompt.training.losses import clipped_surrogate, entropy, exact_kl, sampled_kl, sampled_kl_loss
+from dfprompt.training.losses import (
+    clipped_surrogate,
+    entropy,
+    exact_kl,
+    sampled_entropy_loss,
+    sampled_kl,
+    sampled_kl_loss,
+)
 from dfprompt.training.optimization import is_head
 from dfprompt.training.rl_settings import RlSettings
 
@@ -172,6 +179,10 @@ def policy_loss(
         if kind in learning:
             loss = loss - getattr(settings.surrogate, f"{kind}_entropy") * each
         figures[f"entropy/{kind}"] = each
+    spread = sampled_entropy_loss(now.text, text, count=counts[TEXT])
+    if TEXT in learning and settings.surrogate.text_entropy:
+        loss = loss + settings.surrogate.text_entropy * spread
+    figures["entropy/text"] = -(now.text * text).sum() / max(counts[TEXT], 1.0)
     # A measure of the words' divergence; their pull is a loss whose value means little.
     figures["kl/text"] = sampled_kl(now.text, of["reference_text"], text, count=counts[TEXT])
     return loss, {"loss": loss, **figures}

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from dfprompt.errors import LoadError, TrainingError
 from worlds.mini.denoiser import focus
 from worlds.mini.loop import (
-    Draw,
     StageConfig,
+    StepRandom,
     Trainer,
     learning_rate,
-    make_draw,
+    step_random,
     vanishing_values_are_zero,
 )
 
@@ -30,9 +30,9 @@ def _module(*, wide: bool = False) -> nn.Module:
     return nn.Linear(20, 20) if wide else nn.Linear(3, 2)
 
 
-def _loss(module: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-    x = torch.randn((4, module.in_features), generator=draw.torch)
-    return (module(x) - draw.numpy.random()).pow(2).mean(), {"seen": float(x[0, 0])}
+def _loss(module: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+    x = torch.randn((4, module.in_features), generator=random.torch)
+    return (module(x) - random.numpy.random()).pow(2).mean(), {"seen": float(x[0, 0])}
 
 
 class _KilledError(Exception):
@@ -42,12 +42,12 @@ class _KilledError(Exception):
 def _killed_at(step: int):  # type: ignore[no-untyped-def]
     calls = 0
 
-    def loss(module: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
+    def loss(module: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         nonlocal calls
         calls += 1
         if calls > step:
             raise _KilledError
-        return _loss(module, draw)
+        return _loss(module, random)
 
     return loss
 
@@ -71,10 +71,10 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path, killed: int, muon
 
 
 def test_another_seed_or_stage_sees_other_data() -> None:
-    first = make_draw(1, "vae", 5).numpy.random()
-    assert first == make_draw(1, "vae", 5).numpy.random()
-    others = [make_draw(2, "vae", 5), make_draw(1, "unet", 5), make_draw(1, "vae", 6)]
-    assert all(draw.numpy.random() != first for draw in others)
+    first = step_random(1, "vae", 5).numpy.random()
+    assert first == step_random(1, "vae", 5).numpy.random()
+    others = [step_random(2, "vae", 5), step_random(1, "unet", 5), step_random(1, "vae", 6)]
+    assert all(random.numpy.random() != first for random in others)
 
 
 def test_the_shipped_weights_are_the_average_by_hand(tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ def test_the_shipped_weights_are_the_average_by_hand(tmp_path: Path) -> None:
     start = module.weight.detach().clone()
     seen: list[Tensor] = []
 
-    def loss(inner: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
+    def loss(inner: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         seen.append(inner.weight.detach().clone())
-        return _loss(inner, draw)
+        return _loss(inner, random)
 
     trainer = Trainer("s", module, config, tmp_path, seed=1)
     final: list[Tensor] = []
@@ -112,8 +112,8 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
 
 
 def test_a_loss_that_is_not_a_number_stops_with_the_last_checkpoint_intact(tmp_path: Path) -> None:
-    def loss(module: nn.Module, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        value, logged = _loss(module, draw)
+    def loss(module: nn.Module, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+        value, logged = _loss(module, random)
         return (value * float("nan") if trainer.step == 6 else value), logged
 
     trainer = Trainer("s", _module(), _CONFIG, tmp_path, seed=1)

@@ -1,0 +1,1 @@
+"""Steering a pipeline of no known family by what its denoisers hear."""

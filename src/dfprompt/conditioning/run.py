@@ -1,0 +1,198 @@
+"""`run`: a pipeline's own call with DF-Prompts, on any pipeline that takes a prompt."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from diffusers import DiffusionPipeline
+
+from dfprompt.conditioning.attach import attach
+from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
+from dfprompt.conditioning.capabilities import Weighting, find_capabilities
+from dfprompt.conditioning.facts import lora_scale
+from dfprompt.conditioning.generic.steering import steer
+from dfprompt.conditioning.generic.texts import Prompts as PromptRows
+from dfprompt.conditioning.generic.weights import find_weighted
+from dfprompt.conditioning.options import LongPrompts, Options
+from dfprompt.conditioning.prompts import Dialect, Prompts, read_prompts
+from dfprompt.conditioning.schedule import call_default, parameters
+from dfprompt.config import nearest
+from dfprompt.errors import ConfigError, UnsupportedPipelineError
+from dfprompt.excerpt import quote
+from dfprompt.prompt.ast import DFPrompt
+from dfprompt.prompt.clocks import Clock
+from dfprompt.prompt.plan import Absence
+
+_PROMPT_NAME = re.compile(r"(negative_)?prompt(_\d)?")
+_GIVEN_NAME = re.compile(r"(negative_)?(pooled_)?prompt_embeds|(negative_)?pooled_projections")
+# What decides how prompts are laid out and encoded: handed to `attach`, which hands it on.
+_LAID_OUT = (
+    "num_inference_steps",
+    "timesteps",
+    "sigmas",
+    "strength",
+    "denoising_start",
+    "denoising_end",
+    "height",
+    "width",
+    "num_images_per_prompt",
+    "clip_skip",
+    "max_sequence_length",
+    "callback_on_step_end",
+    "callback_on_step_end_tensor_inputs",
+)
+# With these a pipeline of a known family hears a text once more, as it was before the first step.
+_NEEDS_LISTENING = ("skip_guidance_layers",)
+
+
+def run(
+    pipe: Any,
+    prompt: Prompts,
+    negative_prompt: Prompts | None = None,
+    *,
+    weighting: Weighting | None = None,
+    absence: Absence = "delete",
+    clock: Clock = "steps",
+    dialect: str = "native",
+    plain: bool = False,
+    strict: bool = False,
+    long_prompts: LongPrompts = "chunk",
+    encode_batch_size: int = 32,
+    cache: EncodingCache = SHARED_CACHE,
+    **call: Any,
+) -> Any:
+    """Make a diffusers pipeline's own call with DF-Prompts, and return its own output.
+
+    `prompt` and `negative_prompt` are one prompt or a list with one per row, as text or DFPrompt; so
+    are `prompt_2`, `prompt_3` and their negatives in `call` where the pipeline takes them. All other
+    keywords in `call` are the pipeline's own and reach it unchanged: steps, guidance, pictures,
+    generators, sizes, callbacks. Prompts without control give the stock call's result to the bit.
+
+    Families that `dfprompt capabilities` calls special encode all texts at once and take weights.
+    Every other pipeline is steered by what its denoisers hear: `run` listens to the pipeline's own
+    encoding of each distinct text (at most one evaluation each) and puts it in place step by step;
+    that gives ranges, but no weights.
+
+    `weighting` names the rule for weights (by default the family's own), `absence` says whether
+    words outside their range are deleted or hidden (`mask`), `clock` whether ranges count steps or
+    training time, `dialect`, `plain` and `strict` how text is read, `long_prompts` what happens beyond
+    the encoder's window, `encode_batch_size` how many texts are encoded at once, `cache` where
+    encodings are kept.
+
+    Raises ParseError, PromptValueError or ConfigError for bad input (an unknown keyword is answered
+    with the nearest one), UnsupportedPipelineError, before anything is drawn, for what the pipeline
+    cannot do, GenerationError for a run that went another way than its schedule said.
+
+    >>> # run(pipe, "a red horse, [anime style:early:1.5]", num_inference_steps=20).images[0]
+    """
+    _check_call(pipe, call)
+    options = Options(weighting, absence, call.get("clip_skip"), long_prompts, encode_batch_size)
+    reading = Dialect(dialect, plain, strict)
+    if _is_special(pipe, call):
+        return _run_special(pipe, prompt, negative_prompt, options, reading, clock, cache, call)
+    prompts = _read_all(pipe, {"prompt": prompt, "negative_prompt": negative_prompt, **call}, reading)
+    others = {name: value for name, value in call.items() if not _PROMPT_NAME.fullmatch(name)}
+    if prompts.is_plain:
+        return pipe(**others, **prompts.arguments(prompts.plain_texts))
+    _check_options(pipe, options)
+    return steer(pipe, prompts, others, clock=clock)
+
+
+def _run_special(
+    pipe: Any,
+    prompt: Prompts,
+    negative_prompt: Prompts | None,
+    options: Options,
+    reading: Dialect,
+    clock: Clock,
+    cache: EncodingCache,
+    call: Mapping[str, Any],
+) -> Any:
+    laid_out = {name: call[name] for name in _LAID_OUT if name in call}
+    others = {name: value for name, value in call.items() if name not in laid_out}
+    with attach(
+        pipe,
+        prompt,
+        negative_prompt,
+        **laid_out,
+        weighting=options.weighting,
+        absence=options.absence,
+        clock=clock,
+        long_prompts=options.long_prompts,
+        dialect=reading.name,
+        plain=reading.plain,
+        strict=reading.strict,
+        lora_scale=lora_scale(call),
+        encode_batch_size=options.encode_batch_size,
+        cache=cache,
+    ) as inputs:
+        # The call's own attention arguments hold the scale, and whatever else.
+        return pipe(**{**inputs, **others})
+
+
+def _is_special(pipe: Any, call: Mapping[str, Any]) -> bool:
+    """Whether the pipeline's family has an adapter of its own that can serve this call."""
+    if find_capabilities(kind.__name__ for kind in type(pipe).__mro__) is None:
+        return False
+    return not any(
+        value is not None and (_PROMPT_NAME.fullmatch(name) or name in _NEEDS_LISTENING)
+        for name, value in call.items()
+    )
+
+
+def _read_all(pipe: Any, call: Mapping[str, Any], reading: Dialect) -> PromptRows:
+    steps = call.get("num_inference_steps", call_default(pipe, "num_inference_steps"))
+    given = {
+        name: value for name, value in call.items() if _PROMPT_NAME.fullmatch(name) and value is not None
+    }
+    rows = {
+        name: read_prompts(value, reading, num_inference_steps=steps if isinstance(steps, int) else None)
+        for name, value in given.items()
+    }
+    if not rows["prompt"]:
+        raise ConfigError("there is no prompt; pass at least one")
+    single = frozenset(name for name, value in given.items() if isinstance(value, str | DFPrompt))
+    return PromptRows(rows, single)
+
+
+def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
+    """Refuse what is no text-driven pipeline, and keywords that its call does not take."""
+    if not isinstance(pipe, DiffusionPipeline):
+        raise UnsupportedPipelineError(
+            f"a diffusers pipeline is needed, not {quote(type(pipe).__name__)}; "
+            "load one with DiffusionPipeline.from_pretrained or dfprompt.load_pipeline"
+        )
+    title, known = type(pipe).__name__, parameters(type(pipe).__call__)
+    if "prompt" not in known:
+        raise UnsupportedPipelineError(f"{title} takes no prompt, so there are no words to steer")
+    # Calls that take any keyword look for a few old ones by name and drop the rest in silence.
+    own = [name for name in known if name != "self"]
+    old = inspect.unwrap(type(pipe).__call__).__code__.co_consts
+    for name in call:
+        if _GIVEN_NAME.fullmatch(name):
+            raise ConfigError(
+                f"{name} is what dfprompt makes of the prompt; pass the words, or call the pipeline itself"
+            )
+        if name not in own and name not in old:
+            raise ConfigError(f"{title} takes no {name}; {nearest(name, [*own, *parameters(run)])}")
+
+
+def _check_options(pipe: Any, options: Options) -> None:
+    """Refuse choices that only families with an adapter of their own have."""
+    for name, value, default in (
+        ("weighting", None if options.weighting in _rules(pipe) else options.weighting, None),
+        ("absence", options.absence, "delete"),
+    ):
+        if value != default:
+            raise UnsupportedPipelineError(
+                f"{type(pipe).__name__} has no adapter of its own and knows no {name}={value!r}; leave it out"
+            )
+
+
+def _rules(pipe: Any) -> tuple[str, ...]:
+    """Return the weighting rules of a pipeline without an adapter of its own."""
+    weighted = find_weighted(kind.__name__ for kind in type(pipe).__mro__) is not None
+    return ("attention",) if weighted else ()

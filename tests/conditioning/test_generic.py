@@ -1,0 +1,269 @@
+"""Any pipeline, steered by what its denoisers hear: equal to the switch done by hand, to the bit, and cheap.
+
+`by_hand` is a second way: it records two whole runs and hands the arguments of one to the other's denoiser.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import dfprompt
+import tiny_zoo
+from dfprompt.conditioning.generic.slots import ABSENT, replace_slots, same, spread
+from dfprompt.conditioning.generic.steering import steer
+from dfprompt.conditioning.generic.texts import Prompts
+from dfprompt.conditioning.prompts import Dialect, read_prompts
+from dfprompt.errors import GenerationError, UnsupportedPipelineError
+from runs import image_arguments, length_arguments
+
+A, B = "a red house", "an old blue cat in the snow"
+SWITCH, NEGATIVE = f"[{A}:early][{B}:late]", "ugly film"
+KNOWN = ["sd1", "sd1-controlnet", "sd1-img2img", "sd1-inpaint", "sdxl", "sd3", "flux", "qwen-image"]
+NAMES = [*KNOWN, *tiny_zoo.BUILDERS]
+
+
+@pytest.fixture(params=NAMES)
+def case(request: pytest.FixtureRequest, tiny_pipe: Any) -> tuple[Any, dict[str, Any]]:
+    """A pipeline and its call without prompts."""
+    return make_case(request.param, tiny_pipe)
+
+
+def make_case(name: str, tiny_pipe: Any) -> tuple[Any, dict[str, Any]]:
+    if name in tiny_zoo.BUILDERS:
+        return tiny_zoo.build(name), {"num_inference_steps": 4, **tiny_zoo.CALLS[name]}
+    call = {"num_inference_steps": 4, **image_arguments(name, 1), **length_arguments(name)}
+    if name in ("flux", "qwen-image"):
+        call["true_cfg_scale"] = 2.0
+    return tiny_pipe(name), call
+
+
+def rows(**texts: Any) -> Prompts:
+    read = {name: read_prompts(text, Dialect()) for name, text in texts.items()}
+    return Prompts(read, frozenset(name for name, text in texts.items() if isinstance(text, str)))
+
+
+def tensor(output: Any) -> torch.Tensor:
+    first = output[0] if isinstance(output, tuple) else next(iter(output.values()))
+    return first if isinstance(first, torch.Tensor) else torch.as_tensor(first)
+
+
+def stock(pipe: Any, call: dict[str, Any], **texts: Any) -> torch.Tensor:
+    return tensor(pipe(**call, **texts, generator=torch.Generator().manual_seed(0), output_type="pt"))
+
+
+def steered(pipe: Any, call: dict[str, Any], **texts: Any) -> torch.Tensor:
+    noise = {"generator": torch.Generator().manual_seed(0), "output_type": "pt"}
+    return tensor(steer(pipe, rows(**texts), {**call, **noise}))
+
+
+class Tap:
+    """Every call of the denoisers by name: what they were given, and how often they answered."""
+
+    def __init__(self, pipe: Any, replace: Callable[[int, str], dict[str, Any]] = lambda *_: {}) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.answers, self.replace, self.handles = 0, replace, []
+        for name in ("unet", "transformer", "transformer_2", "controlnet"):
+            part = getattr(pipe, name, None)
+            if part is not None:
+                hook = self._hook(name, inspect.signature(part.forward))
+                self.handles.append(part.register_forward_pre_hook(hook, with_kwargs=True))
+                self.handles.append(part.register_forward_hook(self._answer))
+
+    def _answer(self, *_: Any) -> None:
+        self.answers += 1
+
+    def _hook(self, name: str, signature: inspect.Signature) -> Any:
+        def hook(_module: Any, arguments: Any, keywords: Any) -> Any:
+            bound = signature.bind(*arguments, **keywords)
+            changes = self.replace(len(self.calls), name)
+            self.calls.append((name, dict(bound.arguments)))
+            bound.arguments.update(changes)
+            return bound.args, bound.kwargs
+
+        return hook
+
+    def __enter__(self) -> Tap:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+
+def by_hand(
+    pipe: Any, call: dict[str, Any], texts: list[dict[str, Any]], evaluations: list[int]
+) -> torch.Tensor:
+    """The run in which evaluation k hears texts[evaluations[k]]; each text's own run says what that is."""
+    heard = []
+    for each in texts:
+        with Tap(pipe) as tap:
+            stock(pipe, call, **each)
+        heard.append(tap.calls)
+    per = len(heard[0]) // len(evaluations)
+    steady: dict[str, set[str]] = {}
+    for number, (name, given) in enumerate(heard[0]):
+        first = heard[0][number % per][1]
+        constant = {key for key in given if same(first.get(key, ABSENT), given[key])}
+        steady[name] = steady.get(name, constant) & constant
+
+    def replace(number: int, name: str) -> dict[str, Any]:
+        given = heard[evaluations[number // per]][number][1]
+        return {key: value for key, value in given.items() if key in steady[name]}
+
+    with Tap(pipe, replace):
+        return stock(pipe, call, **texts[0])
+
+
+def evaluations_of(pipe: Any, call: dict[str, Any]) -> list[int]:
+    """Early or late, for each evaluation: of 4 steps the first 2; image-to-image runs the last ones only."""
+    made = 3 if "Img2Img" in type(pipe).__name__ else 4  # its default strength is 0.8
+    return [0, 0, 1, 1][4 - made :]
+
+
+def test_a_switch_is_that_done_by_hand_to_the_bit(case):
+    pipe, call = case
+    texts = [{"prompt": text, "negative_prompt": NEGATIVE} for text in (A, B)]
+    found = steered(pipe, call, prompt=SWITCH, negative_prompt=NEGATIVE)
+    assert torch.equal(found, by_hand(pipe, call, texts, evaluations_of(pipe, call)))
+    for text in texts:
+        assert (found - stock(pipe, call, **text)).abs().max() > 1e-5
+
+
+def test_a_negative_prompt_has_its_own_ranges(case):
+    pipe, call = case
+    texts = [{"prompt": A, "negative_prompt": text} for text in ("ugly", "ugly film, dog")]
+    found = steered(pipe, call, prompt=A, negative_prompt="ugly[ film, dog:late]")
+    assert torch.equal(found, by_hand(pipe, call, texts, evaluations_of(pipe, call)))
+
+
+def test_what_it_costs_is_one_evaluation_at_most_per_further_text(case):
+    pipe, call = case
+    with Tap(pipe) as plain:
+        stock(pipe, call, prompt=A, negative_prompt=NEGATIVE)
+    per = len(plain.calls) / len(evaluations_of(pipe, call))
+    for prompt, distinct in ((SWITCH, 2), (f"{A}[, snow:0.75->0.5][, dog:late][, film:0.25->0]", 4)):
+        with Tap(pipe) as tap:
+            steered(pipe, call, prompt=prompt, negative_prompt=NEGATIVE)
+        begun = 4 - len(evaluations_of(pipe, call))
+        heard = distinct - (1 if begun and distinct == 4 else 0)  # the first step's text is not run there
+        assert tap.answers <= plain.answers + (heard - 1) * per
+
+
+def test_everything_is_left_as_it_was(case):
+    pipe, call = case
+    before = {name: value for name, value in vars(pipe).items() if not name.startswith("_")}
+    truth = stock(pipe, call, prompt=A, negative_prompt=NEGATIVE)
+    state = torch.random.get_rng_state()
+    steered(pipe, call, prompt=SWITCH, negative_prompt=NEGATIVE)
+    assert torch.equal(stock(pipe, call, prompt=A, negative_prompt=NEGATIVE), truth)
+    assert {name: id(value) for name, value in vars(pipe).items() if name in before} == {
+        name: id(value) for name, value in before.items()
+    }
+    for name in ("unet", "transformer", "transformer_2", "controlnet"):
+        part = getattr(pipe, name, None)
+        for module in part.modules() if part is not None else ():
+            assert not module._forward_pre_hooks | module._forward_hooks
+    if "image" not in call:
+        assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["sdxl", "flux", "chroma", "z-image", "wan"])
+def test_rows_of_a_mixed_batch_are_those_drawn_alone(name, tiny_pipe):
+    pipe, call = make_case(name, tiny_pipe)
+    prompts = [SWITCH, f"a cat[, {A}:0.25->0]"]
+    noise = [torch.Generator().manual_seed(seed) for seed in range(2)]
+    together = tensor(steer(pipe, rows(prompt=prompts), {**call, "generator": noise, "output_type": "pt"}))
+    for row, prompt in enumerate(prompts):
+        noise = torch.Generator().manual_seed(row)
+        alone = tensor(steer(pipe, rows(prompt=prompt), {**call, "generator": noise, "output_type": "pt"}))
+        torch.testing.assert_close(together[row], alone[0], atol=1e-4, rtol=0)
+
+
+def test_the_users_callback_is_called_and_may_draw(tiny_pipe):
+    pipe, call = make_case("chroma", tiny_pipe)
+    quiet = steered(pipe, call, prompt=SWITCH)
+    seen = []
+
+    def user(own: Any, index: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        seen.append((index, sorted(tensors)))
+        own.transformer(**kept)
+        return tensors
+
+    with Tap(pipe) as tap:
+        stock(pipe, call, prompt="a dog")
+    kept = tap.calls[0][1]
+    more = {"callback_on_step_end": user, "callback_on_step_end_tensor_inputs": ["latents"]}
+    assert torch.equal(steered(pipe, {**call, **more}, prompt=SWITCH), quiet)
+    assert seen == [(index, ["latents"]) for index in range(4)]
+
+
+def test_a_denoiser_that_hears_more_than_its_arguments_is_refused(tiny_pipe):
+    """Text that reaches it through an attribute: the first evaluation gives it away, nothing is drawn."""
+    pipe, call = make_case("chroma", tiny_pipe)
+    encode = pipe.encode_prompt
+
+    def leak(*arguments: Any, **keywords: Any) -> Any:
+        pipe.transformer.whisper = len(str(arguments) + str(keywords["prompt"]))
+        return encode(*arguments, **keywords)
+
+    forward = pipe.transformer.forward
+
+    def hear(*arguments: Any, **keywords: Any) -> Any:
+        (sample,) = forward(*arguments, **{**keywords, "return_dict": False})
+        return (sample * pipe.transformer.whisper,)
+
+    pipe.encode_prompt, pipe.transformer.forward = leak, hear
+    with pytest.raises(UnsupportedPipelineError, match="lets its denoiser hear the text on other"):
+        steered(pipe, call, prompt=SWITCH)
+
+
+def test_text_that_never_arrives_is_refused(tiny_pipe):
+    pipe, call = make_case("chroma", tiny_pipe)
+    encode = pipe.encode_prompt
+    pipe.encode_prompt = lambda prompt, **more: encode("a dog", **more)
+    with pytest.raises(UnsupportedPipelineError, match="the same arguments whatever the text says"):
+        steered(pipe, call, prompt=SWITCH)
+
+
+def test_weights_are_refused_by_name(tiny_pipe):
+    pipe, call = make_case("pixart", tiny_pipe)
+    with pytest.raises(UnsupportedPipelineError, match=r'PixArtSigmaPipeline .* "snow" has weight 1\.5'):
+        steered(pipe, call, prompt="a red house, [snow:late:1.5]")
+
+
+def test_a_schedule_that_changes_under_way_is_noticed(tiny_pipe):
+    pipe, call = make_case("pixart", tiny_pipe)
+    kind, calls = type(pipe.scheduler), iter([False, False])  # what is heard beforehand, then the run
+    original = kind.set_timesteps
+
+    def lengthened(self: Any, *arguments: Any, **keywords: Any) -> None:
+        original(self, *arguments, **keywords)
+        if next(calls, True):
+            self.timesteps = torch.cat([self.timesteps, self.timesteps[-1:]])
+
+    kind.set_timesteps = lengthened
+    try:
+        with pytest.raises(GenerationError, match="makes more than the 4 evaluations"):
+            steered(pipe, call, prompt=SWITCH)
+    finally:
+        kind.set_timesteps = original
+
+
+def test_slots_are_read_and_written_without_touching_the_callers_own():
+    arguments, keywords = (1, {"x": torch.ones(1)}), {"kwargs": {"a": 2, "b": {"c": 3}}}
+    assert list(spread(arguments, keywords)) == [(0,), (1, "x"), ("kwargs", "a"), ("kwargs", "b", "c")]
+    changed = replace_slots(arguments, keywords, {(0,): 5, ("kwargs", "b", "c"): 6, ("mask",): ABSENT})
+    assert changed == ((5, arguments[1]), {"kwargs": {"a": 2, "b": {"c": 6}}})
+    assert keywords == {"kwargs": {"a": 2, "b": {"c": 3}}}
+
+
+def test_public_run_takes_these_pipelines(tiny_pipe):
+    pipe, call = make_case("pixart", tiny_pipe)
+    noise = {"generator": torch.Generator().manual_seed(0), "output_type": "pt"}
+    found = dfprompt.run(pipe, SWITCH, NEGATIVE, **call, **noise).images
+    assert torch.equal(found, steered(pipe, call, prompt=SWITCH, negative_prompt=NEGATIVE))

@@ -1,0 +1,83 @@
+"""The house: no circle between modules, not even for type checkers, and a drawing that is what is checked."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "dfprompt"
+pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="needs the repository")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(source: str, modules: set[str]) -> set[str]:
+    """Every module of ours that a module imports anywhere: at its top, in a function, for type checkers."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (inner & modules) | ({node.module} if inner - modules else set())
+    return found & modules
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """A circle of imports; empty where there is none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    paths = {module_name(path): path for path in SOURCE.rglob("*.py")}
+    # The package's own __init__ hands out names on first use and imports nothing itself.
+    names = set(paths) - {"dfprompt"}
+    return {name: imported(paths[name].read_text(encoding="utf-8"), names) - {name} for name in names}
+
+
+def test_the_guard_sees_a_circle_wherever_it_hides() -> None:
+    modules = {"p.a", "p.b", "p.c"}
+    hidden = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p.b import B\n"
+    assert imported(hidden, modules) == {"p.b"}
+    assert imported("def f():\n    from p import c\n", modules) == {"p.c"}
+    assert set(circle({"p.a": {"p.b"}, "p.b": {"p.c"}, "p.c": {"p.a"}})) == {"p.a", "p.b", "p.c"}
+    assert circle({"p.a": {"p.b", "p.c"}, "p.b": {"p.c"}, "p.c": set()}) == []
+
+
+def test_no_module_is_part_of_a_circle(graph: dict[str, set[str]]) -> None:
+    assert len(graph) > 200
+    assert circle(graph) == []
+
+
+def test_the_drawing_is_what_the_linter_checks() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each["type"] == "layers")
+    checked = [{name.strip().removeprefix("dfprompt.") for name in layer.split("|")} for layer in layers]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (drawing,) = re.findall(r"## The floors\n.*?```\n(.*?)```", page, re.DOTALL)
+    drawn = [set(re.split(r"\s*\|\s*", line.split("  ")[0].strip())) for line in drawing.splitlines()]
+    assert drawn == checked
+
+
+def test_every_room_has_its_part_of_the_page() -> None:
+    """A room is a folder, or a module beside the folders; the page says of each what it is for."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    inside = [path for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    rooms = {path.stem for path in inside}
+    headings = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^### (.*)$", page, re.MULTILINE))))
+    assert {room for room in rooms if not room.startswith("__")} <= headings
