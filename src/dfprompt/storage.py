@@ -9,6 +9,7 @@ command that locks the folder. Everything here raises OSError; `reported` turns 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import secrets
@@ -124,7 +125,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     (['new'], 1)
     """
     if os.path.lexists(path) and not path.is_dir():
-        raise NotADirectoryError(20, "a file stands where a folder should be", str(path))
+        raise NotADirectoryError(errno.ENOTDIR, "a file stands where a folder should be", str(path))
     made = make_folder(path.parent)
     unfinished = _new_name(path)
     unfinished.mkdir()
@@ -234,10 +235,11 @@ def lock_folder(folder: Path) -> Iterator[None]:
         drop_empty(made)
 
 
-def check_ours(folder: Path, names: Iterable[str], manifest: str, *, force: bool) -> None:
+def check_ours(folder: Path, names: Iterable[str], manifest: str, *, force: bool | None = None) -> None:
     """Refuse a folder that holds files of a command's own `names` but not the `manifest` it leaves.
 
-    Raises InputError, unless `force`: what lies there is somebody's, and would be written over.
+    Raises InputError, unless `force`: what lies there is somebody's, and would be written over. None is
+    for commands that write over nothing whatever they are told.
 
     >>> import tempfile
     >>> place = Path(tempfile.mkdtemp())
@@ -254,9 +256,10 @@ def check_ours(folder: Path, names: Iterable[str], manifest: str, *, force: bool
     found = [name for name in names if os.path.lexists(folder / name)]
     if found:
         shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+        instead = "" if force is None else ", or add --force to write over it"
         raise InputError(
             f"{folder} holds {shown} but no {manifest}, so dfprompt did not write it; choose another "
-            "--output, or add --force to write over it"
+            f"--output{instead}"
         )
 
 
@@ -319,12 +322,20 @@ class LineFile:
             size = os.fstat(self._descriptor).st_size
             self._size = _end_of_lines(self._descriptor, size)
             if size > self._size:
-                os.ftruncate(self._descriptor, self._size)
+                self._cut_half_line()
             if is_new:
                 _sync_folder(self.path.parent)
         except BaseException:
             self.close()
             raise
+
+    def _cut_half_line(self) -> None:
+        """Cut off what a kill left of a line; what cannot be of one of ours, a JSON object, is left alone."""
+        assert self._descriptor is not None
+        os.lseek(self._descriptor, self._size, os.SEEK_SET)
+        if os.read(self._descriptor, 1) != b"{":
+            raise OSError(errno.EEXIST, "it ends in text that dfprompt did not write", str(self.path))
+        os.ftruncate(self._descriptor, self._size)
 
     def append(self, lines: Iterable[str]) -> None:
         """Write lines to the disk, all or none; raises OSError where it refuses."""

@@ -20,6 +20,7 @@ from dfprompt.evaluation.attribution import Attribution, attribute, plain_words
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.run import Plan
 from dfprompt.evaluation.summary import Failure
+from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.companions import NOTHING, Companions
@@ -27,8 +28,10 @@ from dfprompt.prompt.reading import read_prompt
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.evaluate import AblateModifiersRequest, AttributionRequest
 from dfprompt.search.lexicon import built_in_lexicon
+from dfprompt.storage import check_ours, lock_folder
 
 TABLE, CSV, RESULT = "table.md", "table.csv", "result.json"
+PLOTS = ("range.png", "weight.png", "attribution.png")
 RANGE_STEPS = 20  # the outer 15 % are three steps then
 
 
@@ -84,7 +87,7 @@ def ablate_weights(request: AblateModifiersRequest, *, progress: Progress | None
 
 def _ablate(design: Design, request: AblateModifiersRequest, progress: Progress | None) -> AblationRun:
     check(request)
-    check_plotting()
+    _check_folder(Path(request.output))
     folder, words = Path(request.output), [str(each) for each in request.modifiers]
     if words:
         words = check_modifiers([entry.text for entry in choose_lexicon(words, NOTHING).entries])
@@ -93,21 +96,22 @@ def _ablate(design: Design, request: AblateModifiersRequest, progress: Progress 
     companions = companions_of(pipeline)
     board = require_scoreboard(request, companions)
     plan = Plan(listed, (), request.numbers, board, request.settings, request.negative_prompt)
-    found = ablate(
-        pipeline,
-        design,
-        words or default_modifiers(companions),
-        plan,
-        folder,
-        retry_failed=request.retry_failed,
-        progress=progress,
-    )
-    titles = {"range": "Modifiers at other times", "weight": "Modifiers with other weights"}
-    title = f"{titles[design.kind]}: {pipeline.name}"
-    page = format_ablation(found, title=title, note=companions.note)
-    plot = folder / f"{design.kind}.png"
-    (plot_ranges if design is RANGES else plot_weights)(found, plot)
-    return _write(found, folder, page, plot)
+    with lock_folder(folder):
+        found = ablate(
+            pipeline,
+            design,
+            words or default_modifiers(companions),
+            plan,
+            folder,
+            retry_failed=request.retry_failed,
+            progress=progress,
+        )
+        titles = {"range": "Modifiers at other times", "weight": "Modifiers with other weights"}
+        title = f"{titles[design.kind]}: {pipeline.name}"
+        page = format_ablation(found, title=title, note=companions.note)
+        plot = folder / f"{design.kind}.png"
+        (plot_ranges if design is RANGES else plot_weights)(found, plot)
+        return _write(found, folder, page, plot)
 
 
 @front_door(AttributionRequest, "df_prompt", "output")
@@ -121,7 +125,7 @@ def attribute_modifiers(request: AttributionRequest, *, progress: Progress | Non
     >>> # run = attribute_modifiers("a cat, [film grain:late:1.25]", "out")
     """
     check(request)
-    check_plotting()
+    _check_folder(Path(request.output))
     folder, written = Path(request.output), request.df_prompt
     if isinstance(written, str):
         written = read_prompt(
@@ -135,12 +139,20 @@ def attribute_modifiers(request: AttributionRequest, *, progress: Progress | Non
     companions = companions_of(pipeline)
     board = require_scoreboard(request, companions)
     plan = Plan((), (), request.numbers, board, request.settings, request.negative_prompt)
-    found = attribute(pipeline, written, plan, folder, retry_failed=request.retry_failed, progress=progress)
-    title = f"What each modifier brings: {pipeline.name}"
-    page = format_attribution(found, title=title, note=companions.note)
-    plot = folder / "attribution.png"
-    plot_attribution(found, plot)
-    return _write(found, folder, page, plot)
+    with lock_folder(folder):
+        found = attribute(
+            pipeline, written, plan, folder, retry_failed=request.retry_failed, progress=progress
+        )
+        title = f"What each modifier brings: {pipeline.name}"
+        page = format_attribution(found, title=title, note=companions.note)
+        plot = folder / "attribution.png"
+        plot_attribution(found, plot)
+        return _write(found, folder, page, plot)
+
+
+def _check_folder(folder: Path) -> None:
+    check_ours(folder, (TABLE, CSV, RESULT, "pictures", *PLOTS), ROWS)
+    check_plotting()
 
 
 def default_modifiers(companions: Companions) -> list[str]:

@@ -41,7 +41,7 @@ from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
 from dfprompt.requests.compare import CompareRequest
 from dfprompt.requests.doors import front_door
-from dfprompt.storage import remove
+from dfprompt.storage import lock_folder, remove
 
 REPORT, GRID, RESULT = "report.html", "grid.png", "comparison.json"
 WITH = "with"
@@ -148,10 +148,13 @@ def compare_prompts(
     paths.check_free(force=request.force, resume=request.resume)
     board = choose_scoreboard(request, companions)
     how = HowToDraw(request.settings, request.negative_prompt, metadata=request.metadata, progress=progress)
-    shown = draw_side_by_side(
-        loaded, listed, seeds, board, how, paths.log, paths.picture, resume=request.resume
-    )
-    return _write(shown, paths, note=companions.note)
+    with lock_folder(folder):
+        if request.force and not request.resume:
+            paths.begin_anew()
+        shown = draw_side_by_side(
+            loaded, listed, seeds, board, how, paths.log, paths.picture, resume=request.resume
+        )
+        return _write(shown, paths, note=companions.note)
 
 
 def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, list[Rewrite]]:
@@ -221,7 +224,7 @@ class _Paths:
         }
 
     def check_free(self, *, force: bool, resume: bool) -> None:
-        """Raise InputError for what is there already; `force` removes the log, `resume` needs it."""
+        """Raise InputError for what is there already; `resume` needs the log."""
         if resume and not self.log.exists() and self.result.exists():
             raise InputError(
                 f"{self.log.parent} holds a comparison without {self.log.name}, of an earlier version, which "
@@ -240,8 +243,11 @@ class _Paths:
         )
         files = [*pictures, *self.timelines().values(), self.grid, self.report, self.result]
         check_free(files, force=force or resume)
-        if force and not resume:
-            remove(self.log)
+
+    def begin_anew(self) -> None:
+        """Remove what a comparison says: one killed later leaves no report of other pictures."""
+        for each in (self.result, self.report, self.log):
+            remove(each)
 
 
 def _write(shown: SideBySide, paths: _Paths, *, note: str) -> ComparisonRun:

@@ -20,6 +20,7 @@ from dfprompt.data.report import Report
 from dfprompt.data.settings import ConfidenceSettings, CurateSettings
 from dfprompt.errors import ConfigError
 from dfprompt.rewards import Reward
+from dfprompt.storage import lock_folder
 
 MINI = "mini"
 _LOGGED = 20_000  # lines of the mini world's logs, unless source.limit says otherwise
@@ -52,15 +53,16 @@ def run_curation(
     def instruments() -> Instruments:
         return load_instruments(settings.confidence, device=device, dtype=dtype, allow_code=allow_code)
 
-    report = curate(
-        records if records is not None else read_records(source, settings.source),
-        settings,
-        folder,
-        instruments=instruments if settings.confidence.enabled else None,
-        resume=resume,
-        force=force,
-        progress=progress,
-    )
+    with lock_folder(folder):
+        report = curate(
+            records if records is not None else read_records(source, settings.source),
+            settings,
+            folder,
+            instruments=instruments if settings.confidence.enabled else None,
+            resume=resume,
+            force=force,
+            progress=progress,
+        )
     return folder, report
 
 

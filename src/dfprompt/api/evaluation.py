@@ -20,16 +20,18 @@ from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import Embedder
 from dfprompt.evaluation.methods import Method
 from dfprompt.evaluation.picture_sets import measure_distances
-from dfprompt.evaluation.run import TABLES, Outcome, Plan, run_evaluation
+from dfprompt.evaluation.run import PICTURES, REWRITES, TABLES, Outcome, Plan, run_evaluation
 from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import format_markdown, write_tables
 from dfprompt.excerpt import quote
+from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.companions import Companions
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.evaluate import EvaluateRequest
+from dfprompt.storage import check_ours, lock_folder
 
 VALIDATION_IMAGES: int = EvaluateRequest.model_fields["validation_images"].default
 _MINI_VALIDATION = 24  # prompts; each has several pictures of every arm that lasts
@@ -90,6 +92,7 @@ def evaluate(
     folder, seeds, drawn = Path(request.output), request.numbers, request.settings
     validation = companions_of(request.pipeline).prompts if request.validation is None else request.validation
     held_out = _read_validation(validation if request.validation_images else None, listed)
+    check_ours(folder, (TABLES, PICTURES, REWRITES), ROWS)
     loaded = open_pipeline(request)
     companions = companions_of(loaded)
     board = require_scoreboard(request, companions)
@@ -124,13 +127,14 @@ def evaluate(
         seeds[0],
     )
     vectors = None if request.reference is None else _embedder(request.embedder, companions)
-    outcome = run_evaluation(loaded, plan, folder, retry_failed=request.retry_failed, progress=progress)
-    distances = {}
-    if request.reference is not None and vectors is not None:
-        distances = measure_distances(outcome, Path(request.reference), vectors)
-    summary = summarize(outcome, distances=distances)
     title, note = f"Evaluation on {loaded.name}", companions.note
-    tables = write_tables(summary, folder / TABLES, title=title, note=note)
+    with lock_folder(folder):
+        outcome = run_evaluation(loaded, plan, folder, retry_failed=request.retry_failed, progress=progress)
+        distances = {}
+        if request.reference is not None and vectors is not None:
+            distances = measure_distances(outcome, Path(request.reference), vectors)
+        summary = summarize(outcome, distances=distances)
+        tables = write_tables(summary, folder / TABLES, title=title, note=note)
     return EvaluationRun(outcome, summary, tuple(tables), title, note)
 
 

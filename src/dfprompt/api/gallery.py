@@ -26,6 +26,7 @@ from dfprompt.pipeline.progress import Report
 from dfprompt.pipeline.request import Request
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.render import GenerateRequest
+from dfprompt.storage import lock_folder
 
 OUTPUT = Path("dfprompt-out")
 _SLUG = 40  # characters
@@ -111,15 +112,16 @@ def draw_gallery(
     grid = folder / ("grid.png" if number is None else f"{number:03d}-grid.png")
     several = 1 < len(files) <= _GRID_PICTURES
     check_free([*files, *([grid] if several else [])], force=force)
-    pictures = pipeline.draw_request(request, share=share, progress=progress)
-    recipes, images = pictures.recipes(), to_pil(pictures.images)
-    entries = [
-        Entry(path, image, recipe if metadata else None)
-        for path, image, recipe in zip(files, images, recipes, strict=True)
-    ]
-    if several:
-        entries.append(Entry(grid, _draw_grid(images, request)))
-    save_pictures(entries, force=force)
+    with lock_folder(folder):
+        pictures = pipeline.draw_request(request, share=share, progress=progress)
+        recipes, images = pictures.recipes(), to_pil(pictures.images)
+        entries = [
+            Entry(path, image, recipe if metadata else None)
+            for path, image, recipe in zip(files, images, recipes, strict=True)
+        ]
+        if several:
+            entries.append(Entry(grid, _draw_grid(images, request)))
+        save_pictures(entries, force=force)
     return Gallery(folder, tuple(files), tuple(recipes), grid if several else None)
 
 

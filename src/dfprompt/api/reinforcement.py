@@ -14,6 +14,8 @@ from dfprompt.api.training import (
     TRAIN,
     VALIDATION,
     choose_run_folder,
+    digest_inputs,
+    digest_source,
     files_beside,
     find_policy_source,
     open_trainable,
@@ -34,7 +36,7 @@ from dfprompt.training.ppo import train_ppo
 from dfprompt.training.reinforcement import Report, RlResult
 from dfprompt.training.rl_settings import GrpoSettings, PpoSettings, RlSettings
 from dfprompt.training.rollout import Task
-from dfprompt.training.run_folder import RECIPE
+from dfprompt.training.run_folder import RECIPE, lock_run
 
 Algorithm = Literal["ppo", "grpo"]
 PAGES = "pages"
@@ -75,19 +77,26 @@ def run_reinforcement(
     reward = make_picture_reward(pipeline, settings, allow_code=allow_code)
     steps = pipeline.resolve(drawing).num_inference_steps
     pages = Pages(pipeline, drawing, folder / PAGES, report, asked.negative_prompt)
-    result = _TRAINERS[algorithm](
-        policy,
-        train,
-        validation,
-        reward,
-        settings,
-        folder,
-        acting=policy.model.config.tables.acting(steps),
-        resume=resume,
-        force=force,
-        extra=files_beside(base, settings.model),
-        report=pages.take,
-    )
+    with lock_run(folder):
+        result = _TRAINERS[algorithm](
+            policy,
+            train,
+            validation,
+            reward,
+            settings,
+            folder,
+            acting=policy.model.config.tables.acting(steps),
+            resume=resume,
+            force=force,
+            extra=files_beside(base, settings.model),
+            report=pages.take,
+            inputs=digest_inputs(
+                settings.data.folder,
+                base,
+                pipeline=str(pipeline.origin.hash_weights()),
+                reward=digest_source(settings.reward.source),
+            ),
+        )
     spent = reward.spent
     drawn = {"pictures": spent.pictures, "evaluations": spent.evaluations, "evaluations_saved": spent.saved}
     return result, drawn

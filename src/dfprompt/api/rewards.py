@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,8 +13,8 @@ from torch import Tensor
 from dfprompt.api.pictures import ImageLike, check_origins, read_pictures
 from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config, nearest
-from dfprompt.errors import ConfigError, LoadError
-from dfprompt.images.reading import Picture
+from dfprompt.errors import ConfigError, ImageFileError, LoadError
+from dfprompt.images.reading import Picture, raise_together
 from dfprompt.rewards import (
     KINDS,
     ImageBatch,
@@ -30,6 +31,7 @@ from dfprompt.rewards import (
 )
 
 RewardLike: TypeAlias = str | Path | Reward
+_AT_ONCE = 8  # pictures read together: 100 MB of 1024 x 1024 pixels
 PAPER = "paper"  # equation 4 with the published code's constants and published weights
 
 # One shelf per device and dtype: scores loaded one after another share the models they have in common.
@@ -111,12 +113,14 @@ def score_images(
     dtype: str = "auto",
     batch_size: int | None = None,
     allow_code: bool = False,
+    seen: Callable[[Picture], None] | None = None,
 ) -> dict[str, Tensor]:
     """Score pictures against their plain prompts: a column (B,) per score, and per term of a composite.
 
     `images`: a tensor (B, 3, H, W) in [0, 1], or files, PIL images and tensors (3, H, W) of any sizes.
     `prompts`: one text per picture, or one for all. Several rewards share the image towers they have in
-    common. Files are converted to RGB as `read_image` says.
+    common. Files are converted to RGB as `read_image` says, and read a few at a time: `seen` is called with
+    each, without its pixels. One ImageFileError names all that cannot be read.
 
     >>> brightness = lambda images, prompts, records=None: images.mean((1, 2, 3))
     >>> score_images(torch.ones(2, 3, 4, 4), "a cat", brightness)
@@ -125,15 +129,45 @@ def score_images(
     several = [reward] if isinstance(reward, str | Path) or callable(reward) else list(reward)
     options: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size}
     loaded = [load_reward(one, allow_code=allow_code, **options) for one in several]
-    pictures = images if isinstance(images, Tensor) else read_pictures(images)
-    texts = [prompts] * len(pictures) if isinstance(prompts, str) else list(prompts)
+    texts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
     for name, rows in (("prompts", texts), ("records", records)):
-        if rows is not None and len(rows) != len(pictures):
-            raise ConfigError(f"{len(pictures)} images need {len(pictures)} {name}, got {len(rows)}")
-    if isinstance(pictures, Tensor):
-        return _columns(loaded, ImageBatch(pictures), texts, records)
-    check_origins(loaded, pictures)
-    return _score_by_size(loaded, pictures, texts, records)
+        if rows is not None and len(rows) != len(images):
+            raise ConfigError(f"{len(images)} images need {len(images)} {name}, got {len(rows)}")
+    if isinstance(images, Tensor):
+        return _columns(loaded, ImageBatch(images), texts, records)
+    return _score_in_parts(loaded, images, texts, records, seen)
+
+
+def _score_in_parts(
+    loaded: Sequence[Score],
+    images: Sequence[ImageLike],
+    prompts: Sequence[str],
+    records: Records | None,
+    seen: Callable[[Picture], None] | None,
+) -> dict[str, Tensor]:
+    """Read and score a few pictures at a time: of thousands, only their names and notes are kept."""
+    kept: list[Picture] = []
+    parts: list[dict[str, Tensor]] = []
+    problems: list[ImageFileError] = []
+    for start in range(0, len(images), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        pictures = []
+        for image in images[part]:
+            try:
+                pictures += read_pictures([image])
+            except ImageFileError as error:
+                problems.append(error)
+        if problems:
+            continue  # the others are still looked at, so that one message names all
+        inner = None if records is None else records[part]
+        parts.append(_score_by_size(loaded, pictures, prompts[part], inner))
+        kept += [replace(each, pixels=each.pixels[:, :0, :0].clone()) for each in pictures]
+    raise_together(problems)
+    check_origins(loaded, kept)
+    if seen is not None:
+        for picture in kept:
+            seen(picture)
+    return {name: torch.cat([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
 
 def _score_by_size(

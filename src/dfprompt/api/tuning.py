@@ -49,6 +49,7 @@ from dfprompt.search.findings import (
 from dfprompt.search.journal import Journal, Scores
 from dfprompt.search.ledger import Pair, Report
 from dfprompt.search.lexicon import Lexicon
+from dfprompt.storage import check_ours, lock_folder
 
 JOURNAL, GRID, RESULT = "search.jsonl", "grid.png", "tune.json"
 NOTHING = "nothing beat plain"
@@ -158,21 +159,23 @@ def tune_prompt(request: TuneRequest, *, progress: Report | None = None) -> Tune
         raise InputError(
             f"{folder / PICTURES} holds pictures of a search whose {JOURNAL} is gone; take another --output"
         )
-    journal = Journal(folder / JOURNAL, told, resume=request.resume)
-    measure = PictureMeasure(
-        loaded,
-        _scorer(board, space.plain, journal),
-        reward,
-        journal,
-        settings,
-        request.negative_prompt,
-        request.metadata,
-    )
-    measure.origin_of = space.origin_of
-    outcome = search(
-        space, measure, budget, seed=seed, elapsed=measure.elapsed, report=_staged(measure, progress)
-    )
-    return _write(outcome, space, board, measure, lexicon if only is None else None, folder)
+    check_ours(folder, (GRID, RESULT), JOURNAL)
+    with lock_folder(folder):
+        journal = Journal(folder / JOURNAL, told, resume=request.resume)
+        measure = PictureMeasure(
+            loaded,
+            _scorer(board, space.plain, journal),
+            reward,
+            journal,
+            settings,
+            request.negative_prompt,
+            request.metadata,
+        )
+        measure.origin_of = space.origin_of
+        outcome = search(
+            space, measure, budget, seed=seed, elapsed=measure.elapsed, report=_staged(measure, progress)
+        )
+        return _write(outcome, space, board, measure, lexicon if only is None else None, folder)
 
 
 def propose_rewrites(

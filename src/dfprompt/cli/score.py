@@ -17,6 +17,7 @@ from dfprompt.requests.score import ScoreImagesRequest
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dfprompt.images.reading import Picture
     from dfprompt.rewards import Score
 
 
@@ -93,12 +94,19 @@ def _show_progress(done: int, total: int) -> None:
 
 
 def _scored(rows: Sequence[Mapping[str, Any]], load: Callable[[], list[Score]]) -> list[dict[str, Any]]:
-    """One entry per row: image, prompt, scores, and what was converted on reading; files are read first."""
-    from dfprompt.api.pictures import read_pictures
-    from dfprompt.api.rewards import score_images
+    """One entry per row: image, prompt, scores, and what was converted on reading.
 
-    pictures = read_pictures(row["image"] for row in rows)
-    columns = score_images(pictures, [row["prompt"] for row in rows], load(), records=list(rows))
+    Every file's head is looked at before anything heavy is loaded; pixels are read a few pictures at a time.
+    """
+    from dfprompt.api.rewards import score_images
+    from dfprompt.images.reading import check_pictures
+
+    files = [row["image"] for row in rows]
+    pictures: list[Picture] = []
+    check_pictures(files)
+    columns = score_images(
+        files, [row["prompt"] for row in rows], load(), records=list(rows), seen=pictures.append
+    )
     for picture in pictures:
         if picture.notes:
             console.note(f"{picture.name}: {', '.join(picture.notes)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import platform
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,31 @@ def collect_provenance(seeds: Iterable[int] = ()) -> dict[str, Any]:
 
 
 def save_resolved(
-    config: Config, path: str | Path, *, seeds: Iterable[int] = (), force: bool = False
+    config: Config,
+    path: str | Path,
+    *,
+    seeds: Iterable[int] = (),
+    force: bool = False,
+    inputs: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the resolved recipe with its provenance; `load_config` reads it back to the same configuration.
+
+    `inputs` are digests of the files that the run read, for `read_inputs`.
 
     Raises ConfigError when the file exists and `force` is not given, or cannot be written.
     """
     tables = config.model_dump(mode="json")
-    return write_recipe({**tables, PROVENANCE: collect_provenance(seeds)}, path, force=force)
+    provenance = {**collect_provenance(seeds), **({"inputs": dict(inputs)} if inputs else {})}
+    return write_recipe({**tables, PROVENANCE: provenance}, path, force=force)
+
+
+def read_inputs(path: Path) -> dict[str, str]:
+    """The digests of a resolved recipe, none where it holds none; raises ConfigError for a damaged file."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8")).get(PROVENANCE, {}).get("inputs", {})
+        return {str(name): str(digest) for name, digest in found.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
 
 
 def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "", force: bool = False) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dfprompt.errors import ImageFileError, InputError
 from dfprompt.excerpt import quote
-from dfprompt.images.reading import list_image_files, read_image
+from dfprompt.images.reading import list_image_files, read_text
 from dfprompt.images.recipe import CHUNK, PARAMETERS, parse_recipe
 
 METADATA = "metadata.jsonl"
@@ -63,7 +63,7 @@ def _beside(path: Path) -> str | None:
 def _inside(path: Path) -> str | None:
     """The plain prompt a picture carries: ours, else AUTOMATIC1111's up to its settings."""
     try:
-        chunks = read_image(path).text
+        chunks = read_text(path)
         if CHUNK in chunks:
             return parse_recipe(chunks[CHUNK], path.name).prompt
     except ImageFileError as error:

@@ -13,7 +13,7 @@ from dfprompt.evaluation.cmmd import Embedder, compute_cmmd, embed_images, resol
 from dfprompt.evaluation.run import Outcome
 from dfprompt.images.reading import list_image_files, read_images
 
-_AT_ONCE = 64
+_AT_ONCE = 8  # 100 MB of 1024 x 1024 pixels
 
 
 def embed_files(paths: Sequence[Path], embed: Callable[[Tensor], Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,31 +72,12 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         ...
     dfprompt.errors.ImageFileError: missing.png: no such file
     """
-    with _opened(Path(path), max_pixels) as opened:
-        return picture_from_pil(opened, name=str(path))
-
-
-def read_text(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> dict[str, str]:
-    """Return the text chunks of a picture file; raises ImageFileError as `read_image` does."""
-    with _opened(Path(path), max_pixels) as opened:
-        return _text_of(opened)
-
-
-@contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
-    """Yield a file opened and decoded; what goes wrong meanwhile becomes an ImageFileError."""
+    path = Path(path)
     _refuse_early(path)
-    try:
-        with Image.open(path, formats=FORMATS) as opened:
-            _refuse_size(opened, str(path), max_pixels)
-            opened.load()
-            yield opened
-    except UnidentifiedImageError as error:
-        raise ImageFileError(f"{path}: not a picture; known formats are {', '.join(FORMATS)}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageFileError(f"{path}: more than {max_pixels:,} pixels; scale it down first") from error
-    except _DECODER_ERRORS as error:
-        raise ImageFileError(f"{path}: damaged picture: {_sentence(error)}") from error
+    with _decoding(path, max_pixels), Image.open(path, formats=FORMATS) as opened:
+        _refuse_size(opened, str(path), max_pixels)
+        opened.load()
+        return picture_from_pil(opened, name=str(path))
 
 
 def picture_from_pil(image: Image.Image, name: str = "image") -> Picture:
@@ -114,32 +95,83 @@ def picture_from_pil(image: Image.Image, name: str = "image") -> Picture:
     turned = ImageOps.exif_transpose(image)
     if image.getexif().get(0x0112, 1) not in (0, 1):
         notes.append("turned as its EXIF says")
+    pixels = _to_rgb(turned, name, notes)
     import torch
 
-    pixels = _to_rgb(turned, name, notes)
-    return Picture(torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), name, tuple(notes), text)
+    return Picture(torch.from_numpy(pixels), name, tuple(notes), text)
+
+
+def read_images(paths: Iterable[str | Path]) -> list[Picture]:
+    """Read several files; raises one ImageFileError that names every file that cannot be read."""
+    pictures: list[Picture] = []
+    problems: list[ImageFileError] = []
+    for path in paths:
+        try:
+            pictures.append(read_image(path))
+        except ImageFileError as error:
+            problems.append(error)
+    raise_together(problems)
+    return pictures
+
+
+def raise_together(problems: Sequence[ImageFileError]) -> None:
+    """Raise one ImageFileError that names every problem; nothing for none.
+
+    >>> raise_together([])
+    """
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise ImageFileError(f"{len(problems)} files are not readable pictures:{lines}")
+
+
+def check_pictures(paths: Iterable[str | Path]) -> None:
+    """Raise one ImageFileError that names every file whose head is no picture's; no pixel is decoded.
+
+    >>> check_pictures([])
+    """
+    problems = []
+    for path in paths:
+        try:
+            read_text(path)
+        except ImageFileError as error:
+            problems.append(error)
+    raise_together(problems)
+
+
+def read_text(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> dict[str, str]:
+    """The text chunks at the head of a picture file, without decoding a pixel; raises as `read_image` does.
+
+    >>> read_text("missing.png")
+    Traceback (most recent call last):
+        ...
+    dfprompt.errors.ImageFileError: missing.png: no such file
+    """
+    path = Path(path)
+    _refuse_early(path)
+    with _decoding(path, max_pixels), Image.open(path, formats=FORMATS) as opened:
+        _refuse_size(opened, str(path), max_pixels)
+        return _text_of(opened)
+
+
+@contextmanager
+def _decoding(path: Path, max_pixels: int) -> Iterator[None]:
+    """What Pillow raises on files that are no pictures, as an ImageFileError that says why."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise ImageFileError(f"{path}: not a picture; known formats are {', '.join(FORMATS)}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageFileError(f"{path}: more than {max_pixels:,} pixels; scale it down first") from error
+    except _DECODER_ERRORS as error:
+        raise ImageFileError(f"{path}: damaged picture: {_sentence(error)}") from error
 
 
 def _text_of(image: Image.Image) -> dict[str, str]:
     return {
         key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)
     }
-
-
-def read_images(paths: Iterable[str | Path]) -> list[Picture]:
-    """Read several files; raises one ImageFileError that names every file that cannot be read."""
-    pictures, problems = [], []
-    for path in paths:
-        try:
-            pictures.append(read_image(path))
-        except ImageFileError as error:
-            problems.append(error)
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        raise ImageFileError(f"{len(problems)} files are not readable pictures:{lines}")
-    return pictures
 
 
 def list_image_files(folder: str | Path) -> list[Path]:
@@ -175,7 +207,7 @@ def _refuse_size(image: Image.Image, name: str, max_pixels: int) -> None:
 
 
 def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> np.ndarray:
-    """Pixels (H, W, 3), float32 in [0, 1]."""
+    """Pixels (3, H, W), float32 in [0, 1]."""
     import numpy as np
 
     if image.mode.startswith("I;16"):
@@ -191,7 +223,9 @@ def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> np.ndarray:
         notes.append("grey repeated over three channels")
     elif image.mode not in ("RGB", "RGBX", "P"):
         notes.append(f"{image.mode} converted to RGB")
-    return np.asarray(image.convert("RGB")).astype(np.float32) / 255
+    # Turned as bytes: a float copy of a picture of 64 million pixels is 768 MB.
+    levels = np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1)).astype(np.float32)
+    return np.divide(levels, np.float32(255), out=levels)
 
 
 def _flatten(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -206,7 +240,7 @@ def _flatten(image: Image.Image, notes: list[str]) -> Image.Image:
 def _grey(levels: np.ndarray) -> np.ndarray:
     import numpy as np
 
-    return np.repeat(levels[:, :, None], 3, axis=2)
+    return np.repeat(levels[None], 3, axis=0)
 
 
 def _sentence(error: BaseException) -> str:

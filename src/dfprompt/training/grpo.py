@@ -37,6 +37,7 @@ def train_grpo(
     resume: bool = False,
     force: bool = False,
     extra: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, str] | None = None,
     report: Report | None = None,
 ) -> RlResult:
     """Train a policy of stage 1 by GRPO on what `reward` says of its rewrites; see `train_on_rewards`."""
@@ -53,6 +54,7 @@ def train_grpo(
         resume=resume,
         force=force,
         extra=extra,
+        inputs=inputs,
         report=report,
     )
 

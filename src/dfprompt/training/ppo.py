@@ -49,6 +49,7 @@ def train_ppo(
     resume: bool = False,
     force: bool = False,
     extra: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, str] | None = None,
     report: Report | None = None,
 ) -> RlResult:
     """Train a policy of stage 1 by PPO on what `reward` says of its rewrites; see `train_on_rewards`."""
@@ -65,6 +66,7 @@ def train_ppo(
         resume=resume,
         force=force,
         extra=extra,
+        inputs=inputs,
         report=report,
     )
 

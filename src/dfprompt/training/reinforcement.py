@@ -71,6 +71,7 @@ def train_on_rewards(
     resume: bool = False,
     force: bool = False,
     extra: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, str] | None = None,
     report: Report | None = None,
 ) -> RlResult:
     """Train a policy of stage 1 on what `reward` says of its rewrites and write the run into a folder.
@@ -87,7 +88,7 @@ def train_on_rewards(
     accelerator = make_accelerator(device=settings.device, mixed_precision=settings.optimizer.mixed_precision)
     main = accelerator.is_main_process
     if main:
-        open_run(folder, settings, seed=settings.seed, resume=resume, force=force)
+        open_run(folder, settings, seed=settings.seed, resume=resume, force=force, inputs=inputs)
     accelerator.wait_for_everyone()
     learner = algorithm(accelerator, policy, settings)
     rows, copies = settings.rollout.rows, settings.rollout.control_draws

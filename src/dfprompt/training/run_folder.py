@@ -9,13 +9,16 @@ tensorboard/     if asked for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dfprompt.config import Config, load_config, save_resolved
+from dfprompt.config.provenance import read_inputs
 from dfprompt.errors import ConfigError
-from dfprompt.storage import check_ours, remove, reported
+from dfprompt.storage import check_ours, lock_folder, remove, reported
 
 RECIPE = "recipe.toml"
 # In the order in which they go: checkpoints first, the recipe last, so that a run that was killed while it
@@ -23,8 +26,18 @@ RECIPE = "recipe.toml"
 _PARTS = ("checkpoints", "metrics.jsonl", "samples.jsonl", "tensorboard", "pages", "best", "policy", RECIPE)
 
 
-def open_run(folder: Path, settings: Config, *, seed: int, resume: bool = False, force: bool = False) -> None:
+def open_run(
+    folder: Path,
+    settings: Config,
+    *,
+    seed: int,
+    resume: bool = False,
+    force: bool = False,
+    inputs: Mapping[str, str] | None = None,
+) -> None:
     """Begin a run in a folder, or go on with the one in it.
+
+    `inputs` are digests of what it is begun with (data, base, reward); going on with others is refused.
 
     Raises ConfigError where the folder holds a run and neither `resume` nor `force` is given, and
     where the run to go on with had another recipe, naming what differs; InputError where it holds parts
@@ -34,6 +47,7 @@ def open_run(folder: Path, settings: Config, *, seed: int, resume: bool = False,
     check_ours(folder, _PARTS, RECIPE, force=force)
     if resume and recipe.exists():
         check_same_recipe(folder, settings)
+        _check_inputs(recipe, inputs or {})
         return
     if recipe.exists() and not force:
         raise ConfigError(
@@ -43,7 +57,28 @@ def open_run(folder: Path, settings: Config, *, seed: int, resume: bool = False,
     for part in _PARTS:
         with reported(folder / part, ConfigError):
             remove(folder / part)
-    save_resolved(settings, recipe, seeds=[seed])
+    save_resolved(settings, recipe, seeds=[seed], inputs=inputs)
+
+
+def _check_inputs(recipe: Path, now: Mapping[str, str]) -> None:
+    """Raise ConfigError where data, base policy or reward are others than the run was begun with."""
+    before = read_inputs(recipe)
+    changed = sorted(name for name in now if before.get(name, now[name]) != now[name])
+    if changed:
+        raise ConfigError(
+            f"{recipe.parent} was begun with another {' and another '.join(changed)}: the files have changed "
+            "since; put them back, or begin anew in another folder"
+        )
+
+
+@contextmanager
+def lock_run(folder: Path) -> Iterator[None]:
+    """Hold a run's folder for this process; of several that train together the first one holds it."""
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    with lock_folder(folder):
+        yield
 
 
 def check_same_recipe(folder: Path, settings: Config, *, but: Sequence[str] = ()) -> None:

@@ -53,6 +53,7 @@ def train_sft(
     resume: bool = False,
     force: bool = False,
     extra: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, str] | None = None,
     report: Report | None = None,
 ) -> SftResult:
     """Train a policy's words on examples and write the run into a folder; `run_folder` says which files.
@@ -74,7 +75,7 @@ def train_sft(
             "a larger sets.validation or a looser filter, or take the last weights: export=last"
         )
     if main:
-        open_run(folder, settings, seed=settings.seed, resume=resume, force=force)
+        open_run(folder, settings, seed=settings.seed, resume=resume, force=force, inputs=inputs)
     accelerator.wait_for_everyone()
     freeze_heads(policy)
     if settings.optimizer.gradient_checkpointing:

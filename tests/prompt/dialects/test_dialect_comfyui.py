@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfprompt.errors import ConversionError, ParseError
+from dfprompt.errors import ConversionError
 from dfprompt.prompt import parse_prompt
 from dfprompt.prompt.dialects import export_comfyui_nodes, export_prompt, import_prompt
 from dialect_steps import Step, steps_of, words_of
@@ -70,7 +70,7 @@ def _emphasis(text: str, weight: float) -> list[tuple[str, float]]:
             if not depth:
                 inner = text[start:at]
                 words, colon, number = inner.rpartition(":")
-                explicit = bool(colon) and re.fullmatch(r"[.\d]+", number)
+                explicit = bool(colon and words) and re.fullmatch(r"[.\d]+", number)
                 out += _emphasis(words, float(number)) if explicit else _emphasis(inner, weight * 1.1)
                 start = at + 1
     return [*out, (text[start:], weight)]
@@ -93,7 +93,7 @@ def _nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.builds("[{}:{}]".format, inner, st.one_of(_TIME, _TIMES)),
         st.builds("[{}:{}:{}]".format, side, side, _TIME),
         st.builds("[{}:{}:{}:{}]".format, side, side, side, _TIMES),
-        st.builds("[SEQ:{}:{}:{}:{}]".format, inner, _TIME, inner, _TIME),
+        st.builds("[SEQ:{}:{}:{}:{}]".format, _WORDS, _TIME, _WORDS, _TIME),
         st.builds("{}, {}".format, inner, inner),
     )
 
@@ -111,7 +111,7 @@ def test_the_importer_runs_what_prompt_control_runs(text: str, steps: int) -> No
 def test_export_of_import_runs_the_same_steps_where_nothing_was_lost(text: str, steps: int) -> None:
     read = import_prompt(text, "comfyui", steps)
     written = export_prompt(read.prompt, "comfyui", steps)
-    if not written.lost:
+    if not written.lost and "\\" not in written.text:
         assert _close(naive_steps(written.text, steps), naive_steps(text, steps))
 
 
@@ -150,7 +150,7 @@ def test_an_inner_explicit_weight_replaces_and_bare_brackets_multiply() -> None:
 def test_two_decimals_are_a_reported_loss_both_ways() -> None:
     read = import_prompt("[a:0.125]", "comfyui")
     assert str(read.prompt) == "[a:0.88->0]"  # 0.125 rounds to the even 0.12
-    assert any("0.125 is rounded to 0.12" in sentence for sentence in read.lost)
+    assert any("0.125 is rounded to 0.12" in sentence for sentence in read.assumed)
     written = export_prompt(parse_prompt("[a:0.333->0]"), "comfyui")
     assert written.text == "[a:0.67]"
     assert any("two decimals" in sentence for sentence in written.lost)
@@ -202,23 +202,40 @@ def test_core_nodes_cover_the_run_without_gaps_or_overlap() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[a:1.5]", "more than the whole run"),
-        ("[a:0.5,0.2]", "comes after"),
-        ("[a:b:0.1,0.4]", "none of the forms"),
-        ("[SEQ:a:b]", "none of the forms"),
-        ("(a:inf)", "no weight"),
-        ("[a:0.5", "not closed"),
+        ("(a:inf)", "none that a picture"),
+        ("[a|b:0.001]", "stops at the period"),
+        ("[a:.]", "not a number"),
+        ("a CAT b", "one conditioning of several"),
+        ("STYLE(A1111) a", "is a function"),
+        ("DEF(x=y) x", "is a function"),
+        ("a cat:0", "leave out the whole prompt"),
+        ("(a:30)", "go from -10 to 10"),
     ],
 )
-def test_bad_schedules_are_errors_with_their_place(text: str, message: str) -> None:
-    with pytest.raises(ParseError, match=message):
+def test_what_no_df_prompt_can_say_is_refused_with_the_reason(text: str, message: str) -> None:
+    with pytest.raises(ConversionError, match=message):
         import_prompt(text, "comfyui")
+
+
+def test_a_keyword_in_quotation_marks_is_words() -> None:
+    assert import_prompt('a sign "DOG AND CAT"', "comfyui").prompt.plain_text == 'a sign "DOG AND CAT"'
 
 
 def test_brackets_without_a_schedule_are_words_and_embeddings_are_named() -> None:
     read = import_prompt("a [photo] of embedding:style1", "comfyui")
     assert read.prompt.plain_text == "a [photo] of embedding:style1"
-    assert any("hold no schedule" in sentence for sentence in read.assumed)
     assert any("embedding:style1" in sentence for sentence in read.assumed)
-    with pytest.raises(ConversionError, match="BREAK"):
-        import_prompt("a BREAK b", "comfyui")
+
+
+def test_step_numbers_are_read_with_the_steps_named() -> None:
+    assert str(import_prompt("[a:b:5]", "comfyui", 20).prompt) == "[a:1->0.75][b:0.75->0]"
+    read = import_prompt("[a:b:5]", "comfyui")
+    assert str(read.prompt) == "a"
+    assert any("--steps 20" in sentence for sentence in read.assumed)
+
+
+def test_a_network_tag_acts_while_its_schedule_says_so() -> None:
+    text = "a cat [<lora:ink (v2):0.8>:0.5]"
+    read = import_prompt(text, "comfyui")
+    assert str(read.prompt) == "a cat [<lora:ink (v2):0.8>:late]"
+    assert export_prompt(read.prompt, "comfyui").text == text

@@ -69,19 +69,35 @@ def test_schedules_are_lost_and_said_and_weights_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ['("a cat", "a dog").blend(1, .5)', '("a", "b").and()', '"cat".swap("dog")', 'a ("cat").swap("dog")'],
+    ("text", "message"),
+    [
+        ('("a cat", "a dog").blend(1, .5)', r"\.blend\(\) blends several prompts"),
+        ('("a", "b").and()', r"\.and\(\) draws several prompts"),
+        ('"cat".swap("dog")', r"\.swap\(\) at character 5"),
+        ('a ("cat").swap("dog")', r"\.swap\(\) at character 9"),
+    ],
 )
-def test_methods_are_refused(text: str) -> None:
-    with pytest.raises(ConversionError, match="mixes several prompts"):
+def test_methods_are_refused_for_what_they_do(text: str, message: str) -> None:
+    with pytest.raises(ConversionError, match=message):
         import_prompt(text, "compel")
 
 
-@pytest.mark.parametrize(("text", "offset"), [("a (cat", 2), ("cat)", 3), ("a(b)1.2", 1), ('say "hi', 4)])
-def test_what_compel_swallows_is_an_error_with_its_place(text: str, offset: int) -> None:
-    with pytest.raises(ParseError) as caught:
-        import_prompt(text, "compel")
-    assert caught.value.offset == offset
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a (cat", "a (cat"),
+        ("cat)+ dog+", "cat)+ [dog::1.1]"),
+        ("a(b)1.2", "a(b)1.2"),
+        ('say "hi', 'say "hi'),
+        ("(cat).attend(0.5)", "[cat::0.5]"),
+        ("cat.attend(++)", "[cat::1.21]"),
+        ("x++!", "[x::1.21]!"),
+        ("wow!+ yes", "[wow!::1.1] yes"),
+        ("withLora(ink, 0.5) cat", "<lora:ink:0.5> cat"),
+    ],
+)
+def test_what_fits_no_form_is_read_word_by_word(text: str, expected: str) -> None:
+    assert str(import_prompt(text, "compel").prompt) == expected
 
 
 def test_words_that_end_in_signs_cannot_be_written() -> None:

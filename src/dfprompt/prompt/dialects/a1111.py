@@ -1,208 +1,265 @@
-"""AUTOMATIC1111's prompt text (Forge and SD.Next read it too): schedules in brackets, emphasis, no ranges.
+r"""AUTOMATIC1111's prompt text as its version 1.10 and Forge read it, stage by stage.
 
-`[a:b:when]` is a until `when`, then b; `[b:when]` and `[a::when]` leave one side empty. `when` is a share of
-the steps if it is written with a point, else a step. The converter reproduces what A1111 does: a share is
-truncated to a step k, the first text runs while the step (from 0) is at most k, one step longer than the
-number says, and a k of 0 or less switches before the first step. So a switch after exactly one step cannot be
-written. `(w)` is 1.1, `[w]` 1/1.1, `(w:1.3)` 1.3; nested ones multiply; a backslash makes the next character
-literal.
+1. A `#` hides the rest of its line. 2. Network tags are taken out. 3. A `: number` at the very end is the
+weight of the whole prompt. 4. Schedules: `[a:b:when]` is a until `when`, then b; `[b:when]` and `[a::when]`
+leave one side empty; `[a|b]` changes at every step. A share (with a point) is truncated to a step k, and the
+first text runs while the step, from 0, is at most k. Brackets that fit no form are words; a `|` outside of
+`[a|b]`, or a backslash before a line's end, makes words of every schedule. 5. Emphasis in the text of each
+step (see `emphasis.read_a1111`), BREAK included. AND makes several prompts of one and is refused.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
-from dfprompt.errors import ConversionError, Fix, ParseError
+from dfprompt.errors import ConversionError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
+from dfprompt.prompt.dialects.brackets import Brackets, Frame, spelling
 from dfprompt.prompt.dialects.conversion import Remarks
-from dfprompt.prompt.dialects.leaves import ONE, ZERO, Emphasis, Node, Schedule, Segment, Text, make_prompt
-from dfprompt.prompt.dialects.scanner import Frame, Grammar, refuse_keywords, scan
-from dfprompt.prompt.dialects.stretches import Stretch, share, stretches_of
-from dfprompt.prompt.exact import MAX_PLACES, decimal_places, format_decimal, round_places
-from dfprompt.prompt.tags import read_tag
+from dfprompt.prompt.dialects.emphasis import read_a1111
+from dfprompt.prompt.dialects.overlay import (
+    ONE,
+    ZERO,
+    Branch,
+    Budget,
+    Group,
+    Interval,
+    Node,
+    Schedule,
+    Words,
+    read_over,
+)
+from dfprompt.prompt.dialects.stretches import share
+from dfprompt.prompt.exact import MAX_PLACES, decimal_places, round_places
+from dfprompt.prompt.tags import split_tags
 
-_WHEN = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
-_WEIGHT = re.compile(r"\s*([+-]?[.\d]+)\s*")
-_ROUND, _SQUARE = Decimal("1.1"), ONE / Decimal("1.1")
-_ESCAPED = str.maketrans({character: "\\" + character for character in "\\()[]:|"})
-_TOP_ESCAPED = str.maketrans({character: "\\" + character for character in "\\()[]"})
+_WHOLE_LINE = re.compile(r"(^|\n)#[^\n]*(\n|$)")
+_REST_OF_LINE = re.compile(r"#[^\n]*(\n|$)")
+_AND = re.compile(r"\bAND\b")
+_PROMPT_WEIGHT = re.compile(r"\s*:\s*([-+]?(?:\d+\.?|\d*\.\d+))$")
+_LONGEST_WEIGHT = 60
+_TOKEN = re.compile(r"\\.|[\[\]():|]|[^\\\[\]():|]+")
+_MARKS = re.compile(r"[\[\]():]+")
+_WHEN = re.compile(r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*")
 
 
-def read(text: str, steps: int | None, remarks: Remarks) -> DFPrompt:
-    """Read A1111's text; without a number of steps, shares pass as written and step numbers are refused."""
-    reader = _Reader(steps)
-    grammar = Grammar("A1111", lambda escape: escape[1:], reader.close, {"(": ":", "[": ":|"})
-    return make_prompt(scan(text, grammar, remarks), remarks)
+class Run(NamedTuple):
+    """The run a text is read for: its steps (None: not known), and which pass of two it is."""
+
+    steps: int | None
+    second_pass: bool = False
 
 
-class _Reader:
-    def __init__(self, steps: int | None) -> None:
-        self.steps = steps
+def read(text: str, steps: int | None, remarks: Remarks, *, second_pass: bool = False) -> DFPrompt:
+    """Read A1111's text; without a number of steps shares pass as written and step numbers are refused.
 
-    def close(self, frame: Frame, text: str, remarks: Remarks) -> list[Node]:
-        """The nodes a closed bracket stands for."""
-        return self._round(frame, text) if frame.opening == "(" else self._square(frame, text, remarks)
+    `second_pass`: what the second ("hires") pass of as many steps reads, where times go from 1.0 to 2.0.
+    """
+    budget = Budget()
+    pieces = split_tags(_strip_comments(text, remarks))
+    tags = list(_tags(pieces))
+    plain = _strip_prompt_weight("".join(pieces[::2]), remarks)
+    if _AND.search(plain):
+        raise ConversionError(
+            "A1111's AND cannot be expressed: it draws several prompts into one picture, and a DF-Prompt is "
+            'one; write the parts as one text, or "and" in lower case'
+        )
+    nodes = _Reader(Run(steps, second_pass), remarks).read(plain)
+    return read_over([*tags, *nodes], read_a1111, budget, remarks)
 
-    def _round(self, frame: Frame, text: str) -> list[Node]:
-        if frame.marks:
-            number = frame.text_of(len(frame.parts) - 1)
-            if number is None:
-                _refuse_moving_weight(frame)
-            elif _WEIGHT.fullmatch(number):
-                weight = _number(number, text, frame.marks[-1].offset + 1)
-                return [Emphasis(frame.joined(len(frame.parts) - 1), weight)]
-        return [Emphasis(frame.joined(), _ROUND)]
 
-    def _square(self, frame: Frame, text: str, remarks: Remarks) -> list[Node]:
-        bar = next((mark for mark in frame.marks if mark.character == "|"), None)
-        if bar is not None:
-            raise ConversionError(
-                f"A1111's alternation at character {frame.offset} changes its words at every step, "
-                "and a span has one stretch; write one of the words, or give each its own range"
-            )
-        when = frame.text_of(len(frame.parts) - 1)
-        if not frame.marks or when is None or not _WHEN.fullmatch(when):
-            if frame.marks:
-                remarks.assume(
-                    f"the brackets at character {frame.offset} end in no number and are emphasis 1/1.1"
+def _strip_comments(text: str, remarks: Remarks) -> str:
+    if "#" not in text:
+        return text
+    remarks.assume('A1111 hides what stands between "#" and the end of the line; it is left out')
+    return _REST_OF_LINE.sub("\n", _WHOLE_LINE.sub("\n", text))
+
+
+def _strip_prompt_weight(text: str, remarks: Remarks) -> str:
+    """The weight behind the last colon of a prompt, `a cat :3`, is not words but a factor of the guidance."""
+    bare = text.rstrip()
+    # The pattern is tried on the end alone: from the front it would look at every colon.
+    found = _PROMPT_WEIGHT.search(bare, max(0, len(bare) - _LONGEST_WEIGHT))
+    if found is None:
+        return text
+    remarks.lose(
+        f"{quote(found[0].strip())} at the end is the weight of the whole prompt in A1111 (guidance times "
+        f"{found[1]}), not words; multiply the guidance instead"
+    )
+    return bare[: found.start()]
+
+
+def _tags(pieces: list[str]) -> Iterator[Words]:
+    """The tags at the places they were taken from; they act all the time, whatever stood around them."""
+    at = 0
+    for number, (words, tag) in enumerate(zip(pieces[::2], pieces[1::2], strict=False)):
+        at += len(words)
+        yield Words(at, "", tag, order=number - len(pieces))
+
+
+class _Reader(Brackets):
+    """The schedules of a text, in one pass; a bracket that fits no form takes those around it along."""
+
+    def __init__(self, run: Run, remarks: Remarks) -> None:
+        super().__init__()
+        self.clock = _Clock(run, remarks)
+        self.remarks = remarks
+        self.strays: set[int] = set()  # where brackets and colons stand that fit no form
+        self.schedules: list[tuple[int, int]] = []
+
+    def read(self, text: str) -> list[Node]:
+        at = 0
+        for match in _TOKEN.finditer(text):
+            if match.start() > at or not self._take(match[0], match.start()):
+                return self._give_up(text, match.start())
+            at = match.end()
+        if at < len(text) or not self._fall():
+            return self._give_up(text, at)
+        if self.strays:
+            self._refuse_ambiguity(text)
+        return self.stack[0].spelled()
+
+    def _refuse_ambiguity(self, text: str) -> None:
+        """Where brackets without a form touch both ends of a schedule, A1111's grammar has two readings."""
+        marks = {at for match in _MARKS.finditer(text) if self._touched(match) for at in range(*match.span())}
+        for start, end in self.schedules:
+            left, right = text[max(0, start - 1) : start + 2 : 2], text[end - 1 : end + 2 : 2]
+            if (start in marks or end in marks) and _MARKS.search(left) and _MARKS.search(right):
+                raise ConversionError(
+                    f"the schedule {quote(text[start : end + 1])} stands between brackets or colons, one of "
+                    "which is not closed or fits no form: A1111 may take the schedule for words; close them, "
+                    "or write a backslash before those that are words"
                 )
-            return [Emphasis(frame.joined(), _SQUARE)]
-        if len(frame.parts) > 3:
-            raise ParseError(
-                "a schedule in A1111 has at most two texts and a number",
-                text=text,
-                offset=frame.offset,
-                expected="[before:after:when]; A1111 would take all of it for plain words",
-                suggestion="write \\: for a colon that is a word",
-            )
-        border = self._border(when, text, frame.marks[-1].offset + 1, remarks)
-        segments = [Segment(frame.parts[-2], border, ONE)]
-        if len(frame.parts) == 3:
-            segments.insert(0, Segment(frame.parts[0], ZERO, border))
-        return [Schedule(segments)]
 
-    def _border(self, written: str, text: str, offset: int, remarks: Remarks) -> Decimal:
-        """The share done at which A1111 switches."""
-        try:
-            number = Decimal(written.strip())
-        except ArithmeticError as error:
-            raise ParseError(
-                f"{quote(written.strip())} is no time to switch at",
-                text=text,
-                offset=offset,
-                expected="a share of the steps, such as 0.5, or a step",
-            ) from error
-        if self.steps is not None:
-            value = float(number) * self.steps if "." in written else float(number)
-            k = min(self.steps, int(value)) if abs(value) < 1e9 else (self.steps if value > 0 else 0)
-            border = 0 if k < 1 else min(k + 1, self.steps)
-            return share(border, self.steps)
-        if "." not in written:
-            raise ParseError(
-                f"{quote(written.strip())} counts steps, and the number of steps is not given",
-                text=text,
-                offset=offset,
-                expected="a share of the steps with a point, such as 0.5",
-                suggestion="name the number of steps: --steps 20",
+    def _give_up(self, text: str, at: int) -> list[Node]:
+        cause = (
+            "a backslash with nothing behind it" if text[at : at + 1] == "\\" else 'a "|" outside of [a|b]'
+        )
+        if any(mark in text for mark in "[:"):
+            self.remarks.assume(
+                f"{cause} makes A1111 take every schedule of this prompt for words; so does this"
             )
-        remarks.assume(
+        return [Words(0, text)]
+
+    def _touched(self, marks: re.Match[str]) -> bool:
+        return any(at in self.strays for at in range(*marks.span()))
+
+    def _fall(self) -> bool:
+        for frame in self.stack[1:]:
+            self.strays.add(frame.offset)
+            self.strays.update(mark.offset for mark in frame.marks)
+        return self.fall()
+
+    def _take(self, token: str, offset: int) -> bool:
+        """Take one token; False where A1111 gives up on the schedules of the whole prompt."""
+        top = self.stack[-1]
+        if token in ("(", "["):
+            self.open(token, offset)
+        elif token in (")", "]"):
+            return self._close(token, offset)
+        elif token == "|":
+            if top.opening != "[":
+                return False
+            self.split(Words(offset, token))
+        elif token == ":" and top.opening:
+            self.split(Words(offset, token))
+        else:
+            if token == ":":
+                self.strays.add(offset)
+            self.add(Words(offset, token))
+        return True
+
+    def _close(self, token: str, offset: int) -> bool:
+        top = self.stack[-1]
+        if top.opening + token == "()" and len(top.marks) < 2:
+            node: Node | None = Group([*top.spelled(), Words(offset, token)])
+        elif top.opening + token == "[]":
+            node = self._square(top, offset)
+        else:
+            node = None
+        if node is None:
+            self.strays.add(offset)
+            fell = self._fall()
+            self.add(Words(offset, token))
+            return fell
+        self.stack.pop()
+        self.add(node)
+        return True
+
+    def _square(self, frame: Frame, offset: int) -> Node | None:
+        """What square brackets mean; None where they fit no form."""
+        marks = {mark.text for mark in frame.marks}
+        if not marks:
+            return Group([*frame.spelled(), Words(offset, "]")])
+        if marks == {"|"}:
+            self.schedules.append((frame.offset, offset))
+            turns = self.clock.turns(len(frame.parts))
+            return Schedule([Branch(part, turn) for part, turn in zip(frame.parts, turns, strict=True)])
+        when = spelling(frame.parts[-1])
+        if "|" in marks or len(frame.marks) > 2 or when is None or not (found := _WHEN.fullmatch(when)):
+            return None
+        self.schedules.append((frame.offset, offset))
+        border = self.clock.border(found[1])
+        before = [Branch(frame.parts[0], [(ZERO, border)])] if len(frame.marks) == 2 else []
+        return Schedule([*before, Branch(frame.parts[-2], [(border, ONE)])])
+
+
+@dataclass
+class _Clock:
+    """When A1111 switches, in shares of the run that are done."""
+
+    run: Run
+    remarks: Remarks
+
+    def border(self, written: str) -> Decimal:
+        """Where a schedule switches."""
+        try:
+            number = Decimal(written)
+        except ArithmeticError as error:
+            raise ConversionError(
+                f"{quote(written)} is no time to switch at; write a share, such as 0.5"
+            ) from error
+        if self.run.steps is None:
+            return self._share(written, number)
+        steps = self.run.steps
+        over = number - (1 if "." in written else steps) if self.run.second_pass else number
+        value = float(over) * steps if "." in written else float(over)
+        k = min(steps, int(value)) if abs(value) < 1e9 else (steps if value > 0 else 0)
+        if not self.run.second_pass and number > (1 if "." in written else steps):
+            self.remarks.assume(f"the switch at {written} is in the second pass: `dfprompt plan --pass 2`")
+        return share(0 if k < 1 else min(k + 1, steps), steps)
+
+    def _share(self, written: str, number: Decimal) -> Decimal:
+        if "." not in written:
+            raise ConversionError(
+                f"{quote(written)} counts steps, and the number of steps is not given: name it, --steps 20, "
+                "or write a share of the steps with a point, such as 0.5"
+            )
+        self.remarks.assume(
             "shares pass as written; A1111 runs the first text one step longer (name the steps to get that)"
         )
+        if number > 1:
+            self.remarks.assume(f"the switch at {written} is in the second pass: `dfprompt plan --pass 2`")
         inside = min(max(number, ZERO), ONE)
         if decimal_places(inside) > MAX_PLACES:
-            remarks.lose(f"the share {inside} is rounded to {MAX_PLACES} places")
+            self.remarks.lose(f"the share {inside} is rounded to {MAX_PLACES} places")
         return round_places(inside)
 
-
-def _refuse_moving_weight(frame: Frame) -> None:
-    texts: list[str] = []
-    stack: list[Node] = list(frame.parts[-1])
-    while stack:
-        node = stack.pop()
-        if isinstance(node, Text):
-            texts.append(node.text)
-        elif isinstance(node, Schedule):
-            for segment in node.segments:
-                stack += segment.children
-        else:
-            stack += node.children
-    if not re.search(r"[^\s.\d+-]", "".join(texts)):
-        raise ConversionError(
-            f"the emphasis at character {frame.offset} has a scheduled number for a weight; "
-            "write a ramp instead: [words::0.5->1.5]"
-        )
-
-
-def _number(written: str, text: str, offset: int) -> Decimal:
-    try:
-        return Decimal(written.strip())
-    except ArithmeticError as error:
-        raise ParseError(
-            f"{quote(written.strip())} is not a number",
-            text=text,
-            offset=offset,
-            expected="a weight such as 1.2",
-            fixes=(Fix(offset, offset + len(written), "1.2"),),
-        ) from error
-
-
-def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
-    """Write A1111's text, for a run of that many steps if they are given."""
-    refuse_keywords(prompt.plain_text, "A1111")
-    out = []
-    for text, stretches in stretches_of(prompt, steps, remarks):
-        if read_tag(text) is not None:
-            out.append(text)
-            continue
-        for stretch in stretches:
-            out.append(_stretch(text, stretch, steps, remarks))
-    return "".join(out)
-
-
-def _stretch(text: str, stretch: Stretch, steps: int | None, remarks: Remarks) -> str:
-    after, until = _switches(text, stretch, steps, remarks)
-    plain = after is None and until is None and stretch.weight == 1
-    words = text.translate(_TOP_ESCAPED if plain else _ESCAPED)
-    if stretch.weight != 1:
-        words = f"({words}:{format_decimal(stretch.weight)})"
-    if after is not None:
-        words = f"[{words}:{after}]"
-    return words if until is None else f"[{words}::{until}]"
-
-
-def _switches(
-    text: str, stretch: Stretch, steps: int | None, remarks: Remarks
-) -> tuple[str | None, str | None]:
-    """What to write for `from` and `until`; None where the stretch reaches the edge of the run."""
-    if steps is None:
-        if stretch.begin > 0 or stretch.end < 1:
-            remarks.assume(
-                "shares are written as they are; A1111 runs a first text one step longer than its share"
+    def turns(self, count: int) -> list[list[Interval]]:
+        """When each of several alternating texts acts: the first at steps 0 and 1, then one step each."""
+        steps = self.run.steps
+        if steps is None:
+            raise ConversionError(
+                "A1111's alternation [a|b] changes its words at every step, and the number of steps is not "
+                "given: name it, --steps 20"
             )
-        after = None if stretch.begin == 0 else _share(stretch.begin)
-        return after, None if stretch.end == 1 else _share(stretch.end)
-    assert stretch.first is not None
-    assert stretch.last is not None
-    after = until = None
-    if stretch.first > 0:
-        after = _when(text, stretch.first, stretch.begin, steps, remarks)
-    if stretch.last < steps - 1:
-        until = _when(text, stretch.last + 1, stretch.end, steps, remarks)
-    return after, until
-
-
-def _when(text: str, border: int, written: Decimal, steps: int, remarks: Remarks) -> str:
-    """How A1111 says "switch before this step": its share where that truncates right, else a step."""
-    if border == 1:
-        remarks.lose(
-            f"{quote(text.strip())} switches after one step; A1111 cannot say that and switches after two"
-        )
-    k = max(1, border - 1)
-    return _share(written) if int(float(written) * steps) == k else str(k)
-
-
-def _share(share_done: Decimal) -> str:
-    written = format_decimal(share_done)
-    return written if "." in written else written + ".0"
+        self.remarks.assume(f"alternation is unrolled over the {steps} steps: a stretch for every turn")
+        turns: list[list[Interval]] = [[] for _ in range(count)]
+        for step in range(steps):
+            turns[(max(step, 1) - 1) % count].append((share(step, steps), share(step + 1, steps)))
+        return turns

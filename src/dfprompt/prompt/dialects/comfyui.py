@@ -1,220 +1,290 @@
-"""ComfyUI's prompt text as comfyui-prompt-control reads it: schedules in percent, emphasis in parentheses.
+r"""ComfyUI's prompt text as comfyui-prompt-control 3.0 reads it, stage by stage.
 
-`[before:during:after:t0,t1]`, `[a:t0,t1]`, `[a:b:t]`, `[a:t]`, `[a::t]`, `[SEQ:a:t1:b:t2]`, `[a|b:period]`;
-t is the share done, rounded to two decimals. `(w)` is 1.1 and multiplies, `(w:1.2)` sets 1.2 whatever stands
-around it; other square brackets are words. The converter counts on the uniform clock: percent is not steps
-under shifted schedules.
+1. Schedules, in shares of the run: `[before:during:after:t0,t1]`, `[a:t0,t1]`, `[a:b:t0,t1]`, `[a:b:t]`,
+`[a:t]`, `[a::t]`, `[a:b:c:t]` (c is ignored), `[SEQ:a:t1:b:t2]`, `[a|b:period]`, and `[a:b:TAG]`, which is
+a unless a node chooses the tag. Switches are rounded to two decimals. A `#` hides the rest of its line;
+`\[ \] \: \# \\` are literal. Brackets that fit no form are words. `<lora:NAME:W>` loads a network while
+it acts. 2. In the text of each stretch: keywords and functions (refused, save BREAK), a `:number` at the
+end, which is the strength of the conditioning. 3. The core's emphasis (see `emphasis.read_comfy`).
 """
 
 from __future__ import annotations
 
-import math
 import re
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
-from fractions import Fraction
+from collections.abc import Iterator
+from decimal import Decimal
 
-from dfprompt.errors import ParseError
+from dfprompt.errors import ConversionError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
+from dfprompt.prompt.dialects.brackets import Brackets, Frame, spelling
 from dfprompt.prompt.dialects.conversion import Remarks
-from dfprompt.prompt.dialects.leaves import ONE, ZERO, Emphasis, Node, Schedule, Segment, Text, make_prompt
-from dfprompt.prompt.dialects.scanner import Frame, Grammar, refuse_keywords, scan
-from dfprompt.prompt.dialects.stretches import Stretch, stretches_of
-from dfprompt.prompt.exact import format_decimal
-from dfprompt.prompt.tags import read_tag
+from dfprompt.prompt.dialects.emphasis import BREAK, read_comfy
+from dfprompt.prompt.dialects.overlay import (
+    ONE,
+    ZERO,
+    Branch,
+    Budget,
+    Group,
+    Interval,
+    Node,
+    Piece,
+    Schedule,
+    Words,
+    read_over,
+)
 
-_TIME = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*")
-_TIMES = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*,\s*(\d+(?:\.\d*)?|\.\d+)\s*")
+_NUMBER = r"[+-]?(?:[0-9]*\.[0-9]*|[0-9]+)"
+_CONTROL = rf"{_NUMBER}(?:@{_NUMBER})?(?:,{_NUMBER}(?:@{_NUMBER})?)*"
+TAG = re.compile(
+    rf"<lora:[^:<>]+:{_NUMBER}(?::{_NUMBER})?>|<loractl:[^:<>]+:{_CONTROL}(?::{_CONTROL})?>|<emb:[^:<>]+>"
+)
+_TOKEN = re.compile(
+    rf"(?P<tag>{TAG.pattern})"
+    r"|(?P<comment>#[^\n]*)|(?P<escape>\\[\[\]:#\\()])|(?P<other>[\\\[\]():|<>]|[^:\[\]()|\\<>#]+)"
+)
+_WHEN = re.compile(rf"({_NUMBER}|[A-Z_]+)(?:,({_NUMBER}))?")
+_QUOTED = re.compile(r'".+?"')
+_FUNCTIONS = (
+    "STYLE|MASK_SIZE|SDXL|NOISE|MASK|IMASK|FEATHER|MASKW|AREA|TE_WEIGHT|CLIP_L|TE|SHIFT|SHUFFLE|SEG|SUB|DEF|"
+    "FILL|ATTN|NOSTRIP"
+)
+_KEYWORD = re.compile(rf"\b(?:AND|CAT|AVG|COUPLE)\b|\b(?:{_FUNCTIONS})\(|\[CUT:")
+_MACRO = re.compile(r"\b(?:DEF|SEG|SUB|NOSTRIP)\(")  # expanded before anything is read
+_BREAK = re.compile(r"\bBREAK\b")
+_STRENGTH = re.compile(r":(-?[0-9]\.?[0-9]*)(?:![A-Za-z]+)?\s*$")
+_LONGEST_STRENGTH = 80
+_PERIOD = 0.1
 _EMBEDDING = re.compile(r"(?<!\w)embedding:[^\s,()\[\]]+")
-_PERIOD = Decimal("0.1")
-_BARE = Decimal("1.1")
-_DIGITS = 6  # of a weight, before the point; no pipeline can use a larger one
-_ROUNDING = Context(prec=30, rounding=ROUND_HALF_EVEN)
-_ESCAPED = str.maketrans({character: "\\" + character for character in "\\()[]:|"})
-_TOP_ESCAPED = str.maketrans({character: "\\" + character for character in "\\()[]"})
 
 
 def read(text: str, steps: int | None, remarks: Remarks) -> DFPrompt:
-    """Read prompt-control's text; the number of steps does not matter to shares."""
+    """Read prompt-control's text; the number of steps is needed for switches that are step numbers."""
+    text = text.strip()
+    _refuse_keywords(text, _MACRO)
     for found in _EMBEDDING.findall(text)[:1]:
         remarks.assume(
             f"{quote(found)} stays in the text as it is; embeddings are loaded apart from the prompt"
         )
-    grammar = Grammar("ComfyUI", lambda escape: escape[1:], _close, {"(": ":", "[": ":|"})
-    nodes = scan(text, grammar, remarks)
-    prompt = make_prompt(nodes, remarks)
-    if any(not span.effect_range == span.with_range("full").effect_range for span in prompt.controls):
+    budget = Budget()
+    nodes = _Reader(steps, remarks).read(text)
+    encoder = _Encoder(remarks)
+    prompt = read_over(nodes, encoder.read, budget, remarks)
+    if any(span.effect_range != span.with_range("full").effect_range for span in prompt.controls):
         remarks.assume(
             "percents count steps (the uniform clock); under shifted schedules ComfyUI switches elsewhere"
         )
     return prompt
 
 
-def _close(frame: Frame, text: str, remarks: Remarks) -> list[Node]:
-    return _round(frame, text) if frame.opening == "(" else _square(frame, text, remarks)
+class _Reader(Brackets):
+    """The schedules of a text, in one pass."""
 
+    def __init__(self, steps: int | None, remarks: Remarks) -> None:
+        super().__init__()
+        self.steps, self.remarks = steps, remarks
 
-def _round(frame: Frame, text: str) -> list[Node]:
-    if frame.marks and (number := frame.text_of(len(frame.parts) - 1)) is not None:
-        try:
-            weight = Decimal(number.strip().replace("_", "x"))
-        except InvalidOperation:
-            weight = None
-        if weight is not None and frame.joined(len(frame.parts) - 1):
-            # Weights multiply where they nest: a number of thousands of digits would leave what decimals can.
-            if not weight.is_finite() or weight.adjusted() > _DIGITS:
-                raise ParseError(
-                    f"{quote(number.strip())} is no weight",
-                    text=text,
-                    offset=frame.marks[-1].offset + 1,
-                    expected="a finite number such as 1.2",
-                )
-            return [Emphasis(frame.joined(len(frame.parts) - 1), weight, replace=True)]
-    return [Emphasis(frame.joined(), _BARE)]
+    def read(self, text: str) -> list[Node]:
+        for match in _TOKEN.finditer(text):
+            token, at = match[0], match.start()
+            if match["tag"]:
+                shown = f"embedding:{token[5:-1]}" if token.startswith("<emb:") else ""
+                self.add(Words(at, shown, token, order=0 if shown else -1))
+            elif match["comment"]:
+                self.remarks.assume('prompt-control hides what stands between "#" and the end of the line')
+                self.add(Words(at, ""))
+            elif match["escape"]:
+                self.add(Words(at, token if token[1] in "()" else token[1]))
+            else:
+                self._take(token, at)
+        self.fall()
+        return self.stack[0].spelled()
 
+    def _take(self, token: str, at: int) -> None:
+        top = self.stack[-1]
+        if token in ("(", "["):
+            self.open(token, at)
+        elif top.opening and (token == ":" or (token == "|" and top.opening == "[")):
+            self.split(Words(at, token))
+        elif token in ("]", ")"):
+            self._close(token, at)
+        else:
+            if token in ("|", "\\"):  # words, but only outside of all brackets
+                self.fall()
+            self.add(Words(at, token))
 
-def _square(frame: Frame, text: str, remarks: Remarks) -> list[Node]:
-    if any(mark.character == "|" for mark in frame.marks):
-        return _alternation(frame, text, remarks)
-    last = frame.text_of(len(frame.parts) - 1) or ""
-    parts = frame.parts[:-1]
-    if len(parts) >= 2 and frame.text_of(0) == "SEQ":
-        return _sequence(frame, text, remarks)
-    if found := _TIMES.fullmatch(last):
-        first, second = (_time(t, text, frame, remarks) for t in found.groups())
-        if len(parts) not in (1, 3):
-            raise _shape(frame, text)
-        if first > second:
-            raise ParseError(
-                f"{first} comes after {second}",
-                text=text,
-                offset=frame.marks[-1].offset + 1,
-                expected="two shares in the order of the run, such as 0.1,0.4",
+    def _close(self, token: str, at: int) -> None:
+        top = self.stack[-1]
+        node: Node | None = None
+        if top.opening + token == "()":
+            node = Group([*top.spelled(), Words(at, token)])
+        elif top.opening + token == "[]":
+            node = self._square(top, at)
+        if node is None:
+            self.fall()
+            self.add(Words(at, token))
+        else:
+            self.stack.pop()
+            self.add(node)
+
+    def _square(self, frame: Frame, at: int) -> Node | None:
+        """What square brackets mean; None where they fit no form."""
+        marks = "".join(mark.text for mark in frame.marks)
+        if not marks:
+            return Group([*frame.spelled(), Words(at, "]")])
+        if "|" in marks:
+            return self._alternation(frame, marks)
+        sequence = self._sequence(frame)
+        return sequence or self._schedule(frame)
+
+    def _schedule(self, frame: Frame) -> Node | None:
+        when = _WHEN.fullmatch(spelling(frame.parts[-1]) or "")
+        texts = frame.parts[:-1]
+        if when is None or len(texts) > 3:
+            return None
+        if when[1][0].isalpha() or when[1][0] == "_":
+            self.remarks.assume(f"the tag {when[1]} is not chosen: a node would have to choose it")
+            return Schedule([Branch(texts[0] if len(texts) > 1 else [], [(ZERO, ONE)])], opaque=True)
+        start = self._share(when[1])
+        if when[2] is None:
+            before, after = (texts[0], texts[1]) if len(texts) > 1 else ([], texts[0])
+            return Schedule([Branch(before, [(ZERO, start)]), Branch(after, [(start, ONE)])])
+        end = max(start, self._share(when[2]))
+        before = texts[0] if len(texts) == 3 else []
+        during = texts[1] if len(texts) == 3 else texts[0]
+        after = texts[-1] if len(texts) > 1 else []
+        intervals = ((ZERO, start), (start, end), (end, ONE))
+        return Schedule(
+            [Branch(*both) for both in zip((before, during, after), map(_alone, intervals), strict=True)]
+        )
+
+    def _sequence(self, frame: Frame) -> Node | None:
+        texts, times = frame.parts[1::2], [spelling(part) or "" for part in frame.parts[2::2]]
+        fits = len(texts) == len(times) and texts and all(re.fullmatch(_NUMBER, time) for time in times)
+        if spelling(frame.parts[0]) != "SEQ" or not fits:
+            return None
+        branches, at = [], ZERO
+        for text, time in zip(texts, times, strict=True):
+            until = max(at, self._share(time))
+            branches.append(Branch(text, [(at, until)]))
+            at = until
+        return Schedule(branches, opaque=True)
+
+    def _alternation(self, frame: Frame, marks: str) -> Node | None:
+        """`[a|b:period]`: a for one period, b for the next, and so on to the end."""
+        texts, period = frame.parts, _PERIOD
+        if marks.endswith(":"):
+            written = spelling(texts[-1]) or ""
+            if not re.fullmatch(_NUMBER, written):
+                return None
+            texts, period = texts[:-1], _float(written)
+            marks = marks[:-1]
+        if ":" in marks or not all(texts):
+            return None
+        if int(period * 100) < 1:
+            raise ConversionError(
+                f"prompt-control stops at the period {period:g} of [a|b:period]; write 0.01 or more"
             )
-        during = Segment(parts[-1 if len(parts) == 1 else 1], first, second)
-        if len(parts) == 1:
-            return [Schedule([during])]
-        return [Schedule([Segment(parts[0], ZERO, first), during, Segment(parts[2], second, ONE)])]
-    if parts and (found := _TIME.fullmatch(last)):
-        if len(parts) > 2:
-            raise _shape(frame, text)
-        at = _time(found[1], text, frame, remarks)
-        before = [Segment(parts[0], ZERO, at)] if len(parts) == 2 else []
-        return [Schedule([*before, Segment(parts[-1], at, ONE)])]
-    remarks.assume(f"the square brackets at character {frame.offset} hold no schedule and are words")
-    return [Text("["), *frame.joined(), Text("]")]
+        self.remarks.assume(f"alternation is unrolled: {period:g} of the run each")
+        turns: list[list[Interval]] = [[] for _ in texts]
+        number = 0
+        while number * period < 1:
+            turns[number % len(texts)].append((_rounded(number * period), _rounded((number + 1) * period)))
+            number += 1
+        branches = [Branch(text, turn) for text, turn in zip(texts, turns, strict=True)]
+        return Schedule(branches, least=_rounded(period))
+
+    def _share(self, written: str) -> Decimal:
+        """When a switch happens; above 1 it is a step number, if the steps are known."""
+        number = _float(written)
+        if number > 1 and "." not in written and self.steps is not None:
+            return _rounded(number / self.steps)
+        if number > 1:
+            self.remarks.assume(
+                f"the switch at {written} is after the whole run; for step numbers name the steps: --steps 20"
+            )
+        rounded = _rounded(number)
+        if 0 <= number <= 1 and float(rounded) != number:
+            self.remarks.assume(f"the share {written} is rounded to {rounded}, as prompt-control does")
+        return rounded
 
 
-def _sequence(frame: Frame, text: str, remarks: Remarks) -> list[Node]:
-    rest = frame.parts[1:]
-    segments = []
-    at = ZERO
-    for index in range(0, len(rest) - 1, 2):
-        found = _TIME.fullmatch(frame.text_of(index + 2) or "")
+def _alone(interval: Interval) -> list[Interval]:
+    return [interval]
+
+
+def _float(written: str) -> float:
+    try:
+        return float(written)
+    except ValueError as error:
+        raise ConversionError(f"prompt-control stops at {quote(written)}, which is not a number") from error
+
+
+def _rounded(number: float) -> Decimal:
+    return min(ONE, max(ZERO, Decimal(repr(round(min(number, 2.0), 2)))))
+
+
+class _Encoder:
+    """What is read in the text of a stretch, once per text: keywords, the strength, chunks, emphasis."""
+
+    def __init__(self, remarks: Remarks) -> None:
+        self.remarks = remarks
+
+    def read(self, text: str, budget: Budget) -> list[Piece]:
+        _refuse_keywords(text)
+        text = self._without_strength(text)
+        pieces: list[Piece] = []
+        at = 0
+        for match in _unquoted(_BREAK, text):
+            pieces += _read_chunk(text, at, match.start(), budget)
+            pieces.append(Piece(*match.span(), BREAK, ONE, True, -1))
+            at = match.end()
+        return [*pieces, *_read_chunk(text, at, len(text), budget)]
+
+    def _without_strength(self, text: str) -> str:
+        found = _STRENGTH.search(text, max(0, len(text) - _LONGEST_STRENGTH))
         if found is None:
-            raise _shape(frame, text)
-        until = max(at, _time(found[1], text, frame, remarks))
-        segments.append(Segment(rest[index], at, until))
-        at = until
-    if len(rest) % 2:
-        raise _shape(frame, text)
-    return [Schedule(segments)]
+            return text
+        if float(found[1]) == 0:
+            raise ConversionError(
+                f"{quote(found[0])} at the end makes prompt-control leave out the whole prompt; do so too"
+            )
+        self.remarks.assume(
+            f"{quote(found[0].strip())} at the end is the strength of the conditioning in ComfyUI, no words; "
+            "for a single prompt it changes nothing"
+        )
+        # Its place is counted without the spaces in front, as prompt-control does.
+        return text[: found.start() - (len(text) - len(text.lstrip()))]
 
 
-def _alternation(frame: Frame, text: str, remarks: Remarks) -> list[Node]:
-    """`[a|b:period]`, unrolled: a for one period, b for the next, and so on to the end."""
-    choices = frame.parts
-    period = _PERIOD
-    if frame.marks[-1].character == ":":
-        found = _TIME.fullmatch(frame.text_of(len(choices) - 1) or "")
-        if found is None:
-            raise _shape(frame, text)
-        period, choices = _time(found[1], text, frame, remarks), choices[:-1]
-    if any(mark.character == ":" for mark in frame.marks[: len(choices) - 1]) or not period:
-        raise _shape(frame, text)
-    remarks.assume(
-        f"the alternation at character {frame.offset} is unrolled: {format_decimal(period)} of the run each"
+def _read_chunk(text: str, begin: int, end: int, budget: Budget) -> Iterator[Piece]:
+    for piece in read_comfy(text[begin:end], budget):
+        yield piece._replace(start=piece.start + begin, end=piece.end + begin)
+
+
+def _unquoted(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """The matches that no quotation marks protect."""
+    found = list(pattern.finditer(text))
+    quoted = [match.span() for match in _QUOTED.finditer(text)] if found else []
+    at = 0
+    for match in found:
+        while at < len(quoted) and quoted[at][1] <= match.start():
+            at += 1
+        if at == len(quoted) or not (quoted[at][0] < match.start() and match.end() < quoted[at][1]):
+            yield match
+
+
+def _refuse_keywords(text: str, keywords: re.Pattern[str] = _KEYWORD) -> None:
+    found = next(_unquoted(keywords, text), None)
+    if found is None:
+        return
+    word = found[0].strip("([")
+    what = (
+        "makes one conditioning of several texts"
+        if word in ("AND", "CAT", "AVG", "COUPLE")
+        else "is a function"
     )
-    count = math.ceil(Fraction(1) / Fraction(period))
-    return [
-        Schedule(
-            [
-                Segment(choices[turn % len(choices)], min(ONE, turn * period), min(ONE, (turn + 1) * period))
-                for turn in range(count)
-            ]
-        )
-    ]
-
-
-def _time(written: str, text: str, frame: Frame, remarks: Remarks) -> Decimal:
-    number = Decimal(written)
-    if number > 1:
-        raise ParseError(
-            f"{quote(written)} is more than the whole run",
-            text=text,
-            offset=frame.marks[-1].offset + 1,
-            expected="a share of the run, 0 to 1",
-        )
-    rounded = _ROUNDING.quantize(number, Decimal("0.01"))
-    if rounded != number:
-        remarks.lose(f"the share {written} is rounded to {rounded}, as ComfyUI does")
-    return rounded
-
-
-def _shape(frame: Frame, text: str) -> ParseError:
-    return ParseError(
-        "this schedule is of none of the forms",
-        text=text,
-        offset=frame.offset,
-        expected="[before:during:after:t0,t1], [a:t0,t1], [a:b:t], [a:t], [SEQ:a:t1:b:t2] or [a|b:period]",
+    raise ConversionError(
+        f"{word} cannot be expressed: it {what} in prompt-control, and a DF-Prompt is one text per step; "
+        "draw without it, or write the word in lower case or in quotation marks"
     )
-
-
-def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
-    """Write prompt-control's text; with a number of steps each switch falls on its step exactly."""
-    refuse_keywords(prompt.plain_text, "ComfyUI")
-    out = []
-    for text, stretches in stretches_of(prompt, steps, remarks):
-        if read_tag(text) is not None:
-            out.append(text)
-            continue
-        for stretch in stretches:
-            out.append(_stretch(text, stretch, steps, remarks))
-    return "".join(out)
-
-
-def _stretch(text: str, stretch: Stretch, steps: int | None, remarks: Remarks) -> str:
-    begin = percent(stretch.begin, stretch.first, steps, remarks)
-    end = percent(stretch.end, None if stretch.last is None else stretch.last + 1, steps, remarks)
-    plain = begin == 0 and end == 1 and stretch.weight == 1
-    words = text.translate(_TOP_ESCAPED if plain else _ESCAPED)
-    if stretch.weight != 1:
-        words = f"({words}:{format_decimal(stretch.weight)})"
-    if begin == 0 and end == 1:
-        return words
-    if end == 1:
-        return f"[{words}:{_written(begin)}]"
-    return f"[{words}::{_written(end)}]" if begin == 0 else f"[{words}:{_written(begin)},{_written(end)}]"
-
-
-def percent(share_done: Decimal, border: int | None, steps: int | None, remarks: Remarks) -> Decimal:
-    """A share done in two decimals; with the border's step known, one that falls on it if there is one."""
-    if border is not None and steps is not None:
-        if border <= 0 or border >= steps:
-            return ZERO if border <= 0 else ONE
-        digits = 100 * border // steps
-        if digits * steps > 100 * (border - 1):
-            candidate = Decimal(digits).scaleb(-2)
-            nearest = _ROUNDING.quantize(share_done, Decimal("0.01"))
-            fits = 100 * (border - 1) < nearest * 100 * steps <= 100 * border
-            return nearest if fits else candidate
-    rounded = _ROUNDING.quantize(share_done, Decimal("0.01"))
-    if rounded != share_done:
-        remarks.lose(
-            f"the share {format_decimal(share_done)} is rounded to {rounded}: ComfyUI keeps two decimals"
-        )
-    return rounded
-
-
-def _written(share_done: Decimal) -> str:
-    return format_decimal(share_done)

@@ -1,147 +1,190 @@
-"""compel's prompt text: `(words)1.2`, `word+`, `word--`; weights only, no schedules.
+r"""compel 2.5's prompt text: `(words)1.2`, `word+`, `"words"--`, `(words).attend(0.8)`; no schedules.
 
-A plus is 1.1 and a minus 0.9, once per sign; nested ones multiply. `(words:1.2)` is text there. What compel
-2.5 cannot parse it takes for plain words without a sign; the importer raises instead, or says so.
+A plus is 1.1 and a minus 0.9, once per sign; nested ones multiply; `(words:1.2)` is words. What fits no
+form is read word by word, from space to space, brackets and signs included. `.swap`, `.blend` and `.and`
+are refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from decimal import Context, Decimal
 
-from dfprompt.errors import ConversionError, Fix, ParseError
+from dfprompt.errors import ConversionError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt, Span
+from dfprompt.prompt.dialects.checking import check_written
 from dfprompt.prompt.dialects.conversion import Remarks
-from dfprompt.prompt.dialects.leaves import Emphasis, Node, Text, make_prompt
+from dfprompt.prompt.dialects.overlay import ONE, Budget, Piece, Stretches, lay_over
 from dfprompt.prompt.exact import format_decimal, round_places
 from dfprompt.prompt.tags import explain_tag
 
-_TOKEN = re.compile(r'\\[()"]|[()"]|[^\\()"]+|.', re.DOTALL)
-_METHOD = re.compile(r"\)\s*\.\s*(blend|and|swap)\s*\(|\"\s*\.\s*(swap)\s*\(")
-_NUMBER = re.compile(r"\d{1,30}(?:\.\d{1,30})?|\.\d{1,30}")
-_WORD = re.compile(r"[^\s,]+|[\s,]+")
+_NUMBER = r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)|-?[0-9]+"
+_SIGNS = r"\++|-+"
+_SPACES = re.compile(r"\s*")
+_QUOTED = re.compile(r'"((?:\\"|[^"\n\r])*)"')
+# One word without syntax: escapes, signs that something follows, characters.
+_WORD = re.compile(r"""(?:\\[()",.+=-]|[-+](?![\s()",.+=-]|$)|[^\s()",.+=-])+""")
+_FREE_WORD = re.compile(r"\S+")
+_ATTEND = re.compile(rf"\s*\.attend\s*\(\s*({_SIGNS}|{_NUMBER})\s*\)")
+_SWAP = re.compile(r"\s*\.swap\s*\(")
+_MIXTURE = re.compile(r"\)\s*\.(blend|and|add)\s*\(")
+_AFTER_BRACKETS = re.compile(rf"{_SIGNS}|{_NUMBER}")
+_AFTER_WORD = re.compile(_SIGNS)
+_LORA = re.compile(rf"(?:useLora|withLora)\s*\(\s*([A-Za-z0-9_-]+)\s*(?:,\s*({_NUMBER})\s*)?\)")
+_ESCAPE = re.compile(r'\\([()"])')
+_TWICE = re.compile(r'\\\\[()"]')
 _FACTOR = {"+": Decimal("1.1"), "-": Decimal("0.9")}
 _MOST_SIGNS = 200  # 1.1 ** 25 is beyond every weight, 0.9 ** 200 is 0 to six places
+_DEEPEST = 100
 _CONTEXT = Context(prec=40)
 _ESCAPED = str.maketrans({"(": "\\(", ")": "\\)", '"': '\\"'})
+
+Found = tuple[int, list[Piece]]
 
 
 def read(text: str, steps: int | None, remarks: Remarks) -> DFPrompt:
     """Read compel's text."""
-    method = _METHOD.search(text)
-    if method is not None:
-        name = method[1] or method[2]
-        raise ConversionError(
-            f"compel's .{name}() at character {method.start()} mixes several prompts, and a DF-Prompt is one "
-            "text per step; write one prompt, or give words ranges"
+    mixture = _MIXTURE.search(text) if text.lstrip().startswith("(") else None
+    if mixture is not None:
+        what = (
+            "blends several prompts into one"
+            if mixture[1] == "blend"
+            else "draws several prompts into one picture"
         )
-    return make_prompt(_Reader(text, remarks).read(), remarks)
+        raise ConversionError(
+            f"compel's .{mixture[1]}() {what}, and a DF-Prompt is one text per step; "
+            "write one prompt, or give words ranges: [a:early][b:late]"
+        )
+    if _TWICE.search(text):
+        raise ConversionError(
+            "compel eats backslashes before an escaped bracket, how many depends on what is around; write one"
+        )
+    spaced = re.sub(r",(\S)", r", \1", text)  # as compel does before it reads anything
+    pieces = _Parser(spaced, 0, len(spaced), 0).prompt()
+    if any(token in spaced for token in ('"', "\\+", "\\-")):
+        remarks.assume(
+            "compel drops quotation marks around words, and keeps the backslash of \\+ and \\-; so does this"
+        )
+    return lay_over([pieces], Stretches(), Budget(), remarks)
 
 
-class _Reader:
-    def __init__(self, text: str, remarks: Remarks) -> None:
-        self.text, self.remarks = text, remarks
-        self.stack: list[tuple[str, int, list[Node]]] = [("", 0, [])]
-        self.skip = 0  # characters before this offset are a weight already read
+class _Parser:
+    """Part of a text, read from the left; every bracket is tried once."""
 
-    def read(self) -> list[Node]:
-        for match in _TOKEN.finditer(self.text):
-            token, at = match[0], match.start()
-            if token == "(":
-                self._open(token, at)
-            elif token == ")":
-                self._close("(", at)
-            elif token == '"':
-                self._quote(at)
-            else:
-                self._words(token, at)
-        opening, at, _ = self.stack[-1]
-        if opening:
-            raise ParseError(
-                f"{quote(opening)} is not closed; compel would take the whole prompt for plain words",
-                text=self.text,
-                offset=at,
-                expected="its counterpart behind it",
-                fixes=(Fix(at, at + 1, "\\" + opening, "a literal character"),),
+    def __init__(self, text: str, begin: int, end: int, depth: int) -> None:
+        self.text, self.begin, self.end, self.depth = text, begin, end, depth
+        self.brackets: dict[int, Found | None] = {}
+
+    def prompt(self) -> list[Piece]:
+        """A whole prompt, where what fits no form is a word up to the next space."""
+        pieces: list[Piece] = []
+        at = self.begin
+        while True:
+            at = self._spaces(at, pieces)
+            if at == self.end:
+                return pieces
+            found = self._item(at, alone=False)
+            if found is None:
+                match = _FREE_WORD.match(self.text, at, self.end)
+                assert match is not None
+                found = match.end(), _unescaped(match[0], at)
+            at = found[0]
+            pieces += found[1]
+
+    def fragment(self, at: int) -> Found:
+        """As much as fits, from one place on: words, brackets, commas and points."""
+        pieces: list[Piece] = []
+        while True:
+            at = self._spaces(at, pieces)
+            found = self._item(at, alone=True) if at < self.end else None
+            if found is None and self.text[at : min(at + 1, self.end)] in (",", "."):
+                found = at + 1, [Piece(at, at + 1, self.text[at], ONE)]
+            if found is None:
+                return at, pieces
+            at = found[0]
+            pieces += found[1]
+
+    def _spaces(self, at: int, pieces: list[Piece]) -> int:
+        match = _SPACES.match(self.text, at, self.end)
+        assert match is not None
+        if match[0]:
+            pieces.append(Piece(at, match.end(), match[0], ONE))
+        return match.end()
+
+    def _item(self, at: int, *, alone: bool) -> Found | None:
+        """A word or a bracket with its weight; without one only where it stands `alone`, or is a bracket."""
+        lora = _LORA.match(self.text, at, self.end)
+        if lora is not None:
+            tag = f"<lora:{lora[1]}:{lora[2] or 1}>"
+            return lora.end(), [Piece(at, at + 1, tag, ONE, True, -1)]
+        bracketed = self.text[at] in '("'
+        target = self._bracket(at) if bracketed else self._word(at)
+        if target is None:
+            return None
+        end, pieces = target
+        if _SWAP.match(self.text, end, self.end):
+            raise ConversionError(
+                f"compel's .swap() at character {end} changes what attention sees, and no DF-Prompt can; "
+                "write one of the two, or give each a range: [a:early][b:late]"
             )
-        return self.stack[0][2]
+        weight = _ATTEND.match(self.text, end, self.end)
+        if weight is None:
+            weight = (_AFTER_BRACKETS if bracketed else _AFTER_WORD).match(self.text, end, self.end)
+        if weight is not None:
+            factor = _weight(weight[1] if weight.re is _ATTEND else weight[0])
+            return weight.end(), [_times(piece, factor) for piece in pieces]
+        return target if bracketed or alone else None
 
-    def _open(self, token: str, at: int) -> None:
-        before = self.text[at - 1] if at > self.skip else " "
-        if token == "(" and not (before.isspace() or before in '(,"+-'):
-            raise ParseError(
-                "a parenthesis right behind a word; compel would take the whole prompt for plain words",
-                text=self.text,
-                offset=at,
-                expected="a space before it",
-                fixes=(Fix(at, at, " "), Fix(at, at + 1, "\\(", "a literal parenthesis")),
+    def _word(self, at: int) -> Found | None:
+        match = _WORD.match(self.text, at, self.end)
+        return None if match is None else (match.end(), _unescaped(match[0], at))
+
+    def _bracket(self, at: int) -> Found | None:
+        if at not in self.brackets:
+            if self.depth >= _DEEPEST:
+                raise ConversionError(
+                    f"brackets nest more than {_DEEPEST} deep here; close or leave out some"
+                )
+            self.depth += 1
+            self.brackets[at] = self._parenthesis(at) if self.text[at] == "(" else self._quoted(at)
+            self.depth -= 1
+        return self.brackets[at]
+
+    def _parenthesis(self, at: int) -> Found | None:
+        end, pieces = self.fragment(at + 1)
+        return (end + 1, pieces) if end < self.end and self.text[end] == ")" else None
+
+    def _quoted(self, at: int) -> Found | None:
+        match = _QUOTED.match(self.text, at, self.end)
+        if match is None:
+            return None
+        if re.search(r"\\[tnfr]", match[1]):
+            raise ConversionError(
+                f"compel takes a backslash in {quote(match[0])} for a line break or a tab; leave it out"
             )
-        self.stack.append((token, at, []))
-
-    def _close(self, opening: str, at: int) -> None:
-        if self.stack[-1][0] != opening:
-            raise ParseError(
-                "this closes nothing; compel would take the whole prompt for plain words",
-                text=self.text,
-                offset=at,
-                expected="text",
-                fixes=(Fix(at, at + 1, "\\" + self.text[at], "a literal character"),),
-            )
-        _, _, nodes = self.stack.pop()
-        self.stack[-1][2].append(Emphasis(nodes, self._suffix(at + 1)))
-
-    def _quote(self, at: int) -> None:
-        if self.stack[-1][0] == '"':
-            self._close('"', at)
-        else:
-            self.remarks.assume("compel drops quotation marks; so does this")
-            self.stack.append(('"', at, []))
-
-    def _suffix(self, at: int) -> Decimal:
-        """The weight behind a closing bracket; the characters it takes are not read again."""
-        number = _NUMBER.match(self.text, at)
-        if number is not None:
-            self.skip = number.end()
-            return Decimal(number[0])
-        sign = self.text[at : at + 1]
-        if sign not in _FACTOR:
-            return Decimal(1)
-        self.skip = at
-        while self.text[self.skip : self.skip + 1] == sign:
-            self.skip += 1
-        return _power(sign, self.skip - at)
-
-    def _words(self, token: str, at: int) -> None:
-        if at < self.skip:
-            token = token[self.skip - at :]
-        if len(token) == 2 and token[0] == "\\" and token[1] in '()"':
-            token = token[1]
-        else:
-            self.stack[-1][2].extend(_signed(token, self.remarks))
-            return
-        self.stack[-1][2].append(Text(token))
+        inner = _Parser(self.text, at + 1, match.end() - 1, self.depth)
+        end, pieces = inner.fragment(at + 1)
+        return (match.end(), pieces) if end == match.end() - 1 else None
 
 
-def _signed(text: str, remarks: Remarks) -> Iterator[Node]:
-    """Plain words, with those that end in signs weighted."""
-    for match in _WORD.finditer(text):
-        word = match[0]
-        bare = word.rstrip(".")
-        sign = bare[-1:]
-        stem = bare.rstrip(sign) if sign in _FACTOR else bare
-        if not sign or sign not in _FACTOR or not stem or stem[-1] in _FACTOR:
-            yield Text(word)
-            continue
-        if any(mark in stem for mark in ".;!?"):
-            remarks.assume(
-                f"{quote(word)} is no word compel can weight, and it takes the prompt for plain words"
-            )
-            yield Text(word)
-            continue
-        yield Emphasis([Text(stem)], _power(sign, len(bare) - len(stem)))
-        yield Text(word[len(bare) :])
+def _unescaped(text: str, offset: int) -> list[Piece]:
+    r"""Words, with `\(`, `\)` and `\"` for literal characters."""
+    pieces, at = [], 0
+    for match in _ESCAPE.finditer(text):
+        pieces.append(Piece(offset + at, offset + match.start(), text[at : match.start()], ONE))
+        pieces.append(Piece(offset + match.start(), offset + match.end(), match[1], ONE))
+        at = match.end()
+    pieces.append(Piece(offset + at, offset + len(text), text[at:], ONE))
+    return [piece for piece in pieces if piece.text]
+
+
+def _weight(written: str) -> Decimal:
+    return _power(written[0], len(written)) if set(written) in ({"+"}, {"-"}) else Decimal(written)
+
+
+def _times(piece: Piece, factor: Decimal) -> Piece:
+    return piece if piece.is_tag else piece._replace(weight=_CONTEXT.multiply(piece.weight, factor))
 
 
 def _power(sign: str, count: int) -> Decimal:
@@ -167,14 +210,12 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
                 remarks.lose(f"the ramp {piece.weight} of {words} becomes its middle")
             pieces.append(_weighted(piece.text, weight, out, remarks))
         out = pieces[-1][-1:] or out if pieces else out
-    return "".join(pieces)
+    written = "".join(pieces)
+    check_written(prompt, written, read, None, "compel", remarks)
+    return written
 
 
 def _plain(text: str, before: str, remarks: Remarks) -> str:
-    if any(isinstance(node, Emphasis) for node in _signed(text, Remarks())):
-        remarks.lose("words that end in + or - are weights for compel, and it has no escape for them")
-    if '"' in text:
-        remarks.lose("compel drops quotation marks")
     spaced = " " if before.isdigit() and text[:1] in tuple(".0123456789") and text else ""
     return spaced + text.translate(_ESCAPED)
 

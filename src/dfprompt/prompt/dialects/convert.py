@@ -9,7 +9,7 @@ from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.clocks import make_evaluations
-from dfprompt.prompt.dialects import a1111, comfyui, compel, pae
+from dfprompt.prompt.dialects import a1111, a1111_writer, comfyui, comfyui_writer, compel, pae, swarmui
 from dfprompt.prompt.dialects.conversion import Conversion, Exported, Imported, Remarks
 from dfprompt.prompt.formatter import format_prompt
 from dfprompt.prompt.parser import parse_prompt
@@ -21,13 +21,15 @@ _IMPORT: dict[str, Import] = {
     "native": lambda text, steps, remarks: parse_prompt(text),
     "a1111": a1111.read,
     "comfyui": comfyui.read,
+    "swarmui": swarmui.read,
     "compel": compel.read,
     "pae": pae.read,
 }
 _EXPORT: dict[str, Export] = {
     "native": lambda prompt, steps, remarks: format_prompt(prompt),
-    "a1111": a1111.write,
-    "comfyui": comfyui.write,
+    "a1111": a1111_writer.write,
+    "comfyui": comfyui_writer.write,
+    "swarmui": swarmui.write,
     "compel": compel.write,
     "pae": pae.write,
 }
@@ -62,7 +64,7 @@ def export_prompt(prompt: DFPrompt, dialect: str, num_inference_steps: int | Non
 
 
 def convert_prompt(text: str, source: str, target: str, num_inference_steps: int | None = None) -> Conversion:
-    """Convert a prompt from one dialect to another: native, a1111, comfyui, compel or pae.
+    """Convert a prompt from one dialect to another: native, a1111, swarmui, comfyui, compel or pae.
 
     Raises InputError for an unknown dialect, ParseError and ConversionError as `import_prompt` does.
 

@@ -30,7 +30,7 @@ class Stretch(NamedTuple):
 
 def stretches_of(
     prompt: DFPrompt, steps: int | None, remarks: Remarks
-) -> Iterator[tuple[str, tuple[Stretch, ...]]]:
+) -> Iterator[tuple[str | Span, tuple[Stretch, ...]]]:
     """Yield every piece with its stretches; a plain piece has one, a span that never acts none."""
     tracks = iter(make_plan(prompt, steps).tracks) if steps is not None else None
     for piece in prompt.spans:
@@ -38,9 +38,9 @@ def stretches_of(
             last = None if steps is None else steps - 1
             yield piece, (Stretch(0, last, Decimal(0), Decimal(1), Decimal(1)),)
         elif tracks is None:
-            yield piece.text, _written(piece, remarks)
+            yield piece, _written(piece, remarks)
         else:
-            yield piece.text, _planned(piece, next(tracks).weights, remarks)
+            yield piece, _planned(piece, next(tracks).weights, remarks)
 
 
 def _written(span: Span, remarks: Remarks) -> tuple[Stretch, ...]:
@@ -76,7 +76,7 @@ def _planned(span: Span, weights: tuple[Fraction, ...], remarks: Remarks) -> tup
             last,
             complement(span.effect_range.start) if whole else share(first, steps),
             complement(span.effect_range.end) if whole else share(last + 1, steps),
-            _rounded(weight, words, remarks),
+            _rounded(weight),
         )
         for first, last, weight in found
     )
@@ -94,9 +94,6 @@ def share(border: int, steps: int) -> Decimal:
     return round_places(Decimal(border) / Decimal(steps))
 
 
-def _rounded(weight: Fraction, words: str, remarks: Remarks) -> Decimal:
+def _rounded(weight: Fraction) -> Decimal:
     exact = Decimal(weight.numerator) / Decimal(weight.denominator)
-    rounded = round_places(exact)
-    if Fraction(rounded) != weight:
-        remarks.lose(f"the weight {exact:.10g} of {words} is rounded to {rounded}")
-    return rounded
+    return round_places(exact)

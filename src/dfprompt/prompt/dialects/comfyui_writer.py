@@ -1,0 +1,99 @@
+r"""A DF-Prompt as ComfyUI's text, for comfyui-prompt-control's rules as `comfyui.read` has them."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+from dfprompt.excerpt import quote
+from dfprompt.prompt.ast import DFPrompt, Span
+from dfprompt.prompt.dialects import comfyui
+from dfprompt.prompt.dialects.checking import check_written
+from dfprompt.prompt.dialects.conversion import Remarks
+from dfprompt.prompt.dialects.emphasis import BREAK
+from dfprompt.prompt.dialects.overlay import ONE, ZERO
+from dfprompt.prompt.dialects.stretches import stretches_of
+from dfprompt.prompt.exact import format_decimal
+from dfprompt.prompt.tags import split_tags
+
+_ESCAPED = str.maketrans({character: "\\" + character for character in "\\()[]:#"})
+_TOP_ESCAPED = str.maketrans({character: "\\" + character for character in "\\()[]#"})
+_CLOCK = (
+    "percents count sampling time: they are steps under a uniform schedule only (--clock timestep converts)"
+)
+_ROUNDING = Context(prec=30, rounding=ROUND_HALF_EVEN)
+
+
+def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
+    """Write prompt-control's text; with a number of steps each switch falls on its step exactly."""
+    out: list[str] = []
+    for piece, stretches in stretches_of(prompt, steps, remarks):
+        for stretch in stretches:
+            begin = percent(stretch.begin, stretch.first, steps, remarks)
+            end = percent(stretch.end, None if stretch.last is None else stretch.last + 1, steps, remarks)
+            is_scheduled = (begin, end) != (ZERO, ONE)
+            if is_scheduled:
+                remarks.assume(_CLOCK)
+            if isinstance(piece, Span) and piece.tag:
+                words = _tag(piece.text, stretch.weight, remarks)
+            else:
+                text = piece if isinstance(piece, str) else piece.text
+                words = _words(text, stretch.weight, is_scheduled, remarks)
+            if words[:1] == "(" and out and out[-1].endswith("\\\\"):
+                out.append(" ")  # a backslash would make the parenthesis literal
+            out.append(_scheduled(words, begin, end))
+    text = "".join(out)
+    check_written(prompt, text, comfyui.read, steps, "ComfyUI", remarks)
+    return text
+
+
+def _tag(tag: str, weight: Decimal, remarks: Remarks) -> str:
+    if tag == BREAK:
+        return " BREAK "
+    if comfyui.TAG.fullmatch(tag) is None:
+        remarks.lose(f"{quote(tag)} is no tag that prompt-control reads, and it is left out")
+        return ""
+    if weight != 1 and not tag.startswith("<emb:"):
+        remarks.lose(f"the weight {format_decimal(weight)} of {quote(tag)}: write it into the tag")
+        return tag
+    return tag if weight == 1 else f"({tag}:{format_decimal(weight)})"
+
+
+def _words(text: str, weight: Decimal, is_scheduled: bool, remarks: Remarks) -> str:
+    if is_scheduled and "|" in text:
+        remarks.lose('"|" has no escape inside of a schedule of ComfyUI; a comma stands for it')
+        text = text.replace("|", ",")
+    if is_scheduled or weight != 1:
+        words = text.translate(_ESCAPED)
+    else:
+        pieces = split_tags(text.translate(_TOP_ESCAPED))
+        words = "".join(piece.replace(":", "\\:", 1) if at % 2 else piece for at, piece in enumerate(pieces))
+    return words if weight == 1 else f"({words}:{format_decimal(weight)})"
+
+
+def _scheduled(words: str, begin: Decimal, end: Decimal) -> str:
+    if not words or (begin, end) == (ZERO, ONE):
+        return words
+    if end == ONE:
+        return f"[{words}:{format_decimal(begin)}]"
+    if begin == ZERO:
+        return f"[{words}::{format_decimal(end)}]"
+    return f"[{words}:{format_decimal(begin)},{format_decimal(end)}]"
+
+
+def percent(share_done: Decimal, border: int | None, steps: int | None, remarks: Remarks) -> Decimal:
+    """Return a share done in two decimals; with the border's step known, one that falls on it."""
+    if border is not None and steps is not None:
+        if border <= 0 or border >= steps:
+            return ZERO if border <= 0 else ONE
+        digits = 100 * border // steps
+        if digits * steps > 100 * (border - 1):
+            candidate = Decimal(digits).scaleb(-2)
+            nearest = _ROUNDING.quantize(share_done, Decimal("0.01"))
+            fits = 100 * (border - 1) < nearest * 100 * steps <= 100 * border
+            return nearest if fits else candidate
+    rounded = _ROUNDING.quantize(share_done, Decimal("0.01"))
+    if rounded != share_done:
+        remarks.lose(
+            f"the share {format_decimal(share_done)} is rounded to {rounded}: ComfyUI keeps two decimals"
+        )
+    return rounded

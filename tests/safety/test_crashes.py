@@ -1,0 +1,133 @@
+"""Crashes at the n-th file operation: after any, the same command goes on to the same files, to the bit.
+
+The default run takes a few operations of the quick commands; the slow ones spread over more of them, and
+`benchmarks/bench_kills.py --crashes` over all commands.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crash_commands import COMMANDS, Command, write_inputs
+from crash_machine import Ended, import_everything, run, spread, tree
+
+QUICK = [name for name, each in COMMANDS.items() if not each.slow]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name, each in COMMANDS.items() if each.slow]
+EVERY = [*QUICK, *SLOW]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the commands read; everything that children need is imported here, once."""
+    import_everything()
+    folder = tmp_path_factory.mktemp("crashes")
+    write_inputs(folder)
+    return folder
+
+
+_whole: dict[str, tuple[Ended, dict[str, object]]] = {}
+
+
+def whole(name: str, place: Path) -> tuple[Ended, dict[str, object]]:
+    """The command undisturbed: how it ended, and its files."""
+    if name not in _whole:
+        ended = run(COMMANDS[name].parts, place / f"whole {name}")
+        assert ended.code == 0, ended.err
+        _whole[name] = ended, tree(place / f"whole {name}")
+    return _whole[name]
+
+
+def go_on(command: Command, folder: Path) -> Ended:
+    """Run the command again; with what it takes to go on where something is there to go on with."""
+    again = run(command.parts, folder)
+    if again.code == 2 and command.again:
+        again = run([*command.parts, *command.again], folder)
+    if again.code == 2 and command.again == ("--resume",) and command.words[0] != "tune":
+        again = run([*command.parts, "--force"], folder)
+    return again
+
+
+def check_same(name: str, folder: Path, expected: dict[str, object]) -> None:
+    found = tree(folder)
+    assert sorted(found) == sorted(expected), name
+    assert [part for part in found if found[part] != expected[part]] == []
+    assert not list(folder.rglob(".dfprompt-*"))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_kill_at_any_operation_loses_nothing(name: str, place: Path) -> None:
+    ended, expected = whole(name, place)
+    points = 3 if name in QUICK else 5
+    for at in spread(ended.operations, points):
+        folder = place / f"kill {name} {at}"
+        assert run(COMMANDS[name].parts, folder, at=at).code == -9
+        again = go_on(COMMANDS[name], folder)
+        assert again.code == 0, f"operation {at}: {again.err}"
+        check_same(f"{name} at {at}", folder, expected)
+
+
+@pytest.mark.parametrize("by", ["OSError", "MemoryError"])
+@pytest.mark.parametrize("name", EVERY)
+def test_an_error_at_any_operation_is_one_line_and_loses_nothing(name: str, by: str, place: Path) -> None:
+    ended, expected = whole(name, place)
+    points = 2 if name in QUICK else 3
+    for at in spread(ended.operations, points + 1)[1:]:
+        folder = place / f"{by} {name} {at}"
+        failed = run(COMMANDS[name].parts, folder, at=at, by=by)
+        assert failed.code in (0, 1, 2), f"operation {at}: {failed.err}"  # 0: what may be left undone was
+        assert "Traceback" not in failed.err + failed.out
+        if failed.code:
+            assert "error:" in failed.err
+            again = go_on(COMMANDS[name], folder)
+            assert again.code == 0, f"operation {at}: {again.err}"
+        check_same(f"{name} at {at}", folder, expected)
+
+
+def test_a_killed_force_never_goes_on_at_the_old_checkpoint(place: Path) -> None:
+    """Deleting the recipe first once left the old checkpoints to the new recipe: done at once, and wrong."""
+    old, lr = COMMANDS["train sft"], ("--set", "optimizer.learning_rate=0.01")
+    fresh = place / "fresh"
+    assert run([*old.parts, *lr], fresh).code == 0
+    expected = tree(fresh)
+    begun = place / "begun"
+    assert run(old.parts, begun).code == 0
+    forced = run([*old.parts, *lr, "--force"], begun)
+    assert forced.code == 0
+    for at in spread(min(12, forced.operations), 6):
+        folder = place / f"forced {at}"
+        assert run(old.parts, folder).code == 0
+        assert run([*old.parts, *lr, "--force"], folder, at=at).code == -9
+        unasked = run([*old.parts, *lr], folder)
+        if unasked.code == 0:  # nothing of the old run was left
+            check_same(f"forced {at}", folder, expected)
+            continue
+        resumed = run([*old.parts, *lr, "--resume"], folder)
+        assert resumed.code in (0, 2)
+        if resumed.code == 2:
+            assert run([*old.parts, *lr, "--force"], folder).code == 0
+        check_same(f"forced {at}", folder, expected)
+
+
+@pytest.mark.parametrize("name", ["data/train.jsonl", "base"])
+def test_a_run_goes_on_only_with_what_it_was_begun_with(name: str, tmp_path: Path) -> None:
+    import shutil
+
+    from dfprompt.api.world import mini_folder
+
+    write_inputs(tmp_path)
+    shutil.copytree(mini_folder("lm"), tmp_path / "base")
+    command = [*COMMANDS["train sft"].parts, "--set", "model.base=../base"]
+    folder = tmp_path / "run"
+    assert run(command, folder, at=120).code == -9
+    victim = tmp_path / name if name.endswith("jsonl") else tmp_path / "base" / "config.json"
+    content = victim.read_bytes()
+    victim.write_bytes(
+        content[: content.rfind(b"\n", 0, -1) + 1] if name.endswith("jsonl") else content + b" "
+    )
+    refused = run([*command, "--resume"], folder)
+    assert refused.code == 2
+    assert f"another {'data' if name.endswith('jsonl') else 'base'}" in refused.err
+    victim.write_bytes(content)
+    assert run([*command, "--resume"], folder).code == 0

@@ -1,0 +1,143 @@
+"""The one writer: whole or not at all, never through a link, nothing of anybody else's touched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dfprompt import storage
+from dfprompt.errors import InputError
+from dfprompt.storage import (
+    LineFile,
+    append_lines,
+    lock_folder,
+    read_lines,
+    remove,
+    whole_files,
+    whole_folder,
+    write_text,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_a_failure_leaves_what_stood_there_and_no_new_folder(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "old")
+
+    def fail() -> None:
+        with whole_files(tmp_path / "a", tmp_path / "deep" / "b") as (one, two):
+            one.write_text("new")
+            two.write_text("new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (tmp_path / "a").read_text() == "old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_link_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "a").symlink_to(tmp_path / "victim")
+    write_text(tmp_path / "a", "new")
+    assert (tmp_path / "victim").read_text() == "mine"
+    assert not (tmp_path / "a").is_symlink()
+    (tmp_path / "rows.jsonl").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic links"):
+        append_lines(tmp_path / "rows.jsonl", ["{}"])
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_a_folder_takes_the_place_of_a_link_and_leaves_the_other_folder(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "x").write_text("mine")
+    (tmp_path / "policy").symlink_to(tmp_path / "theirs")
+    with whole_folder(tmp_path / "policy") as unfinished:
+        (unfinished / "y").write_text("new")
+    assert names(tmp_path) == ["policy", "policy/y", "theirs", "theirs/x"]
+
+
+def test_siblings_with_names_of_old_temporaries_stay(tmp_path: Path) -> None:
+    for name in ("p.old", "p.partial", ".p.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "backup").write_text("mine")
+    for _ in range(2):
+        with whole_folder(tmp_path / "p") as unfinished:
+            (unfinished / "y").write_text("new")
+    assert {name.split("/")[0] for name in names(tmp_path)} == {"p", "p.old", "p.partial", ".p.partial"}
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_folder_is_replaced_where_names_cannot_be_exchanged_too(
+    exchanges: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not exchanges:
+        monkeypatch.setattr(storage, "_exchange", lambda one, other: False)
+    for text in ("old", "new"):
+        with whole_folder(tmp_path / "p") as unfinished:
+            (unfinished / text).touch()
+    assert names(tmp_path) == ["p", "p/new"]
+
+
+def test_files_are_as_readable_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with whole_files(tmp_path / "a") as (unfinished,):
+            unfinished.write_text("x")
+            unfinished.chmod(0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_line_that_a_kill_cut_is_cut_off_at_every_place(tmp_path: Path) -> None:
+    path, line = tmp_path / "rows.jsonl", b'{"a": "caf\xc3\xa9"}\n'
+    for cut in range(len(line)):
+        path.write_bytes(line + line[:cut])
+        append_lines(path, ['{"b": 1}'])
+        assert path.read_bytes() == line + b'{"b": 1}\n', cut
+
+
+def test_text_of_somebody_else_is_never_cut(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("mine")
+    with pytest.raises(OSError, match="did not write"):
+        LineFile(path)
+    assert path.read_text() == "mine"
+
+
+def test_long_files_are_repaired_from_their_end(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + b'{"b": "' + b"x" * 300_000)
+    append_lines(path, ['{"c": 1}'])
+    assert read_lines(path) == ['{"a": 1}', '{"c": 1}']
+
+
+def test_a_second_writer_is_refused_and_a_dead_one_is_not(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        with lock_folder(tmp_path / "out"):
+            (tmp_path / "out" / ".dfprompt-0123456789abcdef.partial").write_text("half")
+            (tmp_path / "out" / ".dfprompt-mine.partial").write_text("mine")
+            os._exit(0)  # as a kill would: nothing is cleaned up
+    os.waitpid(child, 0)
+    with lock_folder(tmp_path / "out"):
+        assert names(tmp_path / "out") == [".dfprompt-mine.partial"]
+        with pytest.raises(InputError, match="another dfprompt"), lock_folder(tmp_path / "out"):
+            pass
+    with lock_folder(tmp_path / "new"):
+        pass
+    assert not (tmp_path / "new").exists()
+
+
+def test_removing_a_folder_leaves_what_a_link_in_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "x").touch()
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "link").symlink_to(tmp_path / "theirs")
+    remove(tmp_path / "p")
+    assert names(tmp_path) == ["theirs", "theirs/x"]
