@@ -21,12 +21,13 @@ def read_prompt(
     plain: bool = False,
     strict: bool = False,
     num_inference_steps: int | None = None,
+    loaded: Collection[str] = (),
 ) -> DFPrompt:
     """Return the prompt a text means in a dialect; `plain` takes every character as words.
 
     What a dialect's importer had to assume or could not express is warned about, and so are network
     tags; with `strict` a loss or a tag raises ConversionError. `num_inference_steps` is needed where
-    a dialect counts steps.
+    a dialect counts steps; nothing is said of tags whose names are `loaded`.
 
     >>> read_prompt("a [sic] sign", plain=True).is_plain
     True
@@ -37,7 +38,7 @@ def read_prompt(
         return DFPrompt.from_plain(text)
     if dialect == NATIVE:
         prompt = parse_prompt(text, strict=strict)
-        report_tags(prompt, strict=strict)
+        report_tags(prompt, strict=strict, loaded=loaded)
         return prompt
     imported = import_prompt(text, dialect, num_inference_steps)
     if strict and imported.lost:
@@ -45,7 +46,7 @@ def read_prompt(
     for kind, remarks in (("assumed", imported.assumed), ("lost", imported.lost)):
         for remark in remarks:
             warnings.warn(f"from {dialect}, {kind}: {remark}", DFPromptWarning, stacklevel=2)
-    report_tags(imported.prompt, strict=strict)
+    report_tags(imported.prompt, strict=strict, loaded=loaded)
     return imported.prompt
 
 
