@@ -24,12 +24,15 @@ from dfprompt.errors import ConfigError, DFPromptWarning, GenerationError, Input
 from dfprompt.evaluation.modifiers import find_modifiers
 from dfprompt.images.reading import read_image
 from dfprompt.images.recipe import find_recipe
+from dfprompt.measurement.log import ROWS, read_rows
+from dfprompt.measurement.rows import Row
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import SamplingSettings, TokenBudget
 from dfprompt.prompt import DFPrompt, parse_prompt
 from dfprompt.requests.render import RenderSettings
 from dfprompt.search.engine import FRESH
 from dfprompt.statistics.student_t import student_quantile
+from dfprompt.storage import LineFile
 from runs import SIZE
 from tiny_evaluation import brightness, redness
 from tiny_policies import tiny_policy
@@ -55,27 +58,24 @@ def tune(sd: ImagePipeline, tmp_path: Path) -> Callable[..., TuneRun]:
     return run
 
 
-def _rows(run: TuneRun, key: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in run.journal.path.read_text().splitlines()]
-    return [line for line in lines if key in line]
+def _rows(run: TuneRun) -> list[Row]:
+    return read_rows(run.folder / ROWS)
 
 
 def test_everything_named_is_written_and_every_image_has_its_lines(tune: Callable[..., TuneRun]) -> None:
     run = tune()
     answer = run.to_json()
     assert json.loads((run.folder / "tune.json").read_text()) == {"dfprompt": 1, **answer}
-    drawn, scored = _rows(run, "drawn"), _rows(run, "scored")
-    pictures = sorted((run.folder / "images").iterdir())
-    assert len(drawn) == len(scored) == len(pictures) == answer["images"]["measured"] <= 20
-    for row in drawn:
-        picture = read_image(run.folder / row["file"])
+    rows, pictures = _rows(run), sorted((run.folder / "images").iterdir())
+    assert len(rows) == len(pictures) == answer["images"]["measured"] <= 20
+    for row in rows:
+        picture = read_image(run.folder / str(row.picture))
         recipe = find_recipe(picture.text)
-        assert (recipe.df_prompt, recipe.seed) == (row["drawn"], row["seed"])
-        (scores,) = [s for s in scored if (s["scored"], s["seed"]) == (row["drawn"], row["seed"])]
-        assert scores["scores"]["brightness"] == pytest.approx(picture.pixels.mean().item(), abs=1e-6)
+        assert (recipe.df_prompt, recipe.seed) == (row.df_prompt, row.seed)
+        assert row.scores["brightness"] == brightness(picture.pixels[None], []).item()
     with Image.open(answer["grid"]) as grid:
         assert grid.width > 500
-    assert {row["stage"] for row in drawn} >= {"candidates, round 1", "fresh seeds"}
+    assert {row.stage for row in rows} >= {"candidates, round 1", "fresh seeds"}
 
 
 def test_the_numbers_are_those_of_the_fresh_seeds(tune: Callable[..., TuneRun]) -> None:
@@ -83,9 +83,7 @@ def test_the_numbers_are_those_of_the_fresh_seeds(tune: Callable[..., TuneRun]) 
     answer = run.to_json()
     assert answer["finalist"] is not None
     fresh = {
-        prompt: [
-            row["scores"] for row in _rows(run, "scored") if row["seed"] >= FRESH and row["scored"] == prompt
-        ]
+        prompt: [row.scores for row in _rows(run) if row.seed >= FRESH and row.df_prompt == prompt]
         for prompt in ("a red house", answer["finalist"])
     }
     for line in answer["scores"]:
@@ -97,15 +95,15 @@ def test_the_numbers_are_those_of_the_fresh_seeds(tune: Callable[..., TuneRun]) 
         ("brightness", "reward"),
         ("redness", "judge"),
     ]
-    plain = [row for row in _rows(run, "scored") if row["scored"] == "a red house"]
-    kept = max(plain, key=lambda row: row["scores"]["brightness"])
+    plain = [row for row in _rows(run) if row.method == "plain"]
+    kept = max(plain, key=lambda row: row.scores["brightness"])
     best = answer["best_of_n"]
-    assert (best["n"], best["seed"]) == (len(plain), kept["seed"])
-    assert best["best_plain"] == kept["scores"]["brightness"]
+    assert (best["n"], best["seed"]) == (len(plain), kept.seed)
+    assert best["best_plain"] == kept.scores["brightness"]
     own = fresh[answer["finalist"]]
     for line in best["scores"]:
         column = [each[line["score"]] for each in own]
-        assert line["difference"] == pytest.approx(fmean(column) - kept["scores"][line["score"]])
+        assert line["difference"] == pytest.approx(fmean(column) - kept.scores[line["score"]])
         spread = stdev(column) / len(column) ** 0.5 * student_quantile(0.95, len(column) - 1)
         assert line["interval"] == pytest.approx([line["difference"] - spread, line["difference"] + spread])
     assert [line["score"] for line in best["scores"]] == ["brightness", "redness"]
@@ -122,7 +120,7 @@ def test_best_of_n_has_as_many_images_as_the_search(tune: Callable[..., TuneRun]
     again = tune(images=34, best_of_n=True, resume=True).to_json()
     assert again["images"]["drawn_now"] == 0
     assert again["best_of_n"] == best
-    with pytest.raises(InputError, match="best-of-n differs"):
+    with pytest.raises(InputError, match="best-of-n differ"):
         tune(images=34, resume=True)
 
 
@@ -135,8 +133,7 @@ def test_what_a_policy_proposes_is_tried_first_and_labelled(
     acting = policy.model.config.tables.acting(SETTINGS.num_inference_steps)
     rewrites = policy.candidates([DFPrompt.from_plain("a red house")], 3, 0, counted, acting=acting)[0]
     first = [str(prompt) for prompt, _ in run.outcome.rounds[0].pairs]
-    origins = {row["drawn"]: row["origin"] for row in _rows(run, "drawn")}
-    assert origins["a red house"] == "plain"
+    origins = {"a red house": "plain"} | {str(arm.prompt): arm.origin for arm in run.outcome.arms}
     proposed = [prompt for prompt in first if origins[prompt] == "policy tiny"]
     found = [{(s.text, s.effect_range, s.weight) for s in each.modifiers} for each in rewrites]
     assert len(proposed) == len({frozenset(each) for each in found if each}) > 1
@@ -150,7 +147,7 @@ def test_what_a_policy_proposes_is_tried_first_and_labelled(
     answer = run.to_json()
     assert {each["origin"] for each in answer["candidates"]} >= {"policy tiny", "words.txt"}
     assert answer["origin"] in {each["origin"] for each in answer["candidates"]}
-    with pytest.raises(InputError, match="proposals differs"):
+    with pytest.raises(InputError, match="proposals differ"):
         tune(policy=policy, candidates=1, images=40, resume=True)
     with pytest.raises(InputError, match="--policy proposes"):
         tune("a cat, [old film:late]", df=True, only="old film", policy="starter")
@@ -163,10 +160,10 @@ def test_minutes_are_counted_alike_after_a_restart(tune: Callable[..., TuneRun])
     whole = tune(images=40, minutes=30.0).to_json()
     journal = Path(whole["journal"])
     rows = [json.loads(line) for line in journal.read_text().splitlines()]
-    slow = [{**row, "seconds": 1000.0} if "seconds" in row else row for row in rows]
+    slow = [{**row, "seconds": 200.0} if "seconds" in row else row for row in rows]
     journal.write_text("".join(json.dumps(row) + "\n" for row in slow))
     again = tune(images=40, minutes=30.0, resume=True)
-    first = [row for row in rows if row.get("stage") == "candidates, round 1" and "drawn" in row]
+    first = {(row["df_prompt"], row["seed"]) for row in rows[1:] if row["stage"] == "candidates, round 1"}
     assert len(again.outcome.rounds[0].pairs) == len(first) > 5  # no room for them, were all counted at once
     assert len(again.outcome.ledger.scores) < whole["images"]["measured"]
 
@@ -180,8 +177,7 @@ def test_shared_steps_are_counted(tune: Callable[..., TuneRun]) -> None:
     late = sum("late" in str(prompt) for prompt, _ in arms)
     assert late >= 2
     # a late arm joins plain for its two early evaluations of four
-    first = sum(stage == "candidates, round 1" for stage, _ in run.journal.batches)
-    assert first == 1
+    assert len({row.seed for row in _rows(run) if row.stage == "candidates, round 1"}) == 1
     assert spent["first_round"]["saved"] >= 2 * late
     assert spent["first_round"]["saved"] + spent["first_round"]["done"] == 4 * len(arms)
     assert spent["first_round"]["saved"] < spent["saved"]
@@ -219,7 +215,7 @@ def test_a_failing_reward_stops_with_everything_kept(tune: Callable[..., TuneRun
     assert kept >= 5
     with pytest.raises(InputError, match="holds a search; add --resume"):
         tune()
-    with pytest.raises(InputError, match=r"another search: .*seed differs"):
+    with pytest.raises(InputError, match=r"another search: .*seed differ"):
         tune(resume=True, seed=3)
     again = tune(resume=True).to_json()
     assert again["images"]["drawn_now"] == whole["images"]["measured"] - kept
@@ -237,7 +233,7 @@ def test_a_reward_that_fails_for_some_pictures_goes_on(tune: Callable[..., TuneR
         return images.mean((1, 2, 3))
 
     run = tune(rewards=[fussy])
-    failed = [row for row in _rows(run, "scored") if row["failed"]]
+    failed = [row for row in _rows(run) if row.failed]
     assert 0 < len(failed) < run.outcome.ledger.spent
 
 
@@ -300,9 +296,20 @@ def test_pictures_whose_journal_is_gone_are_not_taken_for_this_search_s(
     images = tmp_path / "out" / "images"
     images.mkdir(parents=True)
     (images / "0123-seed1.png").write_bytes(b"drawn by another pipeline")
-    with pytest.raises(InputError, match=r"holds pictures of a search whose search\.jsonl is gone"):
+    with pytest.raises(InputError, match=r"holds pictures of a search whose rows\.jsonl is gone"):
         tune()
-    assert not (tmp_path / "out" / "search.jsonl").exists()
+    (tmp_path / "out" / "search.jsonl").write_text('{"dfprompt": 1, "search": {}}\n')
+    with pytest.raises(InputError, match="of an earlier version, which cannot go on"):
+        tune(resume=True)
+    assert not (tmp_path / "out" / "rows.jsonl").exists()
+
+
+def test_a_second_search_in_the_folder_is_told_that_one_is_running(
+    tmp_path: Path, tune: Callable[..., TuneRun]
+) -> None:
+    tune()
+    with LineFile(tmp_path / "out" / ROWS), pytest.raises(InputError, match="another dfprompt is writing"):
+        tune(resume=True)
 
 
 @pytest.mark.slow
@@ -316,13 +323,13 @@ def test_killed_and_resumed_draws_no_image_twice(
         arguments = [str(tiny_folder("sd1")), str(tmp_path / "words.txt"), str(output), str(log), str(calls)]
         return subprocess.run(
             [sys.executable, "-c", _KILLED, *arguments],
-            env={**os.environ, "PYTHONPATH": tests},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, tests])},
             capture_output=True,
             check=False,
         ).returncode
 
     assert run(2) == -signal.SIGKILL  # drawn and not scored
-    journal = output / "search.jsonl"
+    journal = output / "rows.jsonl"
     journal.write_bytes(journal.read_bytes()[:-9])  # and the last line half on the disk
     assert run(0) == 0
     drawn = log.read_text().splitlines()

@@ -10,16 +10,19 @@ import torch
 
 from dfprompt import prepare
 from dfprompt.conditioning.capabilities import WEIGHTINGS
+from tiny_loras import write_lora
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "runtime.md"
 SAID_IN_WORDS = ("pipe", "prompts", "callback_on_step_end_tensor_inputs", "unknown")
 HUB_ID = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
-def test_the_examples_run_one_after_the_other(tiny_folder, tiny_pipe):
+def test_the_examples_run_one_after_the_other(tiny_folder, tiny_pipe, tmp_path, monkeypatch):
     """In the order of the page, sharing their names, as a reader would type them."""
     blocks = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
+    monkeypatch.chdir(tmp_path)
+    write_lora(tiny_pipe("sd1"), tmp_path / "loras").rename(tmp_path / "loras" / "ink.safetensors")
     names = {
         "flux": tiny_pipe("flux"),
         "generators": [torch.Generator().manual_seed(seed) for seed in range(2)],

@@ -168,7 +168,6 @@ def test_proposals_take_half_of_the_room_and_a_good_one_wins() -> None:
     space = ModifierSpace(BASE, lexicon, 0, [*other, good])
     first = space.first(8)
     assert [arm.origin for arm in first] == ["policy p"] * 4 + ["toy"] * 4
-    assert space.origin_of(BASE) == "plain"
     hits = 0
     for run in range(10):
         _, measure = simulate(toy, 0.3, run)
@@ -177,7 +176,6 @@ def test_proposals_take_half_of_the_room_and_a_good_one_wins() -> None:
         hits += found(outcome) == {("film grain", "late"), ("mist", "early")}
         if found(outcome) and outcome.winner is not None:
             assert "policy p" in outcome.winner.origin or outcome.winner.origin == "toy"
-            assert space.origin_of(outcome.winner.prompt) == outcome.winner.origin
     assert hits >= 9  # the harmful third word is dropped
 
 

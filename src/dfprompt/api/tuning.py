@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from torch import Tensor
 
 from dfprompt.api.comparison import budgeted, is_mini
 from dfprompt.api.gallery import choose_folder
@@ -23,8 +22,11 @@ from dfprompt.errors import ConfigError, InputError
 from dfprompt.evaluation.files import write_text
 from dfprompt.images.grid import make_grid
 from dfprompt.images.saving import Entry, save_pictures
+from dfprompt.measurement.log import ROWS, MeasurementLog
+from dfprompt.measurement.measure import HowToDraw, Measurement, fingerprint
 from dfprompt.measurement.prompts import PlainPrompt
-from dfprompt.measurement.scoreboard import Plain, Scoreboard
+from dfprompt.measurement.rescoring import check_scores
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy
 from dfprompt.policy.bundle import check_count
@@ -32,7 +34,6 @@ from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.reading import holds_spans, read_prompt
 from dfprompt.requests.render import RenderSettings
 from dfprompt.search.candidates import ModifierSpace, Proposal, Space, SpanSpace
-from dfprompt.search.drawing import PICTURES, PictureMeasure
 from dfprompt.search.engine import Budget, Outcome, search
 from dfprompt.search.findings import (
     BestOf,
@@ -44,14 +45,14 @@ from dfprompt.search.findings import (
     compare_on_fresh,
     list_tried,
 )
-from dfprompt.search.journal import Journal, Scores
-from dfprompt.search.ledger import Pair, Report
+from dfprompt.search.ledger import Report
 from dfprompt.search.lexicon import Lexicon, built_in_lexicon, make_lexicon, read_lexicon
+from dfprompt.search.pictures import FIRST_ROUND, PICTURES, SearchedPictures
 from dfprompt.storage import check_ours, lock_folder
 
-JOURNAL, GRID, RESULT = "search.jsonl", "grid.png", "tune.json"
+GRID, RESULT = "grid.png", "tune.json"
+_JOURNAL = "search.jsonl"  # the record of earlier versions
 NOTHING = "nothing beat plain"
-_FIRST_ROUND = "candidates, round 1"
 _GRID_COLUMNS, _GRID_PICTURES = 8, 96
 
 
@@ -67,7 +68,7 @@ class TuneRun:
     tried: tuple[Tried, ...]
     reward: str
     lexicon: str
-    journal: Journal
+    pictures: SearchedPictures
     drawn: int
     folder: Path
     grid: Path
@@ -103,11 +104,11 @@ class TuneRun:
                 "drawn_now": self.drawn,
                 "fresh_pairs": len(outcome.fresh_seeds),
             },
-            "evaluations": _sharing(self.journal),
+            "evaluations": _sharing(self.pictures),
             "modifiers": self.lexicon,
-            "seconds": round(self.journal.costs.seconds, 2),
+            "seconds": round(self.pictures.elapsed(), 2),
             "grid": str(self.grid),
-            "journal": str(self.journal.path),
+            "journal": str(self.pictures.measurement.log.path),
         }
 
 
@@ -174,26 +175,35 @@ def tune_prompt(
         "minutes": minutes,
         "seed": seed,
         "only": only,
-        "negative": negative_prompt,
     }
     asked |= {"best-of-n": best_of_n, "proposals": [_show(each) for each in proposals]}
-    told = _fingerprint(loaded, space, lexicon, board, settings, asked)
-    # Pictures are known by words and seed: without the journal nothing says what else they were drawn with.
-    if not (folder / JOURNAL).exists() and any((folder / PICTURES).glob("*.png")):
+    _check_folder(folder)
+    how = HowToDraw(settings, negative_prompt, metadata=metadata)
+    told = {**fingerprint(loaded, board, how), **_asked_of(space, lexicon), **asked}
+    with lock_folder(folder), MeasurementLog(folder / ROWS, told, kind="search", resume=resume) as log:
+        check_scores(folder, log.rows, [PlainPrompt(space.plain.plain_text)], board)
+        measurement = Measurement(loaded, board, log, how, isolated=False, save_first=True, needed=reward)
+        pictures = SearchedPictures(measurement, space.plain, reward)
+        report = _staged(pictures, progress)
+        outcome = search(space, pictures, budget, seed=seed, elapsed=pictures.elapsed, report=report)
+        return _write(outcome, space, board, pictures, lexicon if only is None else None, folder)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise InputError for a folder that holds a search nothing can go on with."""
+    if (folder / ROWS).exists():
+        return
+    if (folder / _JOURNAL).exists():
         raise InputError(
-            f"{folder / PICTURES} holds pictures of a search whose {JOURNAL} is gone; take another --output"
+            f"{folder / _JOURNAL} holds a search of an earlier version, which cannot go on; take another "
+            "--output"
         )
-    check_ours(folder, (GRID, RESULT), JOURNAL)
-    with lock_folder(folder):
-        journal = Journal(folder / JOURNAL, told, resume=resume)
-        measure = PictureMeasure(
-            loaded, _scorer(board, space.plain, journal), reward, journal, settings, negative_prompt, metadata
+    # Pictures are known by words and seed: without the log nothing says what else they were drawn with.
+    if any((folder / PICTURES).glob("*.png")):
+        raise InputError(
+            f"{folder / PICTURES} holds pictures of a search whose {ROWS} is gone; take another --output"
         )
-        measure.origin_of = space.origin_of
-        outcome = search(
-            space, measure, budget, seed=seed, elapsed=measure.elapsed, report=_staged(measure, progress)
-        )
-        return _write(outcome, space, board, measure, lexicon if only is None else None, folder)
+    check_ours(folder, (GRID, RESULT), ROWS)
 
 
 def check_tuning(
@@ -273,68 +283,33 @@ def _reward_of(board: Scoreboard) -> str:
         ) from error
 
 
-def _fingerprint(
-    pipeline: ImagePipeline,
-    space: Space,
-    lexicon: Lexicon,
-    board: Scoreboard,
-    settings: RenderSettings | None,
-    asked: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return what must be the same for a search to go on; batch size and device change no picture."""
-    chosen = pipeline.read(space.plain, 0, settings).settings.model_dump(mode="json", exclude={"batch_size"})
+def _asked_of(space: Space, lexicon: Lexicon) -> dict[str, Any]:
+    """Return what is searched among."""
     words = "\n".join(f"{entry.category} {entry.span}" for entry in lexicon.entries)
     return {
         "prompt": str(space.plain),
         "first": str(space.first(1)[0].prompt),
-        **asked,
-        "model": pipeline.mark.name,
-        "model hash": pipeline.mark.hash,
-        "settings": chosen,
         "modifiers": hashlib.sha256(words.encode("utf-8")).hexdigest()[:12],
-        "scores": dict(board.kinds),
     }
 
 
-def _scorer(
-    board: Scoreboard, plain: DFPrompt, journal: Journal
-) -> Callable[[Tensor, Sequence[Pair]], list[Scores]]:
-    """Return what scores pictures on the plain words; a score relative to plain finds it by its seed."""
-    asked = PlainPrompt(plain.plain_text)
-
-    def score(images: Tensor, pairs: Sequence[Pair]) -> list[Scores]:
-        rows = {seed: row for row, (prompt, seed) in enumerate(pairs) if prompt == plain}
-
-        def where(seed: int) -> Plain:
-            if seed in rows:
-                return rows[seed]
-            known = journal.scored.get((str(plain), seed))
-            return None if known is None else known.scores
-
-        found = board.measure(images, [asked] * len(pairs), [where(seed) for _, seed in pairs])
-        return [Scores(each.scores, each.failed) for each in found]
-
-    return score
-
-
-def _staged(measure: PictureMeasure, progress: Report | None) -> Report:
+def _staged(pictures: SearchedPictures, progress: Report | None) -> Report:
     def report(stage: str, done: int, total: int) -> None:
-        measure.stage = stage
+        pictures.stage = stage
         if progress is not None:
             progress(stage, done, total)
 
     return report
 
 
-def _sharing(journal: Journal) -> dict[str, Any]:
+def _sharing(pictures: SearchedPictures) -> dict[str, Any]:
     """Return denoiser evaluations done and spared, in all and in the first round."""
-    costs, first = journal.costs, journal.costs_of(_FIRST_ROUND)
+    costs, first = pictures.costs(), pictures.costs(FIRST_ROUND)
     return {
-        "done": costs.evaluations,
-        "saved": costs.saved,
-        "saved_share": round(costs.saved_share, 4),
-        "first_round": {"done": first.evaluations, "saved": first.saved},
-        "saved_share_first_round": round(first.saved_share, 4),
+        **costs.to_json(),
+        "saved_share": round(costs.spared_share, 4),
+        "first_round": first.to_json(),
+        "saved_share_first_round": round(first.spared_share, 4),
     }
 
 
@@ -342,23 +317,23 @@ def _write(
     outcome: Outcome,
     space: Space,
     board: Scoreboard,
-    measure: PictureMeasure,
+    pictures: SearchedPictures,
     lexicon: Lexicon | None,
     folder: Path,
 ) -> TuneRun:
-    journal, grid = measure.journal, folder / GRID
-    save_pictures([Entry(grid, _draw_grid(outcome, measure))], force=True)
+    grid, scores = folder / GRID, pictures.scores()
+    save_pictures([Entry(grid, _draw_grid(outcome, pictures))], force=True)
     run = TuneRun(
         plain=space.plain,
         outcome=outcome,
-        scores=tuple(compare_on_fresh(outcome, journal.scored, board.columns())),
-        best_of=best_of_plain(outcome, journal.scored, board.columns()),
+        scores=tuple(compare_on_fresh(outcome, scores, board.columns())),
+        best_of=best_of_plain(outcome, scores, board.columns()),
         shares=tuple(attribute(outcome, space)),
         tried=tuple(list_tried(outcome)),
-        reward=measure.reward,
+        reward=pictures.reward,
         lexicon="one span" if lexicon is None else f"{lexicon.name}, {len(lexicon.entries)} modifiers",
-        journal=journal,
-        drawn=measure.drawn,
+        pictures=pictures,
+        drawn=pictures.measurement.drawn,
         folder=folder,
         grid=grid,
     )
@@ -366,13 +341,13 @@ def _write(
     return run
 
 
-def _draw_grid(outcome: Outcome, measure: PictureMeasure) -> Image.Image:
+def _draw_grid(outcome: Outcome, measured: SearchedPictures) -> Image.Image:
     """All pictures in the order they were measured, by stage; plain and spans below, with the reward."""
     pictures: list[Image.Image] = []
     captions: list[str] = []
     for each in outcome.rounds:
         for pair in each.pairs[: _GRID_PICTURES - len(pictures)]:
-            with Image.open(measure.path_of(pair)) as picture:
+            with Image.open(measured.path_of(pair)) as picture:
                 pictures.append(picture.convert("RGB"))
             score = outcome.ledger.scores[pair]
             said = "plain" if pair[0] == outcome.ledger.plain else ", ".join(map(str, pair[0].controls))

@@ -121,7 +121,7 @@ _OPTIONS: dict[str, Any] = {
     "device": typer.Option("auto", "--device", metavar="D", help="auto, cpu, cuda or mps."),
     "dtype": typer.Option("auto", "--dtype", metavar="T", help="auto, float32, float16 or bfloat16."),
     "offload": typer.Option("none", "--offload", metavar="HOW", help="none, model or sequential."),
-    "lora": typer.Option([], "--lora", metavar="FILE[:SCALE]", help="A LoRA; may be repeated."),
+    "lora": typer.Option([], "--lora", metavar="[NAME=]FILE[:SCALE]", help="A LoRA; may be repeated."),
     "vae": typer.Option(None, "--vae", metavar="X", help="Another VAE: a folder or a .safetensors file."),
     "config": typer.Option(
         None, "--config", metavar="DIR", help="Configuration of a single file's base model."

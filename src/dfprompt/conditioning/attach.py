@@ -14,6 +14,7 @@ from dfprompt.conditioning.call import Call, StockArguments, UserCallback, make_
 from dfprompt.conditioning.capabilities import Weighting
 from dfprompt.conditioning.compiled import Compiled
 from dfprompt.conditioning.inputs import PreparedInputs, StepCallback, StepSwap, fit_rows
+from dfprompt.conditioning.lora_words import LoraWords
 from dfprompt.conditioning.options import LongPrompts, Options
 from dfprompt.conditioning.ownership import CarriedRun, RunHooks
 from dfprompt.conditioning.prepare import out_of_reach, swappable
@@ -91,7 +92,7 @@ def attach(
     names = swappable(call)
     if call.compiled is None:
         yield call.plain_inputs()
-    elif not call.compiled.weighs and not out_of_reach(call.compiled, names):
+    elif not call.loras and not call.compiled.weighs and not out_of_reach(call.compiled, names):
         yield call.compiled_inputs(call.swap(call.compiled, names))
     else:
         with _hooked(call, call.compiled, names) as swap:
@@ -112,7 +113,8 @@ def _hooked(call: Call, compiled: Compiled, names: dict[str, str]) -> Iterator[S
             hooks.on_input(listener, DenoiserSwap(call, compiled, reached, hooks))
         weigh_values(hooks, compiled, call.stock.num_images_per_prompt)
         run.callback = HookedSwap(call.swap(compiled, names), hooks)
-        yield run.callback
+        with LoraWords(adapter.listeners, call.loras).acting(hooks):
+            yield run.callback
 
 
 class DenoiserSwap:

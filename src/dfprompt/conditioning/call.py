@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dfprompt.conditioning.adapter import TextAdapter
@@ -15,6 +15,14 @@ from dfprompt.conditioning.compiled import Compiled
 from dfprompt.conditioning.facts import ATTENTION_ARGUMENTS, CallFacts
 from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.inputs import PreparedInputs, StepCallback, StepSwap
+from dfprompt.conditioning.lora_words import (
+    Strengths,
+    loaded_loras,
+    named_loras,
+    read_strengths,
+    refuse_negative_loras,
+    silent_encoders,
+)
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.prompts import Dialect, Prompts, read_prompts, spread_negatives
 from dfprompt.conditioning.schedule import Schedule, accepts, read_schedule, read_strength
@@ -69,6 +77,7 @@ class Call:
     options: Options
     user: UserCallback
     compiled: Compiled | None
+    loras: Strengths
 
     def swap(self, compiled: Compiled, names: dict[str, str]) -> StepSwap:
         """Return the step callback that replaces these tensors (bank name -> callback name)."""
@@ -129,6 +138,7 @@ def make_call(
         denoising_end=stock.denoising_end,
     )
     steps = schedule.num_inference_steps
+    dialect = replace(dialect, loaded=loaded_loras(pipe))
     positives = read_prompts(prompts, dialect, num_inference_steps=steps)
     if not positives:
         raise ConfigError("there is no prompt; pass at least one")
@@ -136,10 +146,13 @@ def make_call(
     if negative_prompt is not None:
         read = read_prompts(negative_prompt, dialect, num_inference_steps=steps)
         negatives = spread_negatives(read, len(positives))
-    compiled = None
-    if not _is_plain(adapter, [*positives, *(negatives or [])], options):
-        compiled = compile_prompts(adapter, positives, negatives, schedule, options, cache=cache)
-    return Call(pipe, adapter, positives, negatives, stock, schedule, options, user, compiled)
+    compiled, loras = None, named_loras(pipe, positives)
+    refuse_negative_loras(pipe, negatives or [])
+    if loras or not _is_plain(adapter, [*positives, *(negatives or [])], options):
+        with silent_encoders(pipe, loras, adapter.listeners):
+            compiled = compile_prompts(adapter, positives, negatives, schedule, options, cache=cache)
+    strengths = read_strengths(compiled.plans, loras) if compiled is not None else {}
+    return Call(pipe, adapter, positives, negatives, stock, schedule, options, user, compiled, strengths)
 
 
 def _check_call(pipe: Any, stock: StockArguments, options: Options, negative: Prompts | None) -> None:

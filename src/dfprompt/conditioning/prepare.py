@@ -112,6 +112,11 @@ def out_of_reach(compiled: Compiled, names: dict[str, str]) -> list[str]:
 def _refuse_what_needs_a_hook(call: Call, compiled: Compiled, names: dict[str, str]) -> None:
     """Refuse what the call cannot do; a pooled vector that stays is worth a warning only."""
     title, missed = type(call.pipe).__name__, out_of_reach(compiled, names)
+    if call.loras:
+        raise UnsupportedPipelineError(
+            f"the LoRA words of {' and '.join(call.loras)} change the model of {title} from step to step, "
+            "which a stock call cannot; use dfprompt.run, or `with dfprompt.attach(pipe, ...) as inputs:`"
+        )
     if compiled.weighs:
         raise UnsupportedPipelineError(
             f"weights act in the attention of {title} and need a hook there, which a stock call has not; "

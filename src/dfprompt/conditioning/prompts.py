@@ -15,11 +15,15 @@ Prompts = str | DFPrompt | Sequence[str | DFPrompt]
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How prompt text is read: the dialect, verbatim if `plain`, other tools' marks refused if `strict`."""
+    """How prompt text is read: the dialect, verbatim if `plain`, other tools' marks refused if `strict`.
+
+    `loaded` names the adapters that network tags may name: they are in use and not left out.
+    """
 
     name: str = "native"
     plain: bool = False
     strict: bool = False
+    loaded: frozenset[str] = frozenset()
 
 
 def read_prompts(
@@ -50,7 +54,7 @@ def _check_characters(prompt: DFPrompt) -> None:
 
 def _read(prompt: str | DFPrompt, dialect: Dialect, steps: int | None) -> DFPrompt:
     if isinstance(prompt, DFPrompt):
-        report_tags(prompt, strict=dialect.strict)
+        report_tags(prompt, strict=dialect.strict, loaded=dialect.loaded)
         return prompt
     if not isinstance(prompt, str):
         raise ConfigError(f"a prompt must be a string or a DFPrompt, not {quote(prompt)}")
@@ -60,6 +64,7 @@ def _read(prompt: str | DFPrompt, dialect: Dialect, steps: int | None) -> DFProm
         plain=dialect.plain,
         strict=dialect.strict,
         num_inference_steps=steps,
+        loaded=dialect.loaded,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from diffusers import DiffusionPipeline
@@ -13,9 +14,17 @@ from dfprompt.conditioning.attach import attach
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
 from dfprompt.conditioning.capabilities import Weighting, find_capabilities
 from dfprompt.conditioning.facts import lora_scale
+from dfprompt.conditioning.generic.listening import find_denoisers
 from dfprompt.conditioning.generic.steering import steer
 from dfprompt.conditioning.generic.texts import Prompts as PromptRows
 from dfprompt.conditioning.generic.weights import find_weighted
+from dfprompt.conditioning.lora_words import (
+    load_loras,
+    loaded_loras,
+    named_loras,
+    refuse_negative_loras,
+    silent_encoders,
+)
 from dfprompt.conditioning.options import LongPrompts, Options
 from dfprompt.conditioning.prompts import Dialect, Prompts, read_prompts
 from dfprompt.conditioning.schedule import call_default, parameters
@@ -62,6 +71,7 @@ def run(
     long_prompts: LongPrompts = "chunk",
     encode_batch_size: int = 32,
     cache: EncodingCache = SHARED_CACHE,
+    loras: Mapping[str, str | Path] | None = None,
     **call: Any,
 ) -> Any:
     """Make a diffusers pipeline's own call with DF-Prompts, and return its own output.
@@ -80,7 +90,8 @@ def run(
     words outside their range are deleted or hidden (`mask`), `clock` whether ranges count steps or
     training time, `dialect`, `plain` and `strict` how text is read, `long_prompts` what happens beyond
     the encoder's window, `encode_batch_size` how many texts are encoded at once, `cache` where
-    encodings are kept.
+    encodings are kept. `loras` loads adapters for this call under the names that words like
+    `[<lora:NAME:0.8>:late]` use, from .safetensors files; adapters loaded before keep their names.
 
     Raises ParseError, PromptValueError or ConfigError for bad input (an unknown keyword is answered
     with the nearest one), UnsupportedPipelineError, before anything is drawn, for what the pipeline
@@ -90,15 +101,32 @@ def run(
     """
     _check_call(pipe, call)
     options = Options(weighting, absence, call.get("clip_skip"), long_prompts, encode_batch_size)
-    reading = Dialect(dialect, plain, strict)
+    with load_loras(pipe, loras):
+        reading = Dialect(dialect, plain, strict, loaded_loras(pipe))
+        return _run(pipe, prompt, negative_prompt, options, reading, clock, cache, call)
+
+
+def _run(
+    pipe: Any,
+    prompt: Prompts,
+    negative_prompt: Prompts | None,
+    options: Options,
+    reading: Dialect,
+    clock: Clock,
+    cache: EncodingCache,
+    call: Mapping[str, Any],
+) -> Any:
     if _is_special(pipe, call):
         return _run_special(pipe, prompt, negative_prompt, options, reading, clock, cache, call)
     prompts = _read_all(pipe, {"prompt": prompt, "negative_prompt": negative_prompt, **call}, reading)
     others = {name: value for name, value in call.items() if not _PROMPT_NAME.fullmatch(name)}
-    if prompts.is_plain:
+    words = named_loras(pipe, prompts.rows["prompt"])
+    refuse_negative_loras(pipe, prompts.rows.get("negative_prompt", ()))
+    if prompts.is_plain and not words:
         return pipe(**others, **prompts.arguments(prompts.plain_texts))
     _check_options(pipe, options)
-    return steer(pipe, prompts, others, clock=clock)
+    with silent_encoders(pipe, words, find_denoisers(pipe)):
+        return steer(pipe, prompts, others, clock=clock, loras=words)
 
 
 def _run_special(

@@ -17,7 +17,7 @@ from typing import Any
 from dfprompt.config import collect_provenance
 from dfprompt.errors import DFPromptError, EvaluationError, InputError
 from dfprompt.excerpt import quote
-from dfprompt.measurement.rows import Row, RowKey, parse_row
+from dfprompt.measurement.rows import UNSCORED, Row, RowKey, parse_row
 from dfprompt.prompt import DFPrompt, parse_prompt
 from dfprompt.storage import LineFile, read_lines, reported
 
@@ -76,12 +76,18 @@ class MeasurementLog:
         """Return the row of a picture drawn from these words; None if there is none, or a failed one is no
         answer.
 
-        A row of other words under the same key (a rewrite that was mended since) is none.
+        A row of other words under the same key (a rewrite that was mended since) is none, nor is one whose
+        picture was not scored yet.
         """
-        row = self.rows.get(key)
-        if row is None or not _is_of(row, words) or (retry_failed and row.failed):
+        row = self.drawn(key, words)
+        if row is None or UNSCORED in row.failed or (retry_failed and row.failed):
             return None
         return row
+
+    def drawn(self, key: RowKey, words: DFPrompt | None) -> Row | None:
+        """Return the row of a picture drawn from these words, whatever its scores; None if there is none."""
+        row = self.rows.get(key)
+        return row if row is not None and _is_of(row, words) else None
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows to the disk, all or none; one that stands there already is replaced."""

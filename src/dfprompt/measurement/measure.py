@@ -28,7 +28,7 @@ from dfprompt.images.tensors import to_pil, to_tensor
 from dfprompt.measurement.isolation import attempt, each_warning_once
 from dfprompt.measurement.log import MeasurementLog
 from dfprompt.measurement.prompts import PlainPrompt
-from dfprompt.measurement.rows import PLAIN, Row, RowKey
+from dfprompt.measurement.rows import PLAIN, UNSCORED, Row, RowKey
 from dfprompt.measurement.scoreboard import Plain, Scoreboard, Scored
 from dfprompt.pipeline.denoise import check_lockstep
 from dfprompt.pipeline.image_pipeline import ImagePipeline
@@ -93,7 +93,8 @@ class Measurement:
 
     A picture that cannot be drawn fails its own row if `isolated`, and stops the measurement if not. `needed`
     names a score without which it cannot go on: it stops with RewardError where every picture of a batch
-    lacks it, what was drawn being kept. `only` names the scores wanted.
+    lacks it. With `save_first` pictures are written down before they are scored: a kill while scoring loses
+    none, and their files carry no scores. `only` names the scores wanted.
     """
 
     def __init__(
@@ -104,11 +105,13 @@ class Measurement:
         how: HowToDraw | None = None,
         *,
         isolated: bool = True,
+        save_first: bool = False,
         needed: str | None = None,
         only: Sequence[str] | None = None,
     ) -> None:
         self.pipeline, self.scoreboard, self.log = pipeline, scoreboard, log or MeasurementLog()
         self.how, self.isolated, self.needed, self.only = how or HowToDraw(), isolated, needed, only
+        self.save_first = save_first
         self.share = self.how.share and can_share(pipeline)
         self.drawn = 0  # pictures, in this process
 
@@ -145,15 +148,23 @@ class Measurement:
         pictures = self._look(shots)
         chosen = [self._choose(shot, pictures, shots) for shot in shots]
         good = [(shot, each) for shot, each in zip(shots, chosen, strict=True) if isinstance(each, Drawn)]
-        scored = dict(zip([shot.key for shot, _ in good], self._score(good), strict=True))
-        self._save(good, scored)
-        seconds = (time.perf_counter() - started) / sum(len(shot.noises) for shot in shots)
-        rows = [
-            self._row(shot, each, scored.get(shot.key), pictures[shot.key], seconds)
-            for shot, each in zip(shots, chosen, strict=True)
-        ]
-        self.log.append(rows)
-        self._stop_without(self.needed, rows)
+        scored: dict[RowKey, Scored] = {}
+
+        def rows() -> list[Row]:
+            seconds = (time.perf_counter() - started) / sum(len(shot.noises) for shot in shots)
+            both = zip(shots, chosen, strict=True)
+            return [self._row(s, each, scored.get(s.key), pictures[s.key], seconds) for s, each in both]
+
+        if self.save_first:
+            self._save(good, {})
+            self.log.append(
+                row for row in rows() if UNSCORED in row.failed and row != self.log.rows.get(row.key)
+            )
+        scored |= zip([shot.key for shot, _ in good], self._score(good), strict=True)
+        if not self.save_first:
+            self._save(good, scored)
+        self.log.append(rows())
+        self._stop_without(self.needed, [self.log.rows[shot.key] for shot in shots])
 
     # ---- drawing -----------------------------------------------------------------------------------------
 
@@ -168,15 +179,18 @@ class Measurement:
         return found | dict(zip([shot.key for shot in new], drawn, strict=True))
 
     def _kept(self, shot: Shot) -> Drawn | None:
-        """Return the picture of a row in which only scores failed."""
-        row = self.log.find(shot.key, shot.words)
-        if row is None or row.picture is None or "picture" in row.failed:
+        """Return a picture that is there and waits for its scores.
+
+        Its row says so; or, where pictures are saved first, a kill came between its file and its row.
+        """
+        row = self.log.drawn(shot.key, shot.words)
+        place, noise = (row.picture, row.noise) if row else (shot.picture, shot.noises[0])
+        if place is None or (row is None and not (self.save_first and (self.log.folder / place).exists())):
             return None
         try:
-            pixels = read_image(self.log.folder / row.picture).pixels
+            return Drawn(read_image(self.log.folder / place).pixels, None, noise, None)
         except DFPromptError:
             return None
-        return Drawn(pixels, None, row.noise, None)
 
     def _draw(self, shots: Sequence[Shot]) -> list[list[Drawn]]:
         """Draw each shot's pictures, all in one request."""
@@ -206,7 +220,7 @@ class Measurement:
         for shot, picture in good:
             if shot.picture is not None and picture.file is not None:
                 recipe = picture.recipe if self.how.metadata else None
-                if recipe is not None:
+                if recipe is not None and shot.key in scored:
                     recipe = recipe.model_copy(update={"scores": scored[shot.key].scores})
                 entries.append(Entry(self.log.folder / shot.picture, picture.file, recipe))
         save_pictures(entries, force=True)
@@ -268,8 +282,10 @@ class Measurement:
             df_prompt=str(shot.words),
             stage=shot.stage,
         )
-        if not isinstance(picture, Drawn) or scored is None or isinstance(drawn, DFPromptError):
+        if not isinstance(picture, Drawn) or isinstance(drawn, DFPromptError):
             return replace(row, failed={"picture": str(picture)})
+        if scored is None:
+            scored = Scored(failed={UNSCORED: "not taken yet"})
         row = replace(row, noise=picture.noise, scores=scored.scores, failed=scored.failed)
         if picture.file is None and before is not None:  # read from its file: it costs what it cost
             kept = {name: getattr(before, name) for name in ("picture", "pictures", "evaluations", "spared")}

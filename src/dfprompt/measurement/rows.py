@@ -13,6 +13,8 @@ from dfprompt.excerpt import quote
 
 PLAIN = "plain"
 """The method that every other is compared with: the user's words as they are."""
+UNSCORED = "scores"
+"""What a row says has failed while its picture is drawn and not scored yet."""
 RowKey: TypeAlias = tuple[str, str, int]
 """Method, prompt id, seed."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -16,22 +17,33 @@ from dfprompt.pipeline.identity import hash_weights
 from dfprompt.pipeline.weight_files import check_weights, read_header
 from dfprompt.sources import fetch_file, hub_id_of
 
+_NAMED = re.compile(r"(?P<name>[^/\\=<>:]+)=(?P<file>.+)", re.DOTALL)
 _LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
 class LoraSource(NamedTuple):
-    """Where a LoRA comes from and how strongly it acts (1: as trained)."""
+    """Where a LoRA comes from and how strongly it acts (1: as trained).
+
+    One with a `name` acts only where a prompt's words say so, `[<lora:NAME:0.8>:late]`.
+    """
 
     source: str
     scale: float = 1.0
+    name: str | None = None
 
 
 def parse_lora(text: str) -> LoraSource:
-    """Read `FILE` or `FILE:SCALE`; raises ConfigError for a scale that is no number.
+    """Read `FILE`, `FILE:SCALE` or `NAME=FILE`; raises ConfigError for a scale that is no number.
+
+    >>> parse_lora("fur=style.safetensors").name
+    'fur'
 
     >>> parse_lora("style.safetensors:0.8")
-    LoraSource(source='style.safetensors', scale=0.8)
+    LoraSource(source='style.safetensors', scale=0.8, name=None)
     """
+    named = _NAMED.fullmatch(text)
+    if named and not Path(text).exists():
+        return LoraSource(named["file"], name=named["name"])
     source, colon, last = text.rpartition(":")
     if not colon or "/" in last or "\\" in last or last.endswith(".safetensors"):
         return LoraSource(text)
@@ -46,10 +58,11 @@ def read_lora(lora: str | Path | tuple[str | Path, float]) -> LoraSource:
     """Return a LoRA however it is given; raises ConfigError for a scale that cannot be.
 
     >>> read_lora(("style.safetensors", 2))
-    LoraSource(source='style.safetensors', scale=2.0)
+    LoraSource(source='style.safetensors', scale=2.0, name=None)
     """
+    name = None
     if isinstance(lora, str):
-        source, scale = parse_lora(lora)
+        source, scale, name = parse_lora(lora)
     else:
         file, scale = (lora, 1.0) if isinstance(lora, Path) else lora
         source = str(file)
@@ -57,7 +70,7 @@ def read_lora(lora: str | Path | tuple[str | Path, float]) -> LoraSource:
         raise ConfigError(
             f"the LoRA {quote(source)} would act {scale} times; use a scale between -100 and 100"
         )
-    return LoraSource(source, float(scale))
+    return LoraSource(source, float(scale), name)
 
 
 def add_loras(pipe: Any, loras: list[LoraSource]) -> tuple[ModelMark, ...]:
@@ -71,8 +84,11 @@ def add_loras(pipe: Any, loras: list[LoraSource]) -> tuple[ModelMark, ...]:
         raise UnsupportedPipelineError(f"{type(pipe).__name__} takes no LoRA; leave it out")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several are meant
-        marks = [_add_lora(pipe, lora, f"lora{number}") for number, lora in enumerate(loras)]
-    pipe.set_adapters([f"lora{number}" for number in range(len(loras))], [lora.scale for lora in loras])
+        names = [lora.name or f"lora{number}" for number, lora in enumerate(loras)]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"two LoRAs have one name ({', '.join(names)}); give each its own")
+        marks = [_add_lora(pipe, lora, name) for lora, name in zip(loras, names, strict=True)]
+    pipe.set_adapters(names, [0.0 if lora.name else lora.scale for lora in loras])
     return tuple(marks)
 
 

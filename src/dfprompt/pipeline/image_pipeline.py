@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TextIO
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from dfprompt.conditioning.capabilities import Weighting, capabilities_of
 from dfprompt.conditioning.compile import count_windows
 from dfprompt.conditioning.families import adapter_for
+from dfprompt.conditioning.lora_words import loaded_loras, named_loras
 from dfprompt.conditioning.options import LongPrompts, Options
 from dfprompt.conditioning.prompts import Dialect, Prompts
 from dfprompt.conditioning.schedule import accepts, read_schedule
@@ -216,7 +217,8 @@ class ImagePipeline:
     ) -> Request:
         """Read and check what is to be drawn, with every default filled in; nothing runs yet."""
         chosen = self.resolve(settings)
-        request = read_request(prompts, seeds, negative_prompt, chosen, dialect or Dialect())
+        reading = replace(dialect or Dialect(), loaded=loaded_loras(self.pipe))
+        request = read_request(prompts, seeds, negative_prompt, chosen, reading)
         if self.origin.domain is not None:
             self.origin.domain.check_words([prompt.plain_text for prompt in request.prompts])
         return request
@@ -237,11 +239,13 @@ class ImagePipeline:
             reporting(progress) as report,
         ):
             warn_of_idle_negative(self.pipe, request)
-            return self._draw(request, share and self._can_share(), report)
+            return self._draw(request, share and self._can_share(request), report)
 
-    def _can_share(self) -> bool:
+    def _can_share(self, request: Request) -> bool:
         try:
             check_lockstep(self.pipe)
+            if named_loras(self.pipe, request.prompts):
+                raise UnsupportedPipelineError("words set a LoRA from step to step")
         except UnsupportedPipelineError as error:
             warnings.warn(f"every picture is drawn by itself: {error}", DFPromptWarning, stacklevel=4)
             return False
@@ -279,7 +283,7 @@ class ImagePipeline:
         return torch.stack(slices.run(work, range(len(request))))
 
     def _groups(self, request: Request) -> list[list[int]]:
-        """Return rows that can share a batch without changing each other: those of one length."""
+        """Return rows that can share a batch without changing each other: those of one length and LoRA."""
         settings = request.settings
         schedule = read_schedule(
             self.pipe,
@@ -291,9 +295,11 @@ class ImagePipeline:
         adapter = adapter_for(self.pipe, max_sequence_length=settings.max_sequence_length)
         options = Options(absence=settings.absence, long_prompts=settings.long_prompts)
         windows = count_windows(adapter, request.prompts, request.negatives, schedule, options)
-        groups: dict[int, list[int]] = {}
+        groups: dict[Hashable, list[int]] = {}
         for row, count in enumerate(windows):
-            groups.setdefault(count, []).append(row)
+            # A LoRA belongs to the model: rows whose words set it differently are drawn apart.
+            loras = tuple(str(span) for span in request.prompts[row].tags)
+            groups.setdefault((count, loras), []).append(row)
         return list(groups.values())
 
     def recipe(

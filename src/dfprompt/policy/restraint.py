@@ -77,8 +77,8 @@ class Restraint:
             raise ConfigError(
                 f"restraint must be from 0 (as trained) to 1 (left alone), not {quote(restraint)}"
             )
-        if not restraint:
-            return 0.0
+        if restraint in (0, 1):
+            return SILENT if restraint else 0.0
         shares, biases = [*self.kept(), 0.0], [*(point.end_bias for point in self.points), SILENT]
         wanted = (1 - restraint) * shares[0]
         for at in range(1, len(shares)):

@@ -92,8 +92,8 @@ class LoadRequest(DeviceRequest):
 
     offload: Annotated[Offload, Flag(metavar="HOW")] = "none"
     """What waits outside the GPU: none, model (parts in turn) or sequential (slow, least memory)."""
-    loras: Annotated[Things, Flag("--lora", "FILE[:SCALE]", kind=str)] = ()
-    """A LoRA: a file, folder or hub id, perhaps with its strength behind a colon; may be repeated."""
+    loras: Annotated[Things, Flag("--lora", "[NAME=]FILE[:SCALE]", kind=str)] = ()
+    """A LoRA: file, folder or hub id, perhaps FILE:SCALE; NAME=FILE acts where words name it. May repeat."""
     vae: Annotated[Any, Flag(metavar="X", kind=str)] = None
     """Another VAE: a folder or a .safetensors file."""
     config: Annotated[Any, Flag(metavar="DIR", kind=str)] = None

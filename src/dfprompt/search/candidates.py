@@ -17,7 +17,6 @@ from dfprompt.search.lexicon import Entry, Lexicon
 
 RANGES = (LATE, FULL, EARLY)
 WEIGHTS = tuple(Weight(text) for text in ("1", "1.25", "0.75", "1.5", "0.5"))
-PLAIN = "plain"
 _PROMPT = frozenset({"the prompt's own"})
 _NARROWER = (
     EffectRange("0.7", 0),
@@ -70,9 +69,6 @@ class Space(Protocol):
     def variants(self, arm: Arm) -> list[Arm]:
         """Return arms that differ in one span: its range or weight, or that it is left out."""
 
-    def origin_of(self, prompt: DFPrompt) -> str:
-        """Return where the modifiers of an arm's prompt, or of plain, come from."""
-
 
 class ModifierSpace:
     """Modifiers of a lexicon, behind a prompt: modifier x {early, late, full} x weight.
@@ -86,7 +82,6 @@ class ModifierSpace:
     ) -> None:
         self.base, self.proposals = base, [each for each in proposals if each.spans]
         self.listed = frozenset({lexicon.name})
-        self._origins = {base: PLAIN}
         lexicon = lexicon.absent_from(base.plain_text)
         if not lexicon.entries and not self.proposals:
             raise InputError("every modifier of the list stands in the prompt already; give others")
@@ -115,13 +110,7 @@ class ModifierSpace:
     def make(self, spans: Iterable[Span], origins: frozenset[str] = frozenset()) -> Arm:
         """Return the prompt with these modifiers behind it, in alphabetical order."""
         ordered = tuple(sorted(spans, key=lambda span: span.text))
-        arm = Arm(append_modifiers(self.base, ordered), ordered, origins)
-        self._origins.setdefault(arm.prompt, arm.origin)
-        return arm
-
-    def origin_of(self, prompt: DFPrompt) -> str:
-        """Return the origin of the first arm made that reads so."""
-        return self._origins.get(prompt, "")
+        return Arm(append_modifiers(self.base, ordered), ordered, origins)
 
     def variants(self, arm: Arm) -> list[Arm]:
         """Return the arm without each modifier, and with one's range, or its weight by a quarter, changed."""
@@ -164,10 +153,6 @@ class SpanSpace:
         (span,) = spans
         changed = self.prompt.with_range(self.at, span.effect_range).with_weight(self.at, span.weight)
         return Arm(changed, (span,), origins)
-
-    def origin_of(self, prompt: DFPrompt) -> str:
-        """Return whether it is the prompt without the span."""
-        return PLAIN if prompt == self.plain else " + ".join(_PROMPT)
 
     def variants(self, arm: Arm) -> list[Arm]:
         """Return the span with a weight a quarter away, or another range, finer ones included."""

@@ -10,10 +10,12 @@ from typing import Any
 from dfprompt.prompt import DFPrompt
 from dfprompt.search.candidates import Arm, Space
 from dfprompt.search.engine import Outcome
-from dfprompt.search.journal import Key, Scores
 from dfprompt.search.ledger import shrink
 from dfprompt.statistics.comparison import Comparison
 from dfprompt.statistics.paired_t import compare_seeds
+
+Scores = Mapping[tuple[str, int], Mapping[str, float]]
+"""Every picture's scores, by DF-Prompt as text and seed."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,7 @@ class Share:
         return {"span": self.span, **(self.evidence.to_json() if self.evidence else empty)}
 
 
-def compare_on_fresh(
-    outcome: Outcome, scored: Mapping[Key, Scores], roles: Mapping[str, str]
-) -> list[ScoreLine]:
+def compare_on_fresh(outcome: Outcome, scored: Scores, roles: Mapping[str, str]) -> list[ScoreLine]:
     """Return a line per score for the finalist, from the fresh seeds alone; failed scores are left out."""
     if outcome.finalist is None:
         return []
@@ -133,18 +133,18 @@ def compare_on_fresh(
     return lines
 
 
-def _pairs(outcome: Outcome, scored: Mapping[Key, Scores], name: str) -> list[tuple[float, float]]:
+def _pairs(outcome: Outcome, scored: Scores, name: str) -> list[tuple[float, float]]:
     assert outcome.finalist is not None
     prompts = (str(outcome.finalist.prompt), str(outcome.ledger.plain))
     found = []
     for seed in outcome.fresh_seeds:
-        own, plain = (scored.get((prompt, seed), Scores()).scores.get(name) for prompt in prompts)
+        own, plain = (scored.get((prompt, seed), {}).get(name) for prompt in prompts)
         if own is not None and plain is not None:
             found.append((own, plain))
     return found
 
 
-def best_of_plain(outcome: Outcome, scored: Mapping[Key, Scores], roles: Mapping[str, str]) -> BestOf | None:
+def best_of_plain(outcome: Outcome, scored: Scores, roles: Mapping[str, str]) -> BestOf | None:
     """Return how drawing plain several times and keeping the best compares with the finalist.
 
     Every plain picture drawn counts; the finalist's are those of the fresh seeds, for on the others it was
@@ -165,13 +165,13 @@ def best_of_plain(outcome: Outcome, scored: Mapping[Key, Scores], roles: Mapping
 
 
 def _against_kept(
-    outcome: Outcome, scored: Mapping[Key, Scores], roles: Mapping[str, str], seed: int
+    outcome: Outcome, scored: Scores, roles: Mapping[str, str], seed: int
 ) -> Iterator[KeptLine]:
     assert outcome.finalist is not None
-    kept = scored.get((str(outcome.ledger.plain), seed), Scores()).scores
+    kept = scored.get((str(outcome.ledger.plain), seed), {})
     for name, role in roles.items():
-        columns = (scored.get((str(outcome.finalist.prompt), each), Scores()) for each in outcome.fresh_seeds)
-        own = [column.scores[name] for column in columns if name in column.scores]
+        columns = (scored.get((str(outcome.finalist.prompt), each), {}) for each in outcome.fresh_seeds)
+        own = [column[name] for column in columns if name in column]
         evidence = compare_seeds([value - kept[name] for value in own]) if name in kept else None
         if evidence is not None:
             yield KeptLine(name, role, kept[name], fmean(own), evidence)

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from dfprompt.conditioning.generic.slots import ABSENT, Path, keep, replace_slots, same, spread
+from dfprompt.conditioning.lora_words import LoraWords
 from dfprompt.conditioning.ownership import Arguments, OwnRun, RunHooks
 from dfprompt.conditioning.schedule import accepts
 
@@ -82,13 +83,14 @@ def listen(
     calls: int | None = None,
     known: HeardCall | None = None,
     weigh: Callable[[RunHooks, list[nn.Module]], None] | None = None,
+    loras: LoraWords | None = None,
 ) -> Heard:
     """Make the pipeline's own call and end it: before denoiser call number `calls`, or after one evaluation.
 
     The pipeline, its scheduler, the generators and torch's random numbers are afterwards as they
     were. `known` holds what the first call hears of another text: its slots are put in place of
     this text's, so that everything that follows from them is the other text's too. `weigh` puts the
-    hooks for that text's weights on.
+    hooks for that text's weights on, `loras` act as in its first step.
     """
     denoisers = find_denoisers(pipe)
     heard = Heard()
@@ -117,7 +119,8 @@ def listen(
                 hooks.on_output(module, note_output)
             if weigh is not None:
                 weigh(hooks, denoisers)
-            pipe(**ended)
+            with loras.acting(hooks) if loras is not None else contextlib.nullcontext():
+                pipe(**ended)
         heard.read_schedule(pipe)
     return heard
 

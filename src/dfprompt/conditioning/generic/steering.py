@@ -31,6 +31,7 @@ from dfprompt.conditioning.generic.slots import (
 )
 from dfprompt.conditioning.generic.texts import Prompts, Texts, Timetable, read_heard_schedule
 from dfprompt.conditioning.generic.weights import HeardWeights, find_weighted
+from dfprompt.conditioning.lora_words import LoraWords, read_strengths
 from dfprompt.conditioning.ownership import OwnRun, RunHooks
 from dfprompt.conditioning.schedule import accepts, call_default
 from dfprompt.errors import GenerationError, UnsupportedPipelineError
@@ -42,7 +43,14 @@ _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
 _COARSE = 3e-2
 
 
-def steer(pipe: Any, prompts: Prompts, call: Mapping[str, Any], *, clock: Clock = "steps") -> Any:
+def steer(
+    pipe: Any,
+    prompts: Prompts,
+    call: Mapping[str, Any],
+    *,
+    clock: Clock = "steps",
+    loras: frozenset[str] = frozenset(),
+) -> Any:
     """Make the pipeline's own call such that every evaluation hears its own texts; return its output.
 
     At most one evaluation is made beside those of the run, and for each further distinct batch of
@@ -61,7 +69,8 @@ def steer(pipe: Any, prompts: Prompts, call: Mapping[str, Any], *, clock: Clock 
     table.report(title, weights=family is not None)
     weights = HeardWeights(pipe, family, table, call) if family is not None and table.weighs else None
     texts = table.distinct
-    if len(texts) == 1 and weights is None:
+    words = LoraWords(find_denoisers(pipe), read_strengths(table.plans["prompt"], loras))
+    if len(texts) == 1 and weights is None and not loras:
         return pipe(**call, **prompts.arguments(texts[0]))
     others: dict[Texts, Heard] = {}
     for number, each in enumerate(texts[1:]):
@@ -73,8 +82,9 @@ def steer(pipe: Any, prompts: Prompts, call: Mapping[str, Any], *, clock: Clock 
             calls=calls,
             known=first.calls[0],
             weigh=None if weights is None else weights.put,
+            loras=words,
         )
-    return Steered(pipe, table, others, weights).run({**call, **prompts.arguments(texts[0])})
+    return Steered(pipe, table, others, words, weights).run({**call, **prompts.arguments(texts[0])})
 
 
 def _look(pipe: Any, prompts: Prompts, call: Mapping[str, Any], clock: Clock) -> tuple[Timetable, Heard]:
@@ -118,11 +128,13 @@ class Steered:
         pipe: Any,
         table: Timetable,
         others: Mapping[Texts, Heard],
+        loras: LoraWords,
         weights: HeardWeights | None = None,
     ) -> None:
         self.pipe = pipe
         self.table = table
         self.others = others
+        self.loras = loras
         self.weights = weights
         self.roles: list[Role] = []
         self.title = type(pipe).__name__
@@ -139,7 +151,8 @@ class Steered:
                 hooks.on_output(module, self._verify)
             if self.weights is not None:
                 self.weights.put(hooks, denoisers)
-            result = self.pipe(**counted)
+            with self.loras.acting(hooks):
+                result = self.pipe(**counted)
         planned = self.table.schedule.evaluations
         if self.evaluation != planned and not getattr(self.pipe, "_interrupt", False):
             raise GenerationError(

@@ -1,0 +1,157 @@
+"""LoRAs as words: the strength of each step as set by hand, and everything as before afterwards."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+
+import dfprompt
+import tiny_transformers
+from dfprompt.errors import ConfigError, LoadError, UnsupportedPipelineError
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from runs import draw, generators, length_arguments
+from tiny_loras import write_lora
+
+STEPS = 4
+NAMES = ("sd1", "flux", "chroma")  # adapters of their own: with and without a hook; and by listening
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def build(tiny_pipe: Any, name: str) -> Any:
+    return tiny_transformers.build(name) if name == "chroma" else tiny_pipe(name)
+
+
+def arguments(name: str) -> dict[str, Any]:
+    known = tiny_transformers.CALLS if name == "chroma" else {name: {"height": 16, "width": 16}}
+    return {"num_inference_steps": STEPS, **known[name], **length_arguments(name)}
+
+
+def run(pipe: Any, name: str, prompt: Any, *seeds: int, **more: Any) -> torch.Tensor:
+    made = generators(*(seeds or (0,)))
+    call = {**arguments(name), **more}
+    images: torch.Tensor = dfprompt.run(pipe, prompt, generator=made, output_type="pt", **call).images
+    return images
+
+
+def by_hand(pipe: Any, name: str, text: str, strengths: list[float]) -> torch.Tensor:
+    """The stock call with a callback that sets the strength of the coming step."""
+
+    def after(own: Any, index: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
+        own.set_adapters("fur", strengths[min(index + 1, STEPS - 1)])
+        return {}
+
+    pipe.set_adapters("fur", strengths[0])
+    output = pipe(
+        [text], generator=generators(0), output_type="pt", callback_on_step_end=after, **arguments(name)
+    )
+    return torch.as_tensor(output.images)
+
+
+@pytest.mark.parametrize(
+    ("words", "strengths"),
+    [
+        ("[<lora:fur:0.8>:late]", [0, 0, 0.8, 0.8]),
+        ("<lora:fur:0.5>", [0.5] * 4),
+        ("[<lora:fur:1>:1->0:0.4->1]", [0.4, 0.6, 0.8, 1.0]),
+        ("[<lora:fur:0.8>:early][<lora:fur:-0.3>:0.75->0]", [0.8, 0.5, -0.3, -0.3]),
+    ],
+)
+def test_each_step_has_the_strength_that_words_say(tiny_pipe, tmp_path, name, words, strengths):
+    pipe = build(tiny_pipe, name)
+    file = write_lora(pipe, tmp_path)
+    found = run(pipe, name, f"a red house{words}", loras={"fur": file})
+    pipe.load_lora_weights(str(tmp_path), adapter_name="fur")
+    expected = by_hand(pipe, name, "a red house", strengths)
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+    pipe.set_adapters("fur", 0.0)
+    plain = run(pipe, name, "a red house")
+    assert (found - plain).abs().max() > 1e-4
+
+
+def test_everything_is_as_before(tiny_pipe, tmp_path, name):
+    pipe = build(tiny_pipe, name)
+    file = write_lora(pipe, tmp_path)
+    stock = run(pipe, name, "a red house")
+    run(pipe, name, "a red house[<lora:fur:0.8>:late]", loras={"fur": file})
+    assert torch.equal(run(pipe, name, "a red house"), stock)
+    assert not any(pipe.get_list_adapters().values())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+        pipe.load_lora_weights(str(tmp_path), adapter_name="mine")
+        pipe.load_lora_weights(str(tmp_path), adapter_name="fur")
+    pipe.set_adapters(["mine"], [0.7])
+    before = run(pipe, name, "a red house")
+    changed = run(pipe, name, "a red house[<lora:fur:0.8>:late]")  # loaded by the user, under its name
+    assert (changed - before).abs().max() > 1e-4
+    with pytest.raises(RuntimeError, match="stopped"):
+        run(pipe, name, "a red house[<lora:fur:0.8>:full]", callback_on_step_end=_stop)
+    assert pipe.get_active_adapters() == ["mine"]
+    assert torch.equal(run(pipe, name, "a red house"), before)
+
+
+def _stop(*_: Any) -> dict[str, Any]:
+    raise RuntimeError("stopped")
+
+
+def test_rows_that_differ_are_refused_and_drawn_apart_by_generate(tiny_pipe, tmp_path):
+    pipe = tiny_pipe("sd1")
+    file = write_lora(pipe, tmp_path)
+    prompts = ["a red house[<lora:fur:0.8>:late]", "a dog", "a cat[<lora:fur:0.8>:late]"]
+    with pytest.raises(UnsupportedPipelineError, match="rows 1 and 2"):
+        run(pipe, "sd1", prompts, 0, 1, 2, loras={"fur": file})
+    alike = run(pipe, "sd1", [prompts[0], prompts[2]], 0, 2, loras={"fur": file})
+    pipe.load_lora_weights(str(tmp_path), adapter_name="fur")
+    pipe.set_adapters("fur", 0.0)
+    drawn = ImagePipeline(pipe).generate(prompts, seeds=[0, 1, 2], num_inference_steps=STEPS)
+    for row, prompt in enumerate(prompts):
+        alone = ImagePipeline(pipe).generate([prompt], seeds=[row], num_inference_steps=STEPS)
+        torch.testing.assert_close(drawn[row], alone[0], atol=2e-5, rtol=0)
+    assert (alike[0] - alike[1]).abs().max() > 1e-4
+
+
+def test_words_act_in_the_denoiser_and_not_in_the_text_encoder(tiny_pipe, tmp_path):
+    pipe = tiny_pipe("sd1")
+    both, alone = (write_lora(pipe, tmp_path / str(encoder), encoder=encoder) for encoder in (True, False))
+    prompt = "a red house[<lora:fur:0.8>:late]"
+    expected = run(pipe, "sd1", prompt, loras={"fur": alone})
+    torch.testing.assert_close(run(pipe, "sd1", prompt, loras={"fur": both}), expected, atol=2e-5, rtol=0)
+
+
+def test_what_cannot_be_is_said(tiny_pipe, tmp_path):
+    pipe = tiny_pipe("sd1")
+    file = write_lora(pipe, tmp_path)
+    with pytest.warns(dfprompt.DFPromptWarning, match="left out"):
+        run(pipe, "sd1", "a red house[<lora:other:0.8>:late]", loras={"fur": file})
+    with pytest.raises(UnsupportedPipelineError, match="negative prompt names the LoRA fur"):
+        run(pipe, "sd1", "a house", negative_prompt="<lora:fur:1>", loras={"fur": file})
+    with pytest.raises(ConfigError, match="not one number"):
+        run(pipe, "sd1", "a house<lora:fur:te=1>", loras={"fur": file})
+    with pytest.raises(LoadError, match=r"no \.safetensors file"):
+        run(pipe, "sd1", "a house<lora:fur:1>", loras={"fur": tmp_path / "absent.safetensors"})
+    pipe.load_lora_weights(str(tmp_path), adapter_name="fur")
+    with pytest.raises(ConfigError, match="loaded already"):
+        run(pipe, "sd1", "a house<lora:fur:1>", loras={"fur": file})
+    with pytest.raises(UnsupportedPipelineError, match=r"dfprompt\.run"):
+        dfprompt.prepare(pipe, "a house[<lora:fur:1>:late]", num_inference_steps=STEPS)
+    pipe.fuse_lora(adapter_names=["fur"])
+    with pytest.raises(UnsupportedPipelineError, match="fused"):
+        run(pipe, "sd1", "a house<lora:fur:1>")
+
+
+def test_the_command_line_names_a_file(tiny_pipe, tmp_path):
+    from dfprompt.pipeline.add_ons import add_loras, read_lora
+
+    pipe = tiny_pipe("sd1")
+    file = write_lora(pipe, tmp_path)
+    call = {"prompt": ["a red house"], "num_inference_steps": STEPS}
+    stock = draw(pipe, "sd1", call, (0,))
+    add_loras(pipe, [read_lora(f"fur={file}")])
+    assert torch.equal(draw(pipe, "sd1", call, (0,)), stock)  # silent until words name it
+    assert (run(pipe, "sd1", "a red house[<lora:fur:0.8>:late]") - stock).abs().max() > 1e-4
