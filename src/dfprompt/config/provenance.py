@@ -54,7 +54,7 @@ def read_inputs(path: Path) -> dict[str, str]:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8")).get(PROVENANCE, {}).get("inputs", {})
         return {str(name): str(digest) for name, digest in found.items()}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
 
 
@@ -90,7 +90,7 @@ def _is_ours(folder: Path) -> bool:
         return False
     try:
         project = tomllib.loads((Path(root) / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return bool(project.get("project", {}).get("name") == "dfprompt")
 

@@ -105,7 +105,6 @@ class ImagePipeline:
         self.defaults = defaults or PipelineDefaults()
         self.origin = origin or Origin(self.defaults.name or type(pipe).__name__)
         self.family = capabilities_of(kind.__name__ for kind in type(pipe).__mro__).family
-        pipe.set_progress_bar_config(disable=True)
 
     @property
     def name(self) -> str:
