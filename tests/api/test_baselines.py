@@ -152,7 +152,7 @@ def test_an_evaluation_searches_once_and_states_the_images(
     pipeline = ImagePipeline(tiny_pipelines.load(tiny_folder("sd1")))
     asked: dict[str, Any] = {
         "pipeline": pipeline, "settings": SETTINGS, "rewards": [brightness], "seeds": [0],
-        "lexicon": ["film", "old", "snow", "photo"], "validation": ["a cat", "a star"],
+        "modifiers": ["film", "old", "snow", "photo"], "validation": ["a cat", "a star"],
         "validation_images": 160,
     }  # fmt: skip
     methods = ["constant:suffix-controls", "suffix", "suffix-controls"]
