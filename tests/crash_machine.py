@@ -29,6 +29,9 @@ TIMES = frozenset(
 )
 
 
+SIGNALS = {"kill": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a child ended: its exit code (negative: the signal), operations counted, what it said."""
@@ -61,7 +64,8 @@ def run(
 ) -> Ended:
     """Run `dfprompt ARGUMENTS` in `folder`; the operation number `at` (from 1) is its last or fails.
 
-    `by` is "kill", "OSError" or "MemoryError"; `limit` is called in the child before the command.
+    `by` is "kill", "SIGTERM", "SIGINT", "OSError" or "MemoryError"; `limit` is called in the child before
+    the command.
     """
     folder.mkdir(parents=True, exist_ok=True)
     streams = [folder.with_name(f"{folder.name}.{name}") for name in ("out", "err", "count")]
@@ -121,8 +125,9 @@ def _count_operations(below: Path, counter: int, at: int, by: str) -> None:
         write(counter, b".")
         if done[0] != at:
             return
-        if by == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
+        if by in SIGNALS:
+            os.kill(os.getpid(), SIGNALS[by])
+            return
         raise OSError(28, "No space left on device") if by == "OSError" else MemoryError("no memory")
 
     def ours(path: Any) -> bool:

@@ -14,6 +14,7 @@ import torch
 import tiny_pipelines
 import tiny_rewards
 from dfprompt.api import evaluation, policies
+from dfprompt.api.companions import companions_of
 from dfprompt.api.evaluation import EvaluationRun, evaluate
 from dfprompt.api.methods import NAMES, MethodChoices, load_methods
 from dfprompt.api.mini_evaluation import find_facts
@@ -68,7 +69,7 @@ def test_the_whole_way(sd: ImagePipeline, policy: Policy, tmp_path: Path) -> Non
         out,
         [*names, f"theirs={rewrites}", Plain("object", "an object")],
         policy=policy,
-        lexicon=["old", "film", "snow", "photo"],
+        modifiers=["old", "film", "snow", "photo"],
         reference=reference,
         embedder=_pooled,
     )
@@ -217,7 +218,7 @@ def test_missing_policies_say_what_to_do(
         raise LoadError(f"the {piece} of the mini world is not in this installation")
 
     monkeypatch.setattr(policies, "mini_folder", absent)
-    load = evaluation._policy_loader(None, mini=True, device="cpu")
+    load = evaluation._policy_loader(None, companions_of("mini"), device="cpu")
     for name in ("sft", "policy"):
         with pytest.raises(LoadError, match="dfprompt train sft --recipe"):
             load(name)

@@ -284,5 +284,13 @@ def _read(path: Path) -> dict[str, Any]:
         for each in searches.values():
             Found(**each["found"])
         return dict(searches)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, DFPromptError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        DFPromptError,
+        RecursionError,
+    ) as error:
         raise EvaluationError(f"{path} is damaged ({error}); remove it to search again") from error

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfprompt.api.baselines import BaselineSearch
-from dfprompt.api.mini_evaluation import mini_modifiers
+from dfprompt.api.companions import usual_lexicon
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, DFPromptError, InputError
 from dfprompt.evaluation.control_arms import Control, make_arms
-from dfprompt.evaluation.lexicon import LEXICON, SUFFIX
+from dfprompt.evaluation.lexicon import SUFFIX
 from dfprompt.evaluation.methods import (
     BestOf,
     FileMethod,
@@ -25,10 +25,10 @@ from dfprompt.evaluation.methods import (
 )
 from dfprompt.excerpt import quote
 from dfprompt.measurement.rows import PLAIN
+from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.prompt import parse_prompt
 
-MINI_SUFFIX = "masterpiece, award winning, 8k"
 NAMES = (
     "plain",
     "suffix",
@@ -60,7 +60,7 @@ class MethodChoices:
     """
 
     load_policy: Callable[[str], Policy]
-    mini: bool = False
+    companions: Companions = NOTHING
     suffix: str | None = None
     lexicon: Sequence[str] | None = None
     constant: str | None = None
@@ -168,7 +168,7 @@ def _suffix(choices: MethodChoices) -> Method:
     if choices.suffix is not None:
         return FixedSuffix(choices.suffix, how="as given")
     if choices.baselines is None:
-        return FixedSuffix(MINI_SUFFIX if choices.mini else SUFFIX, how="not searched for")
+        return FixedSuffix(choices.companions.suffix or SUFFIX, how="not searched for")
     found = choices.baselines.find_suffix(_lexicon(choices))
     return FixedSuffix(found.text, how=found.how)
 
@@ -197,7 +197,7 @@ def _constant(words: Method, choices: MethodChoices) -> tuple[Control | None, st
 def _lexicon(choices: MethodChoices) -> Sequence[str]:
     if choices.lexicon is not None:
         return choices.lexicon
-    return mini_modifiers() if choices.mini else LEXICON
+    return [entry.text for entry in usual_lexicon(choices.companions).entries]
 
 
 def _control(text: str) -> Control:
