@@ -74,7 +74,7 @@ CASES: dict[str, list[str]] = {
     "tune": ["tune", HOUSE, "--images", "32", "--modifiers", "words.txt", "--best-of-n"],
     "evaluate": [
         *("evaluate", *EVALUATE, "--validation", "validation.txt", "--validation-images", "120"),
-        *("--lexicon", "words.txt"),
+        *("--modifiers", "words.txt"),
         *("--methods", "suffix,random,policy,stripped,constant,best-of-2,theirs=theirs.jsonl"),
     ],
     "range": ["ablate", "range", *EVALUATE[:2], *MODIFIERS, "--steps", "8"],
@@ -336,9 +336,8 @@ def processor() -> str:
 
 
 def differences(recorded: Numbers, now: Numbers, *, exact: bool) -> list[str]:
-    """Return a line for every number that is gone, new, or another than recorded."""
+    """Return a line for every number that is gone, or another than recorded; a command may say more."""
     lines = [f"{name}: gone" for name in recorded.keys() - now.keys()]
-    lines += [f"{name}: new" for name in now.keys() - recorded.keys()]
     for name in recorded.keys() & now.keys():
         if not exact and name.endswith(": pixels"):
             continue
