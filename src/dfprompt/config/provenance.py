@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import platform
-import subprocess
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +96,8 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    import subprocess
+
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
@@ -109,6 +109,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 def package_version(package: str) -> str | None:
     """Return the version of an installed package; None of one that is not installed."""
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
