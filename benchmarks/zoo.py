@@ -328,8 +328,9 @@ def main(checkout: Path, only: list[str]) -> None:
         print(kind, json.dumps(found), flush=True)
     print(Counter(each["verdict"] for each in table.values()))
     if not only:
-        answer = {"diffusers": diffusers.__version__, "classes": dict(sorted(table.items()))}
-        TABLE.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
+        lines = ",\n".join(f" {json.dumps(kind)}: {json.dumps(table[kind])}" for kind in sorted(table))
+        version = json.dumps(diffusers.__version__)
+        TABLE.write_text(f'{{"diffusers": {version}, "classes": {{\n{lines}\n}}}}\n', encoding="utf-8")
 
 
 if __name__ == "__main__":

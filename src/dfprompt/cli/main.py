@@ -81,6 +81,9 @@ def run(commands: typer.Typer) -> None:
     except stopping.Stopped as stopped:
         console.note(stopping.describe(stopped, sys.argv[1:]))
         sys.exit(stopped.exit_code)
+    except MemoryError:
+        console.note("error: out of memory; nothing half-written was left. Take smaller pictures or batches")
+        sys.exit(DFPromptError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: a person is never shown a traceback
         _stop_at(error)
 
