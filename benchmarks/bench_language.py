@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import warnings
 from functools import partial
 
-from dfprompt.errors import ParseError
-from dfprompt.prompt import make_plan, parse_prompt
+from dfprompt.errors import DFPromptError, ParseError
+from dfprompt.prompt import import_prompt, make_plan, parse_prompt
 from machine import best_seconds, header
 
 SIZES = (10, 20, 40, 80)
@@ -77,6 +78,58 @@ def print_growth() -> None:
         print(f"  {name}: time grows with size to the power {exponent(seconds, GROWTH):.2f}")
 
 
+# What a text of 100 kB may be made of, in every dialect.
+HOSTILE = {
+    "open round brackets": "(",
+    "open square brackets": "[",
+    "schedules": "[a:b:0.5] ",
+    "nested schedules": "[a:",
+    "alternation": "[a|b:0.01] ",
+    "nested alternation": "[a|",
+    "emphasis": "(a:1.2) ",
+    "closing brackets": ")]",
+    "colons": ":",
+    "bars": "|",
+    "comments": "#\n",
+    "backslashes": "\\",
+    "tags": "<lora:a:1>",
+    "open tags": "<a:",
+    "quotation marks": '"a" ',
+    "signs": "a++ ",
+    "SwarmUI's switches": "<fromto[0.5]:a,b>",
+    "words": "cat, ",
+}
+SIZES_OF_TEXT = (12_500, 25_000, 50_000, 100_000)
+
+
+def print_dialects() -> None:
+    """Reading 100 kB of anything is an answer or an error, within a second, and linear before any cap."""
+    for dialect in ("native", "a1111", "comfyui", "swarmui", "compel", "pae"):
+        slowest, steepest = ("", 0.0), ("", 0.0)
+        for name, unit in HOSTILE.items():
+            seconds = [
+                best_seconds(partial(answer, unit * (n // len(unit)), dialect), repeats=2)
+                for n in SIZES_OF_TEXT
+            ]
+            slowest = max(slowest, (name, seconds[-1]), key=lambda each: each[1])
+            steepest = max(steepest, (name, exponent(seconds, SIZES_OF_TEXT)), key=lambda each: each[1])
+        goal(f"{dialect}: 100 kB of {slowest[0]}, the slowest", slowest[1], 1.0)
+        verdict = "met" if steepest[1] <= 1.2 else "MISSED"
+        print(
+            f"  {dialect}: {steepest[0]}, time grows to the power {steepest[1]:.2f} (goal <= 1.2: {verdict})"
+        )
+
+
+def answer(text: str, dialect: str) -> None:
+    """Read a text; an error is an answer."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import_prompt(text, dialect, 20)
+        except DFPromptError:
+            return
+
+
 def goal(name: str, seconds: float, limit: float) -> None:
     """Print a time against its goal."""
     verdict = "met" if seconds < limit else "MISSED"
@@ -97,6 +150,7 @@ def main() -> None:
         "dfprompt --help", best_seconds(partial(subprocess.run, asked, capture_output=True, check=True)), 0.3
     )
     print_growth()
+    print_dialects()
     print_ratios()
 
 

@@ -193,5 +193,16 @@ def _build(case: Any) -> tuple[Any, dict[str, Any]]:
         tester = object.__new__(case)
     pipe = case.pipeline_class(**tester.get_dummy_components())
     pipe.set_progress_bar_config(disable=True)
+    _widen(pipe)
     takes = inspect.signature(tester.get_dummy_inputs).parameters
     return pipe, tester.get_dummy_inputs("cpu") if "device" in takes else tester.get_dummy_inputs()
+
+
+def _widen(pipe: Any) -> None:
+    """Give encoders as many embeddings as the stand-in of their tokenizer has tokens."""
+    for name, tokenizer in pipe.components.items():
+        encoder = pipe.components.get(name.replace("tokenizer", "text_encoder"))
+        if name.startswith("tokenizer") and isinstance(encoder, transformers.PreTrainedModel):
+            if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
+                torch.manual_seed(0)
+                encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)

@@ -42,7 +42,9 @@ _STAGE_TWO = (*_RUN, "model.base=mini-sft", "rollout.rows=8", "validation.rows=2
 COMMANDS = {
     "generate": Command(("generate", "a red cat, [film grain:late]", "--seeds", "2", *_DRAW), ("--force",)),
     "compare": Command(
-        ("compare", "a red cat on a hill", "--seeds", "2", "--reward", "none", *_DRAW), ("--force",)
+        ("compare", "a red cat on a hill", "--seeds", "2", "--reward", "none", *_DRAW),
+        ("--resume",),
+        "rows.jsonl",
     ),
     "evaluate": Command(
         (
@@ -70,7 +72,7 @@ COMMANDS = {
         slow=True,
     ),
     "tune": Command(
-        ("tune", "a red cat on a hill", "--images", "16", *_DRAW), ("--resume",), "search.jsonl", slow=True
+        ("tune", "a red cat on a hill", "--images", "16", *_DRAW), ("--resume",), "rows.jsonl", slow=True
     ),
     "curate": Command(("curate", "../logs.txt", "--no-images"), ("--resume",), "recipe.toml"),
     "train sft": Command(

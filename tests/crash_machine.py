@@ -29,6 +29,9 @@ TIMES = frozenset(
 )
 
 
+SIGNALS = {"kill": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a child ended: its exit code (negative: the signal), operations counted, what it said."""
@@ -61,7 +64,8 @@ def run(
 ) -> Ended:
     """Run `dfprompt ARGUMENTS` in `folder`; the operation number `at` (from 1) is its last or fails.
 
-    `by` is "kill", "OSError" or "MemoryError"; `limit` is called in the child before the command.
+    `by` is "kill", "SIGTERM", "SIGINT", "OSError" or "MemoryError"; `limit` is called in the child before
+    the command.
     """
     folder.mkdir(parents=True, exist_ok=True)
     streams = [folder.with_name(f"{folder.name}.{name}") for name in ("out", "err", "count")]
@@ -121,8 +125,9 @@ def _count_operations(below: Path, counter: int, at: int, by: str) -> None:
         write(counter, b".")
         if done[0] != at:
             return
-        if by == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
+        if by in SIGNALS:
+            os.kill(os.getpid(), SIGNALS[by])
+            return
         raise OSError(28, "No space left on device") if by == "OSError" else MemoryError("no memory")
 
     def ours(path: Any) -> bool:
@@ -168,7 +173,12 @@ def tree(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_dir() or "tensorboard" in name:
+        # Tables that show seconds are made of rows.jsonl, which is compared.
+        if (
+            path.is_dir()
+            or "tensorboard" in name
+            or name.endswith(("tables/methods.csv", "tables/results.md"))
+        ):
             continue
         if path.suffix in (".json", ".jsonl"):
             lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]

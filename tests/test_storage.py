@@ -105,7 +105,7 @@ def test_a_line_that_a_kill_cut_is_cut_off_at_every_place(tmp_path: Path) -> Non
 def test_text_of_somebody_else_is_never_cut(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("mine")
-    with pytest.raises(OSError, match="did not write"):
+    with pytest.raises(InputError, match="did not write"):
         LineFile(path)
     assert path.read_text() == "mine"
 

@@ -99,5 +99,5 @@ def _read(source: Path) -> Domain:
         content = json.loads(source.read_text(encoding="utf-8"))
         words = frozenset(word for entry in content.get("words", ()) for word in split_words(entry))
         return Domain(content["name"], words, content.get("image_size"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LoadError(f'{source}: expected {{"name": ..., "words": [...], "image_size": ...}}') from error

@@ -295,7 +295,7 @@ class LineFile:
     """Lines appended to a file, on the disk before `append` returns; one process at a time.
 
     A last line that a kill cut short is cut off. Raises OSError, also for a link; InputError where another
-    process is writing it.
+    process is writing it, or where its end is not of a line of ours, a JSON object.
 
     >>> import tempfile
     >>> place = Path(tempfile.mkdtemp()) / "rows.jsonl"
@@ -334,7 +334,7 @@ class LineFile:
         assert self._descriptor is not None
         os.lseek(self._descriptor, self._size, os.SEEK_SET)
         if os.read(self._descriptor, 1) != b"{":
-            raise OSError(errno.EEXIST, "it ends in text that dfprompt did not write", str(self.path))
+            raise InputError(f"{self.path} ends in text that dfprompt did not write; choose another --output")
         os.ftruncate(self._descriptor, self._size)
 
     def append(self, lines: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dfprompt
+from dfprompt.api.companions import companions_of
 from dfprompt.api.mini_evaluation import mini_modifiers
 from dfprompt.api.policies import load_policy, optimize_prompt, read_base, tokenizers_of
 from dfprompt.conditioning.compile import compile_prompts
@@ -197,7 +198,7 @@ def test_settings_are_not_changed_for_the_caller(folder: Path, tiny_pipe: Any) -
 
 
 def test_the_starter_writes_mini_words_in_the_mini_world() -> None:
-    policy = load_policy("starter", mini=True)
+    policy = load_policy("starter", companions=companions_of("mini"))
     rewrites = policy.rewrite(["a red cat on a hill"] * 20, range(20))
     words = {span.text for each in rewrites for span in each.modifiers}
     assert words

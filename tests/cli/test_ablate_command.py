@@ -38,7 +38,7 @@ def run(
     small = ["--pipeline", str(tiny_folder("sd1")), "--device", "cpu", "--steps", "2", "--size", "16"]
 
     def call(command: str, *arguments: str) -> Result:
-        given = ["ablate", command, *arguments, *small, "--rewards", f"clip:{clip_folder}", "--output", "out"]
+        given = ["ablate", command, *arguments, *small, "--reward", f"clip:{clip_folder}", "--output", "out"]
         return CliRunner().invoke(app, given)
 
     return call
@@ -126,7 +126,7 @@ def test_what_failed_is_named_and_the_exit_code_is_one(run: Run) -> None:
         (["weight", "--prompts", "mini", "--count", "0"], ConfigError, "at least 1"),
         (["attribution", "a cat"], InputError, "no spans"),
         (["attribution", "[a"], ParseError, "never closed"),
-        (["attribution", CAT, "--rewards", "nowhere"], ConfigError, "nowhere"),
+        (["attribution", CAT, "--reward", "nowhere"], ConfigError, "nowhere"),
         (["attribution", CAT, "--pipeline", "nowhere"], LoadError, "nowhere"),
     ],
 )

@@ -30,7 +30,7 @@ def run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("warnings.showwarning", console.show_warning)
     small = ["--pipeline", str(tiny_folder("sd1")), "--device", "cpu", "--steps", "2", "--size", "16"]
-    scores = {"compare": ["--reward"], "evaluate": ["--rewards"]}
+    scores = {"compare": ["--reward"], "evaluate": ["--reward"]}
 
     def call(command: str, *arguments: str, stdin: str = "") -> Result:
         given = [command, *arguments, *small, *scores[command], f"clip:{clip_folder}"]

@@ -16,7 +16,6 @@ from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from dfprompt.api.recreation import read_recipe
 from dfprompt.cli import console
 from dfprompt.cli.main import app
 from dfprompt.errors import (
@@ -29,6 +28,7 @@ from dfprompt.errors import (
     LoadError,
     ParseError,
 )
+from dfprompt.images.recipe import read_recipe
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 
 Run = Callable[..., Result]

@@ -67,7 +67,7 @@ def test_bans_df_and_temperature_reach_the_policy(cli: Cli, folder: str) -> None
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["a cat", "--to", "compel"], "--to compel"),
+        (["a cat", "--to", "compel"], "--to: "),
         ([""], "empty"),
         (["a cat", "--temperature", "-1"], "temperature"),
         (["a cat", "--ban", " "], "ban"),

@@ -195,3 +195,19 @@ def test_the_vectors_of_an_inversion_stay_in_one_chunk():
     tokenizer.add_tokens(["<cat>", "<cat>_1", "<cat>_2"])
     (tokens,) = tokenize(tokenizer, ["a " * 73 + "<cat> red"], inversions=True)
     assert [chunk.start for chunk in split_chunks(tokens, 75)] == [0, 73]
+
+
+@pytest.mark.parametrize(
+    "word", [("don", "'t"), ("state", "-", "of", "-", "the", "-", "art"), ("cafe", "\u0301s")]
+)
+def test_chunks_do_not_cut_words_with_apostrophes_hyphens_or_marks(word):
+    """With room for all but the word's last token, the whole word moves to the next chunk."""
+    text, places = "cat " * 5, [(4 * number, 4 * number + 3) for number in range(5)]
+    for piece in word:
+        places.append((len(text), len(text) + len(piece)))
+        text += piece
+    if "\u0301" in text:  # the mark belongs to no token's place
+        places[-1] = (places[-1][0] + 1, places[-1][1])
+    tokens = TokenizedText(text, tuple(range(len(places))), tuple(places))
+    chunks = split_chunks(tokens, max(len(word), len(places) - 1))
+    assert chunks == [slice(0, 5), slice(5, len(places))]

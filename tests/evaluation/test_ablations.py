@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 import tiny_pipelines
-from dfprompt.api.ablations import AblationOptions, ablate_ranges, ablate_weights
+from dfprompt.api.ablations import ablate_ranges, ablate_weights
 from dfprompt.errors import DFPromptWarning, InputError
 from dfprompt.evaluation.ablation_plots import plot_attribution, plot_ranges, plot_weights
 from dfprompt.evaluation.ablation_tables import format_ablation, format_attribution, format_effects_csv
@@ -433,8 +433,8 @@ def test_modifiers_that_cannot_be_are_refused(words: list[str], said: str) -> No
 
 
 def test_pages_files_and_json_hold_the_same_numbers(sd: ImagePipeline, tmp_path: Path) -> None:
-    options = AblationOptions([0, 1], sd, [brightness], [redness], SETTINGS)
-    run = ablate_weights(["a dog", "a red house"], tmp_path, WORDS, options=options)
+    options = {"seeds": [0, 1], "pipeline": sd, "rewards": [brightness], "judges": [redness]}
+    run = ablate_weights(["a dog", "a red house"], tmp_path, WORDS, settings=SETTINGS, **options)
     page = (tmp_path / "table.md").read_text()
     answer = json.loads((tmp_path / "result.json").read_text())
     lines = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
@@ -459,15 +459,15 @@ def test_a_failing_reward_is_named_and_the_rest_completes(sd: ImagePipeline, tmp
             raise RuntimeError("a dog")
         return images.mean((1, 2, 3))
 
-    options = AblationOptions([0], sd, [brightness, moody], settings=SETTINGS)
-    run = ablate_weights(["a dog", "a red house"], tmp_path, WORDS[:1], options=options)
+    options = {"seeds": [0], "pipeline": sd, "rewards": [brightness, moody], "settings": SETTINGS}
+    run = ablate_weights(["a dog", "a red house"], tmp_path, WORDS[:1], **options)
     assert {(each.what, each.rows) for each in run.failures} == {("moody", 1)}
     assert isinstance(run.result, Ablation)
     shared = _find(run.result.pooled, score="moody", arm="weight 0.5", baseline="plain").comparison
     assert shared is not None
     assert shared.prompts == 1
     assert "RuntimeError: a dog" in run.page
-    again = ablate_weights(["a dog", "a red house"], tmp_path, WORDS[:1], options=options)
+    again = ablate_weights(["a dog", "a red house"], tmp_path, WORDS[:1], **options)
     assert len(again.failures) == 6
     before = len(calls)
     ablate_weights(["a dog", "a red house"], tmp_path, WORDS[:1], options=replace(options, retry_failed=True))
@@ -476,8 +476,8 @@ def test_a_failing_reward_is_named_and_the_rest_completes(sd: ImagePipeline, tmp
 
 def test_twenty_steps_unless_said_otherwise(sd: ImagePipeline, tmp_path: Path) -> None:
     small = SETTINGS.model_copy(update={"num_inference_steps": None})
-    options = AblationOptions([0], sd, [brightness], settings=small)
-    ablate_ranges(["a dog"], tmp_path, ["snow"], options=options)
+    asked = {"seeds": [0], "pipeline": sd, "rewards": [brightness], "settings": small}
+    ablate_ranges(["a dog"], tmp_path, ["snow"], **asked)
     manifest = json.loads((tmp_path / ROWS).read_text().splitlines()[0])["asked"]
     assert manifest["settings"]["num_inference_steps"] == 20
 

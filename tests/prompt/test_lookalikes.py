@@ -52,9 +52,6 @@ def test_strict_makes_it_an_error_at_its_place(text: str, found: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "a cat (grey) in the snow",
-        "a cat ((",
-        "a cat (at 12:30 pm) sleeps",
         "a red + blue flag",
         "1 ++ 2",
         "a band and a BANDANA",
@@ -63,7 +60,6 @@ def test_strict_makes_it_an_error_at_its_place(text: str, found: str) -> None:
         "no embedding here: none",
         "{a set} of | bars",
         "snake_case __ and __",
-        r"\(x:1.2)",
         "[12\\:30 (x\\:1.2\\):late]",
         "less < more, <b>",
     ],
@@ -71,6 +67,32 @@ def test_strict_makes_it_an_error_at_its_place(text: str, found: str) -> None:
 def test_ordinary_text_is_left_in_peace(text: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        parse_prompt(text, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "dialect"),
+    [
+        ("a cat (grey) in the snow", "AUTOMATIC1111", "a1111"),
+        ("a cat ((", "AUTOMATIC1111", "a1111"),
+        ("(cat:12)", "AUTOMATIC1111", "a1111"),
+        ("(cat:1.2", "AUTOMATIC1111", "a1111"),
+        (r"a \(b\)", "AUTOMATIC1111", "a1111"),
+        ("a cat # not this", "AUTOMATIC1111", "a1111"),
+        ("a cat --ar 16:9", "AUTOMATIC1111", "a1111"),
+        ("a COUPLE b", "ComfyUI", "comfyui"),
+        ("a.swap(b)", "compel", "compel"),
+        ("withLora(ink, 0.5) cat", "compel", "compel"),
+        ("grade A+ work", "compel", "compel"),
+    ],
+)
+def test_whatever_another_tool_would_obey_is_named_once(text: str, tool: str, dialect: str) -> None:
+    with pytest.warns(DFPromptWarning) as caught:
+        parse_prompt(text)
+    (warning,) = caught
+    assert tool in str(warning.message)
+    assert f"dialect {dialect}" in str(warning.message)
+    with pytest.raises(ParseError, match=tool):
         parse_prompt(text, strict=True)
 
 

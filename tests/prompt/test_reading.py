@@ -28,10 +28,10 @@ def test_a_dialect_is_read_and_says_what_it_assumed() -> None:
 
 
 def test_what_a_dialect_cannot_express_is_an_error_when_strict() -> None:
-    with pytest.warns(DFPromptWarning, match=r"from a1111, lost: .* rounded"):
-        read_prompt("(a cat:1.23456789)", dialect="a1111")
-    with pytest.raises(ConversionError, match=r"from a1111: .* rounded"):
-        read_prompt("(a cat:1.23456789)", dialect="a1111", strict=True)
+    with pytest.warns(DFPromptWarning, match=r"from a1111, lost: .* weight of the whole prompt"):
+        read_prompt("a cat:1.5", dialect="a1111")
+    with pytest.raises(ConversionError, match=r"from a1111: .* weight of the whole prompt"):
+        read_prompt("a cat:1.5", dialect="a1111", strict=True)
 
 
 def test_steps_reach_the_dialect() -> None:

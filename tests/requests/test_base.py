@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import ValidationError
 
-from dfprompt.errors import ConfigError
+from dfprompt.errors import ConfigError, InputError
 from dfprompt.requests.base import Flag, Request, SeedRequest, make_request, split_commas
 from dfprompt.requests.render import GenerateRequest, RenderRequest, RenderSettings, parse_size
 
@@ -23,15 +23,15 @@ def test_every_problem_is_named_at_once_in_the_words_of_the_command_line() -> No
     with pytest.raises(ConfigError) as caught:
         make_request(GenerateRequest, values, GenerateRequest.option)
     lines = str(caught.value).splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["seads", "--steps", "--clock"]
+    assert [line.split()[0].strip(":") for line in lines] == ["seads", "--steps", "--clock"]
     assert 'did you mean "seeds"?' in lines[0]
-    with pytest.raises(ConfigError, match="num_inference_steps: "):
+    with pytest.raises(ConfigError, match="num_inference_steps must be at least 1, got 0"):
         make_request(GenerateRequest, values)
 
 
 @pytest.mark.parametrize("seeds", [0, -1, 10_001, [], [1] * 10_001])
 def test_a_number_of_pictures_that_cannot_be_is_refused_in_one_line(seeds: Any) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(InputError) as caught:
         make_request(SeedRequest, {"seeds": seeds})
     assert "\n" not in str(caught.value)
     assert "--seeds counts pictures per prompt, 1 to 10000, not" in str(caught.value)
@@ -75,7 +75,7 @@ def test_sizes(text: str, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "12x", "1.5", "-8", "8x8x8", "123456"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(ConfigError.__mro__[1], match="--size takes pixels"):
+    with pytest.raises(InputError, match="--size takes pixels"):
         parse_size(text)
 
 

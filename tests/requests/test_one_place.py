@@ -77,7 +77,7 @@ def test_a_field_of_the_render_request_is_everywhere(changed_package: dict[str, 
 
 @pytest.mark.parametrize(
     "command",
-    [["generate"]],
+    [["generate"], ["compare"], ["tune"], ["evaluate"], ["ablate", "range"], ["calibrate"]],
     ids=" ".join,
 )
 def test_it_is_an_option_of_every_command_that_draws(

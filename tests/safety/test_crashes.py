@@ -131,3 +131,18 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(name: str, tmp_path: Pat
     assert f"another {'data' if name.endswith('jsonl') else 'base'}" in refused.err
     victim.write_bytes(content)
     assert run([*command, "--resume"], folder).code == 0
+
+
+@pytest.mark.parametrize("by", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", EVERY)
+def test_a_signal_at_any_operation_ends_in_words_and_loses_nothing(name: str, by: str, place: Path) -> None:
+    ended, expected = whole(name, place)
+    for at in spread(ended.operations, 4)[1:2] if name in QUICK else spread(ended.operations, 4)[:-1]:
+        folder = place / f"{by} {name} {at}"
+        stopped = run(COMMANDS[name].parts, folder, at=at, by=by)
+        assert stopped.code == {"SIGTERM": 143, "SIGINT": 130}[by], stopped.err
+        assert "stopped by" in stopped.err
+        assert "Traceback" not in stopped.err + stopped.out
+        again = go_on(COMMANDS[name], folder)
+        assert again.code == 0, f"operation {at}: {again.err}"
+        check_same(f"{name} at {at}", folder, expected)

@@ -34,9 +34,11 @@ from dfprompt.mini.captions import known_words
 from dfprompt.mini.judge import Judge
 from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.world import IMAGE_SIZE
+from dfprompt.pipeline.companions import save_companions
 from dfprompt.rewards.aesthetic import AestheticHead, save_aesthetic_head
 from dfprompt.storage import save_tensors, whole_folder, write_text
 from worlds.mini import autoencoder, contrast, denoiser, judging, language, taste, text
+from worlds.mini.companions import COMPANIONS
 from worlds.mini.dataset import Renders, make_dataset, read_dataset
 from worlds.mini.generation import generate_pictures, open_pipeline
 from worlds.mini.loop import Report, StepLoss, Trainer, vanishing_values_are_zero
@@ -226,6 +228,7 @@ class Build:
         )
         save_aesthetic_head(head.cpu(), self.weights / "aesthetic", tower="../clip")
         write_text(self.weights / "reward.toml", taste.REWARD)
+        save_companions(COMPANIONS, self.weights)
         loss = taste.preference_loss(rated, tokenizer, self.recipe.preference.batch)
         self._save_clip(self._train("preference", clip, self.recipe.preference, loss), "preference")
 

@@ -11,10 +11,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from dfprompt.api.checks import check
+from dfprompt.api.companions import companions_of
+from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.rewards import PAPER, read_reward_settings, reward_shelf
+from dfprompt.conditioning.prompts import Dialect
 from dfprompt.config import collect_provenance, write_recipe
 from dfprompt.config.recipes import PROVENANCE
 from dfprompt.errors import ConfigError
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.requests.doors import front_door
+from dfprompt.requests.learn import CalibrateRequest
 from dfprompt.rewards import KINDS, Calibration, CompositeReward, RewardSettings, calibrate, make_reward
 from dfprompt.rewards.calibration import FEWEST_IMAGES
 
@@ -47,46 +54,42 @@ class CalibrationRun:
         return {"images": done.images, "gates": gates, "spread": dict(done.spread)}
 
 
+@front_door(CalibrateRequest, "prompts", "output")
 def calibrate_reward(
-    prompts: Sequence[str],
-    output: str | Path,
-    *,
-    pipeline: str | Draws = "mini",
-    reward: str | None = None,
-    quantile: float = 0.5,
-    seeds: Sequence[int] = (0, 1),
-    device: str = "auto",
-    dtype: str = "auto",
-    allow_code: bool = False,
-    force: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    request: CalibrateRequest, *, progress: Callable[[int, int], None] | None = None
 ) -> CalibrationRun:
     """Draw each plain prompt with each seed, set zeta and kappa to a quantile, and write the recipe.
 
-    `reward` is "mini", "paper", a recipe or a folder with a set of scores; by default "mini" for the mini
-    pipeline and "paper" for any other. `progress` is called with pictures done and in all. Raises
+    `prompts` are texts; `reward` is "mini", "paper", a recipe or a folder with a set of scores; by default
+    the pipeline's own, or "paper". `progress` is called with pictures done and in all. Raises
     ConfigError for a reward without gates, or an existing file without `force`.
     """
-    output, reward = Path(output), reward or ("mini" if pipeline == "mini" else PAPER)
+    check(request)
+    prompts, seeds = list(request.prompts), request.numbers
+    output, companions = Path(request.output), companions_of(request.pipeline)
+    reward = request.reward or next(iter(companions.rewards), PAPER)
     rows = [(prompt, seed) for prompt in prompts for seed in seeds]
     if 0 < len(rows) < FEWEST_IMAGES:
         raise ConfigError(
             f"calibration needs at least {FEWEST_IMAGES} plain pictures, {len(rows)} were asked for; "
             "give more prompts or seeds"
         )
-    shelf = reward_shelf(device, dtype, None)
+    shelf = reward_shelf(request.device, request.dtype, None)
     settings, base = read_reward_settings(reward, shelf)
     if not settings.composite.c and not settings.composite.d:
         raise ConfigError(f"{reward}: both gates have weight 0 (c and d); there is nothing to calibrate")
-    loaded = make_reward(settings, shelf, base=base, allow_code=allow_code)
-    draws = _load_pipeline(pipeline, device) if isinstance(pipeline, str) else pipeline
+    loaded = make_reward(settings, shelf, base=base, allow_code=request.allow_code)
+    draws = _drawing(request)
     scores = _plain_scores(loaded, draws, rows, progress)
-    done = calibrate(scores, settings.composite, quantile=quantile)
-    name = pipeline if isinstance(pipeline, str) else type(pipeline).__name__
-    comment = f"Calibrated on {name}, {len(prompts)} prompts, quantile {quantile:g}.\n{done.summary()}"
+    done = calibrate(scores, settings.composite, quantile=request.quantile)
+    named = isinstance(request.pipeline, str | Path)
+    name = request.pipeline if named else type(request.pipeline).__name__
+    comment = (
+        f"Calibrated on {name}, {len(prompts)} prompts, quantile {request.quantile:g}.\n{done.summary()}"
+    )
     tables = _rebased(settings, base, output.parent).model_copy(update={"composite": done.constants})
     recipe = {**tables.model_dump(mode="json"), PROVENANCE: collect_provenance(seeds)}
-    return CalibrationRun(done, write_recipe(recipe, output, comment=comment, force=force))
+    return CalibrationRun(done, write_recipe(recipe, output, comment=comment, force=request.force))
 
 
 def _plain_scores(
@@ -125,8 +128,25 @@ def _rebased(settings: RewardSettings, base: Path, target: Path) -> RewardSettin
     return RewardSettings.model_validate(tables)
 
 
-def _load_pipeline(name: str, device: str) -> Draws:
-    from dfprompt.api.pipelines import load_pipeline
+def _drawing(request: CalibrateRequest) -> Draws:
+    """Return what draws as the request says; an object of the user's own draws as it does."""
+    if not isinstance(request.pipeline, str | Path | ImagePipeline):
+        own: Draws = request.pipeline
+        return own
+    return _Drawing(open_pipeline(request), request)
 
-    pipeline: Draws = load_pipeline(name, device=device)
-    return pipeline
+
+@dataclass(frozen=True)
+class _Drawing:
+    pipeline: ImagePipeline
+    request: CalibrateRequest
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], *, plain: bool) -> Tensor:
+        drawn = self.pipeline.draw(
+            list(prompts),
+            list(seeds),
+            self.request.settings,
+            negative_prompt=self.request.negative_prompt,
+            dialect=Dialect(plain=plain),
+        )
+        return drawn.images

@@ -8,13 +8,27 @@ from collections.abc import Sequence
 from functools import singledispatch
 from pathlib import Path
 
+from dfprompt.api.companions import HOW_TO_GET_A_POLICY, choose_lexicon, companions_of
+from dfprompt.api.written import plain_of, read_base, read_written
 from dfprompt.errors import ConfigError, DFPromptWarning, InputError, LoadError
 from dfprompt.excerpt import quote
+from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.weight_files import refuse_pickle
 from dfprompt.prompt.reading import NATIVE, read_prompt
 from dfprompt.requests.base import Request
+from dfprompt.requests.compare import CompareRequest, TuneRequest
+from dfprompt.requests.evaluate import (
+    AblateModifiersRequest,
+    AblateRequest,
+    AttributionRequest,
+    EvaluateRequest,
+)
+from dfprompt.requests.learn import CalibrateRequest, CurateRequest, RunRequest
 from dfprompt.requests.render import DeviceRequest, GenerateRequest, RenderRequest
 from dfprompt.requests.score import ScoreImagesRequest, ScoreRequest
+from dfprompt.requests.write import InspectRequest, OptimizeRequest
+from dfprompt.search.budget import Budget
+from dfprompt.search.candidates import SpanSpace
 from dfprompt.sources import DTYPES, check_device, is_hub_id
 
 STDIN = ["-"]
@@ -35,6 +49,113 @@ def _check_generate(request: GenerateRequest) -> None:
         check_prompts(request.texts, plain=request.plain)
     check_drawing(request)
     check_output(request.output)
+
+
+@check.register
+def _check_comparison(request: CompareRequest) -> None:
+    check_drawing(request)
+    check_scores(request)
+    check_output(request.output)
+    texts = [] if list(request.texts) == STDIN else list(request.texts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DFPromptWarning)
+        written = read_written(request)
+        plain = [read_prompt(text, plain=not request.df).plain_text for text in texts]
+    for each in written if texts or not request.texts else ():
+        plain_of(each, plain)
+    if not written and request.policy is None and companions_of(request.pipeline).policy is None:
+        raise InputError(f"nothing to compare with plain: {HOW_TO_GET_A_POLICY}")
+
+
+@check.register
+def _check_search(request: TuneRequest) -> None:
+    Budget(request.images, request.minutes, request.best_of_n)
+    choose_lexicon(request.modifiers, companions_of(request.pipeline))
+    if request.only is not None and request.text != STDIN[0]:
+        SpanSpace(read_prompt(request.text), request.only)
+    _check_drawn_and_scored(request)
+
+
+@check.register
+def _check_evaluation(request: EvaluateRequest) -> None:
+    if not isinstance(request.prompts, str | Path):
+        _check_rewrites(request.methods, as_prompts(request.prompts))
+    elif str(request.prompts) != MINI:
+        _check_rewrites(request.methods, read_plain_prompts(request.prompts))
+    choose_lexicon(request.modifiers, companions_of(request.pipeline))
+    _check_drawn_and_scored(request)
+
+
+def _check_rewrites(methods: Sequence[object], prompts: Sequence[PlainPrompt]) -> None:
+    """Refuse files of rewrites that cannot be read or lack prompts."""
+    specs = [each.partition("=") for each in methods if isinstance(each, str)]
+    for name, _, source in specs:
+        if source and Path(source).is_file():
+            from dfprompt.evaluation.methods import FileMethod, check_complete
+
+            check_complete(FileMethod(source, name), prompts)
+
+
+@check.register
+def _check_ablation(request: AblateModifiersRequest) -> None:
+    if isinstance(request.prompts, str | Path) and str(request.prompts) != MINI:
+        read_plain_prompts(request.prompts)
+    choose_lexicon(request.modifiers, companions_of(request.pipeline))
+    _check_drawn_and_scored(request)
+
+
+@check.register
+def _check_attribution(request: AttributionRequest) -> None:
+    if isinstance(request.df_prompt, str) and request.dialect == NATIVE:
+        check_prompts([request.df_prompt], plain=False)
+    _check_drawn_and_scored(request)
+
+
+def _check_drawn_and_scored(request: TuneRequest | EvaluateRequest | AblateRequest) -> None:
+    check_output(request.output)
+    check_scores(request)
+    check_drawing(request)
+
+
+@check.register
+def _check_calibration(request: CalibrateRequest) -> None:
+    if Path(request.output).exists() and not request.force:
+        raise ConfigError(f"{request.output} exists; choose another name or pass --force to overwrite it")
+    _check_device(request.device)
+    check_dtype(request)
+    check_output(Path(request.output).parent)
+
+
+@check.register
+def _check_run(request: RunRequest) -> None:
+    check_output(request.output)
+    if request.recipe is not None and not Path(request.recipe).is_file():
+        raise ConfigError(f"cannot read the recipe {request.recipe}: there is no such file")
+    if isinstance(request, CurateRequest):
+        _check_device(request.device)
+        check_dtype(request)
+        if request.pipeline is not None:
+            check_pipeline(request.pipeline)
+
+
+@check.register
+def _check_rewriting(request: OptimizeRequest) -> None:
+    if list(request.texts) != STDIN:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DFPromptWarning)  # said when the words are really read
+            for text in request.texts:
+                read_base(text, df=request.df)
+    check_device(request.device)
+
+
+@check.register
+def _check_inspection(request: InspectRequest) -> None:
+    _check_device(request.device)
+    check_dtype(request)
+    if request.output is not None and request.output.exists() and not request.force:
+        raise InputError(f"{request.output} exists already; choose another name or add --force")
+    if request.pipeline is not None:
+        check_pipeline(request.pipeline)
 
 
 @check.register

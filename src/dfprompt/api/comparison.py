@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dfprompt.api.checks import check
+from dfprompt.api.companions import companions_of
 from dfprompt.api.gallery import choose_folder, slug
-from dfprompt.api.mini_evaluation import NOTE
-from dfprompt.api.pipelines import MINI, load_pipeline
+from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy, read_base, tokenizers_of
-from dfprompt.api.rewards import RewardLike
 from dfprompt.api.scoring import choose_scoreboard
+from dfprompt.api.written import Written, plain_of, read_written
 from dfprompt.errors import InputError
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.report import make_comparison_grid, make_report
@@ -27,7 +28,6 @@ from dfprompt.evaluation.side_by_side import (
     relabel,
 )
 from dfprompt.evaluation.summary import ScoreLine
-from dfprompt.excerpt import quote
 from dfprompt.images.recipe import ModelMark
 from dfprompt.images.saving import Entry, check_free, save_pictures
 from dfprompt.measurement.log import ROWS
@@ -39,24 +39,12 @@ from dfprompt.pipeline.progress import Report
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
-from dfprompt.prompt.reading import read_prompt
-from dfprompt.requests.render import RenderSettings
+from dfprompt.requests.compare import CompareRequest
+from dfprompt.requests.doors import front_door
 from dfprompt.storage import lock_folder, remove
 
 REPORT, GRID, RESULT = "report.html", "grid.png", "comparison.json"
 WITH = "with"
-HOW_TO_GET_A_POLICY = (
-    "no policy rewrites prompts for this pipeline: train one (dfprompt train), name one with --policy, write "
-    "the DF-Prompt yourself with --with, or search one for this prompt with dfprompt tune"
-)
-
-
-@dataclass(frozen=True)
-class Written:
-    """A DF-Prompt somebody wrote, and the plain prompt it belongs to, where that was said."""
-
-    prompt: DFPrompt
-    plain: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,95 +111,50 @@ def _line_json(line: ScoreLine) -> dict[str, Any]:
     return {"label": line.method, "score": line.score, "mean": line.mean, "to_plain": found}
 
 
+@front_door(CompareRequest, "texts", "output")
 def compare_prompts(
-    texts: Sequence[str] = (),
-    output: str | Path | None = None,
+    request: CompareRequest,
     *,
-    written: Sequence[Written | DFPrompt | str] = (),
-    pipeline: str | Path | ImagePipeline = MINI,
-    policy: str | Path | Policy | None = None,
-    seeds: Sequence[int] = (0, 1, 2, 3),
-    candidates: int = 1,
     sampling: SamplingSettings | None = None,
-    df: bool = False,
-    rewards: Sequence[RewardLike] = (),
-    judges: Sequence[RewardLike] = (),
-    settings: RenderSettings | None = None,
-    negative_prompt: str | None = None,
     number: int | None = None,
-    metadata: bool = True,
-    force: bool = False,
-    resume: bool = False,
-    device: str = "auto",
-    dtype: str = "auto",
-    allow_code: bool = False,
-    assignments: Iterable[str] = (),
     progress: bool | Report = False,
 ) -> ComparisonRun:
     """Draw plain words and rewrites of them from the same seeds, score the pictures, and write a report.
 
     `texts` are plain words (`df`: with spans to keep) that the policy rewrites, `candidates` times each;
-    `written` are DF-Prompts of the user's own. The mini policy is the default with the mini pipeline alone.
+    `written` are DF-Prompts of the user's own. The pipeline's own policy is the default.
     `number` starts the count in file names, for several comparisons in one folder. `resume` goes on with what
     the folder holds, `force` draws it anew. Raises InputError for nothing to compare, a prompt beside itself,
     or files that exist without either, and what loading, drawing and scoring raise.
 
-    >>> # run = compare_prompts(["a red house in the snow"], "out")
+    >>> # run = compare_prompts(["a red house in the snow"], "out", seeds=4)
     >>> # run.report
     """
-    bases = [read_base(text, df=df) for text in texts]
-    own = [each if isinstance(each, Written) else Written(_as_prompt(each)) for each in written]
-    check_comparison(texts, own, pipeline, policy)
-    mini = is_mini(pipeline)
-    chosen_policy = MINI if policy is None and mini and texts else policy
-    prompts = _gather(bases, own)
-    folder = choose_folder(None if output is None else Path(output), next(iter(prompts)))
-    loaded = pipeline
-    if not isinstance(loaded, ImagePipeline):
-        loaded = load_pipeline(loaded, device=device, dtype=dtype)
+    check(request)
+    bases = [read_base(text, df=request.df) for text in request.texts]
+    prompts = _gather(bases, read_written(request))
+    folder = choose_folder(request.output, next(iter(prompts)))
+    loaded = open_pipeline(request)
+    companions, seeds = companions_of(loaded), request.numbers
+    chosen_policy = companions.policy if request.policy is None else request.policy
     if chosen_policy is not None and bases:
         writer = chosen_policy
         if not isinstance(writer, Policy):
-            writer = load_policy(writer, device=device, mini=mini)
-        _add_rewrites(prompts, bases, writer, candidates, seeds[0], sampling, loaded, settings)
+            writer = load_policy(writer, device=request.device, companions=companions)
+        _add_rewrites(prompts, bases, writer, request, sampling, loaded)
     listed = [Compared(PlainPrompt(text), relabel(rewrites)) for text, rewrites in prompts.items()]
     check_distinct(listed, seeds)
     paths = _Paths(folder, listed, seeds, number)
-    paths.check_free(force=force, resume=resume)
-    board = choose_scoreboard(
-        mini, rewards, judges, device=device, dtype=dtype, allow_code=allow_code, assignments=assignments
-    )
-    how = HowToDraw(settings, negative_prompt, metadata=metadata, progress=progress)
+    paths.check_free(force=request.force, resume=request.resume)
+    board = choose_scoreboard(request, companions)
+    how = HowToDraw(request.settings, request.negative_prompt, metadata=request.metadata, progress=progress)
     with lock_folder(folder):
-        if force and not resume:
+        if request.force and not request.resume:
             paths.begin_anew()
-        shown = draw_side_by_side(loaded, listed, seeds, board, how, paths.log, paths.picture, resume=resume)
-        return _write(shown, paths, note=NOTE if mini else "")
-
-
-def is_mini(pipeline: str | Path | ImagePipeline) -> bool:
-    """Return whether a pipeline, loaded or by name, draws the mini world."""
-    if isinstance(pipeline, ImagePipeline):
-        domain = pipeline.origin.domain
-        return domain is not None and domain.name == MINI
-    return str(pipeline) == MINI
-
-
-def check_comparison(
-    texts: Sequence[str],
-    written: Sequence[Written],
-    pipeline: str | Path | ImagePipeline,
-    policy: str | Path | Policy | None,
-) -> None:
-    """Raise InputError where there is nothing to compare, before anything is loaded."""
-    if not texts and not written:
-        raise InputError("nothing to compare: give plain words, or a DF-Prompt to draw with --with")
-    if not written and policy is None and not is_mini(pipeline):
-        raise InputError(f"nothing to compare with plain: {HOW_TO_GET_A_POLICY}")
-
-
-def _as_prompt(written: DFPrompt | str) -> DFPrompt:
-    return read_prompt(written) if isinstance(written, str) else written
+        shown = draw_side_by_side(
+            loaded, listed, seeds, board, how, paths.log, paths.picture, resume=request.resume
+        )
+        return _write(shown, paths, note=companions.note)
 
 
 def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, list[Rewrite]]:
@@ -219,50 +162,20 @@ def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, 
     prompts: dict[str, list[Rewrite]] = {base.plain_text: [] for base in bases}
     texts = list(prompts)
     for each in written:
-        plain = _plain_of(each, texts)
-        if DFPrompt.from_plain(plain) == each.prompt:
-            raise InputError(
-                f"{quote(plain)} would stand beside itself: put what you added in brackets, or give the "
-                "plain words as TEXT"
-            )
-        prompts.setdefault(plain, []).append(Rewrite(WITH, each.prompt))
+        prompts.setdefault(plain_of(each, texts), []).append(Rewrite(WITH, each.prompt))
     return prompts
-
-
-def _plain_of(written: Written, texts: Sequence[str]) -> str:
-    """Return the plain prompt a DF-Prompt is drawn beside: the one named, or its own words without spans."""
-    if written.plain is not None:
-        return written.plain
-    if len(texts) == 1:
-        return texts[0]
-    if texts:
-        fitting = [text for text in texts if written.prompt.plain_text.startswith(text)]
-        if not fitting:
-            raise InputError(
-                f"{quote(str(written.prompt))} begins with none of the prompts, so it is not clear what it "
-                "stands beside; begin it with the plain words"
-            )
-        return max(fitting, key=len)
-    left = written.prompt
-    while left.controls:
-        left = left.without(0)
-    plain = left.plain_text.strip()
-    if not plain:
-        raise InputError(f"{quote(str(written.prompt))} has no plain words; give the plain prompt as TEXT")
-    return plain
 
 
 def _add_rewrites(
     prompts: dict[str, list[Rewrite]],
     bases: Sequence[DFPrompt],
     policy: Policy,
-    candidates: int,
-    seed: int,
+    request: CompareRequest,
     sampling: SamplingSettings | None,
     pipeline: ImagePipeline,
-    settings: RenderSettings | None,
 ) -> None:
-    steps = pipeline.resolve(settings).num_inference_steps
+    candidates, seed = request.candidates, request.numbers[0]
+    steps = pipeline.resolve(request.settings).num_inference_steps
     acting = policy.model.config.tables.acting(steps)
     sampling = budgeted(sampling, policy, pipeline)
     mark = ModelMark(name=policy.name, hash=policy.digest or None)

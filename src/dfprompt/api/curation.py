@@ -32,7 +32,7 @@ def run_curation(
     recipe: str | Path | None = None,
     assignments: Iterable[str] = (),
     *,
-    output: Path | None = None,
+    output: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
     device: str = "auto",

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dfprompt.api.baselines import RECORD, BaselineSearch
-from dfprompt.api.comparison import HOW_TO_GET_A_POLICY, budgeted, is_mini
+from dfprompt.api.checks import check
+from dfprompt.api.companions import HOW_TO_GET_A_POLICY, choose_lexicon, companions_of
+from dfprompt.api.comparison import budgeted
 from dfprompt.api.methods import MethodChoices, load_methods
-from dfprompt.api.mini_evaluation import NOTE, make_mini_prompts
-from dfprompt.api.pipelines import MINI, load_pipeline
-from dfprompt.api.policies import MINI_SFT, load_policy
-from dfprompt.api.rewards import RewardLike
-from dfprompt.api.scoring import FIDELITY, load_scoreboard
-from dfprompt.api.world import mini_folder
+from dfprompt.api.mini_evaluation import make_mini_prompts
+from dfprompt.api.pipelines import MINI, open_pipeline
+from dfprompt.api.policies import load_policy
+from dfprompt.api.scoring import require_scoreboard
 from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import Embedder
-from dfprompt.evaluation.methods import FileMethod, Method, check_complete
+from dfprompt.evaluation.methods import Method
 from dfprompt.evaluation.picture_sets import measure_distances
 from dfprompt.evaluation.run import PICTURES, REWRITES, TABLES, Outcome, Plan, run_evaluation
 from dfprompt.evaluation.summary import Summary, summarize
@@ -27,14 +27,14 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
-from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.companions import Companions
 from dfprompt.policy import Policy, SamplingSettings
-from dfprompt.requests.render import RenderSettings
+from dfprompt.requests.doors import front_door
+from dfprompt.requests.evaluate import EvaluateRequest
 from dfprompt.storage import check_ours, lock_folder
 
-VALIDATION_IMAGES = 360
+VALIDATION_IMAGES: int = EvaluateRequest.model_fields["validation_images"].default
 _MINI_VALIDATION = 24  # prompts; each has several pictures of every arm that lasts
-_USUAL_REWARDS = ("clip", "aesthetic")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,32 +64,11 @@ class EvaluationRun:
         }
 
 
+@front_door(EvaluateRequest, "prompts", "methods", "output")
 def evaluate(
-    prompts: str | Path | Sequence[str | PlainPrompt],
-    methods: Sequence[str | Method],
-    output: str | Path,
+    request: EvaluateRequest,
     *,
-    seeds: Sequence[int] = (0, 1, 2, 3),
-    pipeline: str | Path | ImagePipeline = MINI,
-    policy: str | Path | Policy | None = None,
-    rewards: Sequence[RewardLike] = (),
-    judges: Sequence[RewardLike] = (),
-    count: int = 100,
-    settings: RenderSettings | None = None,
-    negative_prompt: str | None = None,
-    suffix: str | None = None,
-    lexicon: Sequence[str] | None = None,
-    constant: str | None = None,
-    validation: str | Path | Sequence[str | PlainPrompt] | None = None,
-    validation_images: int = VALIDATION_IMAGES,
     sampling: SamplingSettings | None = None,
-    reference: str | Path | None = None,
-    embedder: Embedder | None = None,
-    retry_failed: bool = False,
-    device: str = "auto",
-    dtype: str = "auto",
-    allow_code: bool = False,
-    assignments: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> EvaluationRun:
     """Compare methods on the same prompts and noise; run again with the same output, it goes on.
@@ -105,71 +84,58 @@ def evaluate(
 
     >>> # run = evaluate("prompts.jsonl", ["plain", "suffix", "policy"], "evaluation", pipeline="models/sd15")
     """
-    mini = is_mini(pipeline)
-    human = any(_words_of(method) == "human" for method in methods)
-    listed = _read_prompts(prompts, count, human=human)
+    check(request)
+    human = any(_words_of(method) == "human" for method in request.methods)
+    listed = _read_prompts(request.prompts, request.count, human=human)
     if human:
         _check_human(listed)
-    held_out = _read_validation(validation, listed, mini=mini and validation_images > 0)
-    folder = Path(output)
-    if folder.is_file():
-        raise InputError(f"{folder} is a file; name a folder")
+    folder, seeds, drawn = Path(request.output), request.numbers, request.settings
+    validation = companions_of(request.pipeline).prompts if request.validation is None else request.validation
+    held_out = _read_validation(validation if request.validation_images else None, listed)
     check_ours(folder, (TABLES, PICTURES, REWRITES), ROWS)
-    loaded = pipeline
-    if not isinstance(loaded, ImagePipeline):
-        _check_files(methods, listed)
-        loaded = load_pipeline(loaded, device=device, dtype=dtype)
-    drawn = settings or RenderSettings()
-    board = load_scoreboard(
-        rewards or ([MINI] if mini else _USUAL_REWARDS),
-        judges or ([FIDELITY] if mini else ()),
-        device=device,
-        dtype=dtype,
-        allow_code=allow_code,
-        assignments=assignments,
-    )
+    loaded = open_pipeline(request)
+    companions = companions_of(loaded)
+    board = require_scoreboard(request, companions)
     baselines = None
-    if held_out and validation_images:
+    if held_out:
         baselines = BaselineSearch(
-            loaded, board, held_out, validation_images, folder / RECORD, drawn, negative_prompt
+            loaded,
+            board,
+            held_out,
+            request.validation_images,
+            folder / RECORD,
+            drawn,
+            request.negative_prompt,
         )
     choices = MethodChoices(
-        load_policy=_policy_loader(policy, mini=mini, device=device),
-        mini=mini,
-        suffix=suffix,
-        lexicon=lexicon,
-        constant=constant,
+        load_policy=_policy_loader(request.policy, companions, device=request.device),
+        companions=companions,
+        suffix=request.suffix,
+        lexicon=[entry.text for entry in choose_lexicon(request.modifiers, companions).entries],
+        constant=request.constant,
         sampling=lambda writer: budgeted(sampling, writer, loaded),
         num_inference_steps=loaded.resolve(drawn).num_inference_steps,
         baselines=baselines,
     )
     plan = Plan(
         listed,
-        _load_methods(methods, choices),
+        _load_methods(request.methods, choices),
         seeds,
         board,
         drawn,
-        negative_prompt,
-        seeds[0] if seeds else 0,
+        request.negative_prompt,
+        seeds[0],
     )
-    vectors = None if reference is None else _embedder(embedder, mini=mini)
-    title, note = f"Evaluation on {loaded.name}", NOTE if mini else ""
+    vectors = None if request.reference is None else _embedder(request.embedder, companions)
+    title, note = f"Evaluation on {loaded.name}", companions.note
     with lock_folder(folder):
-        outcome = run_evaluation(loaded, plan, folder, retry_failed=retry_failed, progress=progress)
+        outcome = run_evaluation(loaded, plan, folder, retry_failed=request.retry_failed, progress=progress)
         distances = {}
-        if reference is not None and vectors is not None:
-            distances = measure_distances(outcome, Path(reference), vectors)
+        if request.reference is not None and vectors is not None:
+            distances = measure_distances(outcome, Path(request.reference), vectors)
         summary = summarize(outcome, distances=distances)
         tables = write_tables(summary, folder / TABLES, title=title, note=note)
     return EvaluationRun(outcome, summary, tuple(tables), title, note)
-
-
-def _check_files(methods: Sequence[str | Method], prompts: Sequence[PlainPrompt]) -> None:
-    """Raise InputError for files of rewrites that cannot be read or lack prompts."""
-    for spec in methods:
-        name, _, source = spec.partition("=") if isinstance(spec, str) else ("", "", "")
-        if source and Path(source).is_file():
-            check_complete(FileMethod(source, name), prompts)
 
 
 def _read_prompts(
@@ -179,8 +145,6 @@ def _read_prompts(
         return as_prompts(prompts)
     if str(prompts) != MINI:
         return read_plain_prompts(prompts)
-    if count < 1:
-        raise ConfigError(f"the number of prompts must be at least 1, not {count}")
     return make_mini_prompts(count, human=human)
 
 
@@ -200,12 +164,14 @@ def _check_human(prompts: Sequence[PlainPrompt]) -> None:
 
 
 def _read_validation(
-    source: str | Path | Sequence[str | PlainPrompt] | None, tested: Sequence[PlainPrompt], *, mini: bool
+    source: str | Path | Sequence[str | PlainPrompt] | None, tested: Sequence[PlainPrompt]
 ) -> list[PlainPrompt]:
-    """Return the validation prompts, none of which is tested; the mini world's own where none are named."""
+    """Return the validation prompts, none of which is tested; "mini" are the mini world's own."""
     texts = {prompt.text for prompt in tested}
     if source is None:
-        found = make_mini_prompts(_MINI_VALIDATION, part="validation") if mini else []
+        return []
+    if source == MINI:
+        found = make_mini_prompts(_MINI_VALIDATION, part="validation")
         return [prompt for prompt in found if prompt.text not in texts]
     found = read_plain_prompts(source) if isinstance(source, str | Path) else as_prompts(source)
     if both := [prompt.text for prompt in found if prompt.text in texts]:
@@ -221,41 +187,44 @@ def _load_methods(methods: Sequence[str | Method], choices: MethodChoices) -> li
     return [next(named) if isinstance(each, str) else each for each in methods]
 
 
-def _policy_loader(policy: str | Path | Policy | None, *, mini: bool, device: str) -> Any:
-    """Return what gives the policy of a name; "policy" is the one asked for, or mini's with mini."""
+def _policy_loader(policy: str | Path | Policy | None, companions: Companions, *, device: str) -> Any:
+    """Return what gives the policy of a name; "policy" is the one asked for, or the pipeline's own."""
 
     def load(source: str) -> Policy:
-        if source == "sft" and mini:
-            return _load_mini_sft(device)
         if source == "sft":
-            raise ConfigError("the method sft is the mini world's; name a policy of your own: sft=FOLDER")
+            if companions.sft is None:
+                raise ConfigError("this pipeline has no method sft; name a policy of your own: sft=FOLDER")
+            return _load_sft(companions.sft, device)
         if source != "policy":
-            return load_policy(source, device=device, mini=mini)
+            return load_policy(source, device=device, companions=companions)
         if isinstance(policy, Policy):
             return policy
-        if policy is None and not mini:
+        chosen = companions.policy if policy is None else policy
+        if chosen is None:
             raise ConfigError(f"the method policy needs --policy; {HOW_TO_GET_A_POLICY}")
-        return load_policy(MINI if policy is None else policy, device=device)
+        return load_policy(chosen, device=device, companions=companions)
 
     return load
 
 
-def _load_mini_sft(device: str) -> Policy:
+def _load_sft(source: str, device: str) -> Policy:
     try:
-        return load_policy(MINI_SFT, device=device)
+        return load_policy(source, device=device)
     except LoadError as error:
         raise LoadError(
-            f"the mini policy of stage 1 cannot be loaded ({error}); train one with "
+            f"the pipeline's policy of stage 1 cannot be loaded ({error}); train one with "
             '"dfprompt train sft --recipe recipes/mini-sft.toml --output runs/mini" and name it: '
             "sft=runs/mini/policy"
         ) from error
 
 
-def _embedder(embedder: Embedder | None, *, mini: bool) -> Embedder:
+def _embedder(embedder: Embedder | None, companions: Companions) -> Embedder:
+    if embedder == MINI:
+        return companions_of(MINI).embedder or MINI
     if embedder is not None:
-        return mini_folder("clip") if embedder == MINI else embedder
-    if mini:
-        return mini_folder("clip")
+        return embedder
+    if companions.embedder is not None:
+        return companions.embedder
     raise ConfigError(
         "CMMD needs --embedder: a folder with a CLIPModel, openai/clip-vit-large-patch14-336 for numbers "
         "that compare with published ones"

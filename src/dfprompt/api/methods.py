@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from dfprompt.api.baselines import BaselineSearch
-from dfprompt.api.mini_evaluation import mini_modifiers
+from dfprompt.api.companions import usual_lexicon
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, DFPromptError, InputError
 from dfprompt.evaluation.control_arms import Control, make_arms
-from dfprompt.evaluation.lexicon import LEXICON, SUFFIX
+from dfprompt.evaluation.lexicon import SUFFIX
 from dfprompt.evaluation.methods import (
     BestOf,
     FileMethod,
@@ -25,10 +26,12 @@ from dfprompt.evaluation.methods import (
 )
 from dfprompt.excerpt import quote
 from dfprompt.measurement.rows import PLAIN
+from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.prompt import parse_prompt
+from dfprompt.search.lexicon import built_in_lexicon
 
-MINI_SUFFIX = "masterpiece, award winning, 8k"
+_SEARCHED_WORDS = 24  # of the built-in list: every word costs validation images
 NAMES = (
     "plain",
     "suffix",
@@ -60,7 +63,7 @@ class MethodChoices:
     """
 
     load_policy: Callable[[str], Policy]
-    mini: bool = False
+    companions: Companions = NOTHING
     suffix: str | None = None
     lexicon: Sequence[str] | None = None
     constant: str | None = None
@@ -168,8 +171,8 @@ def _suffix(choices: MethodChoices) -> Method:
     if choices.suffix is not None:
         return FixedSuffix(choices.suffix, how="as given")
     if choices.baselines is None:
-        return FixedSuffix(MINI_SUFFIX if choices.mini else SUFFIX, how="not searched for")
-    found = choices.baselines.find_suffix(_lexicon(choices))
+        return FixedSuffix(choices.companions.suffix or SUFFIX, how="not searched for")
+    found = choices.baselines.find_suffix(_suffix_words(choices))
     return FixedSuffix(found.text, how=found.how)
 
 
@@ -181,7 +184,7 @@ def _controlled_suffix(choices: MethodChoices) -> Method:
         )
     words = choices.suffix
     if words is None:
-        words = choices.baselines.find_suffix(_lexicon(choices)).text
+        words = choices.baselines.find_suffix(_suffix_words(choices)).text
     found = choices.baselines.find_controls(words)
     return FixedSuffix(found.text, "suffix-controls", how=found.how)
 
@@ -197,7 +200,16 @@ def _constant(words: Method, choices: MethodChoices) -> tuple[Control | None, st
 def _lexicon(choices: MethodChoices) -> Sequence[str]:
     if choices.lexicon is not None:
         return choices.lexicon
-    return mini_modifiers() if choices.mini else LEXICON
+    return [entry.text for entry in usual_lexicon(choices.companions).entries]
+
+
+def _suffix_words(choices: MethodChoices) -> Sequence[str]:
+    """Return what a suffix is searched among: of the built-in list the first words of every category."""
+    lexicon = usual_lexicon(choices.companions)
+    if choices.lexicon is not None or lexicon.name != built_in_lexicon().name:
+        return _lexicon(choices)
+    ranks = zip_longest(*lexicon.categories().values())
+    return [entry.text for rank in ranks for entry in rank if entry is not None][:_SEARCHED_WORDS]
 
 
 def _control(text: str) -> Control:

@@ -9,17 +9,18 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.mini_evaluation import mini_modifiers
+from dfprompt.api.companions import usual_lexicon
 from dfprompt.api.world import mini_folder, reading_mini
+from dfprompt.api.written import read_base as read_base
 from dfprompt.domain import Domain
-from dfprompt.errors import DFPromptWarning, InputError, LoadError
+from dfprompt.errors import DFPromptWarning, LoadError
 from dfprompt.excerpt import quote
-from dfprompt.policy import Bans, Policy, SamplingSettings, TokenBudget, load_policy_folder
-from dfprompt.policy.bundle import check_count
+from dfprompt.pipeline.companions import NOTHING, Companions
+from dfprompt.policy.bans import Bans
+from dfprompt.policy.budget import TokenBudget
+from dfprompt.policy.bundle import Policy, check_count
+from dfprompt.policy.settings import SamplingSettings
 from dfprompt.prompt import DFPrompt
-from dfprompt.prompt.reading import holds_spans, read_prompt
-from dfprompt.rewards.weights import find_source
-from dfprompt.search.lexicon import make_lexicon
 from dfprompt.search.starter import NAME as STARTER
 from dfprompt.search.starter import StarterPolicy
 from dfprompt.sources import pick_device
@@ -28,19 +29,23 @@ MINI, MINI_SFT = "mini", "mini-sft"
 _TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 
 
-def load_policy(source: str | Path = MINI, *, device: str = "auto", mini: bool = False) -> Policy:
+def load_policy(
+    source: str | Path = MINI, *, device: str = "auto", companions: Companions = NOTHING
+) -> Policy:
     """Load a policy by name: "mini", "mini-sft", a folder that `dfprompt train` wrote, or a language model.
 
     "mini-sft" is what stage 1 made of the mini world's language model, before any reward. "starter" is rules
-    over a list of modifiers, not learned; with `mini` over the words of the mini world.
+    over a list of modifiers, not learned; with `companions` of a pipeline over the words of its world.
     A plain causal language model (a folder or hub id) writes words with the default control, so that
     other expansion models can be compared. Raises LoadError naming what is missing or damaged.
 
     >>> # policy = load_policy("runs/sft/policy")
     """
     if source == STARTER:
-        return StarterPolicy(make_lexicon(mini_modifiers(), MINI) if mini else None)
+        return StarterPolicy(usual_lexicon(companions))
     folder = mini_folder("sft") if source == MINI_SFT else _find(source)
+    from dfprompt.policy.folders import load_policy_folder
+
     with reading_mini(folder) if source in (MINI, MINI_SFT) else nullcontext():
         return load_policy_folder(folder, device=pick_device(device))
 
@@ -85,26 +90,6 @@ def optimize_prompt(
     return found[0] if single else found
 
 
-def read_base(text: str | DFPrompt, *, df: bool) -> DFPrompt:
-    """The prompt to add modifiers to: words as they are, or (df) with the spans written in them.
-
-    >>> str(read_base("a [sic] sign", df=False))
-    'a \\\\[sic\\\\] sign'
-    """
-    if isinstance(text, DFPrompt):
-        return text
-    if not df and holds_spans(text):
-        warnings.warn(
-            f"the brackets of {quote(text)} are taken for words; keep them as control with --df",
-            DFPromptWarning,
-            stacklevel=3,
-        )
-    base = read_prompt(text, plain=not df)
-    if not base.plain_text.strip():
-        raise InputError("an empty prompt cannot be optimized; give plain words")
-    return base
-
-
 def name_banned(texts: Sequence[str], bans: Bans) -> None:
     """Warn of bans the user's own words break: they stay, for they are the user's."""
     found = bans.find_all(texts)
@@ -126,6 +111,8 @@ def tokenizers_of(pipeline: Any) -> tuple[Any, ...]:
 
 def _find(source: str | Path) -> Path:
     if source != MINI:
+        from dfprompt.rewards.weights import find_source
+
         return find_source(str(source), Path())
     try:
         return mini_folder("policy")

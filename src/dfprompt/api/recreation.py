@@ -11,7 +11,7 @@ import numpy as np
 
 from dfprompt.config import make_config
 from dfprompt.errors import ConfigError, ImageFileError
-from dfprompt.images.reading import read_image, read_text
+from dfprompt.images.reading import read_image
 from dfprompt.images.recipe import ModelMark, Recipe, find_recipe
 from dfprompt.images.tensors import to_levels
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
@@ -47,11 +47,6 @@ class Recreation:
             "mean": round(self.mean, 6),
             "remarks": list(self.remarks),
         }
-
-
-def read_recipe(path: str | Path) -> Recipe:
-    """Return the recipe in a picture file; raises ImageFileError if it has none, or a damaged one."""
-    return find_recipe(read_text(path), str(path))
 
 
 def recreate_picture(

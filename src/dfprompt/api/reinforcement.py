@@ -50,7 +50,7 @@ def run_reinforcement(
     recipe: str | Path | None = None,
     assignments: Iterable[str] = (),
     *,
-    output: Path | None = None,
+    output: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
     allow_code: bool = False,

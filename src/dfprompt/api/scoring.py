@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.api.mini_evaluation import MiniFidelity, MiniTaste
-from dfprompt.api.pipelines import MINI
 from dfprompt.api.rewards import RewardLike, load_reward
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
 from dfprompt.measurement.scoreboard import Scoreboard
+from dfprompt.pipeline.companions import Companions
+from dfprompt.requests.score import ScoreRequest
 from dfprompt.rewards import Reward, Score, as_score
 
 FIDELITY = "mini"  # as a judge; as a reward, "mini" is the built-in composite
 TASTE = "mini-taste"  # as a judge, the raters' formula
 NO_SCORES = "none"
-_USUAL = ("clip", "aesthetic")
+USUAL_REWARDS = ("clip", "aesthetic")
 
 
 def load_scoreboard(
@@ -73,35 +74,43 @@ def _label(scores: Sequence[tuple[RewardLike, Score]]) -> list[tuple[str, Score]
     return labels
 
 
-def choose_scoreboard(
-    mini: bool,
-    rewards: Sequence[RewardLike],
-    judges: Sequence[RewardLike],
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    allow_code: bool = False,
-    assignments: Iterable[str] = (),
-) -> Scoreboard:
-    """Return the scores asked for, or the usual ones: mini's in the mini world, else CLIP and aesthetic.
+def _options(request: ScoreRequest) -> dict[str, Any]:
+    return {
+        "device": request.device,
+        "dtype": request.dtype,
+        "allow_code": request.allow_code,
+        "assignments": request.assignments,
+    }
+
+
+def require_scoreboard(request: ScoreRequest, companions: Companions) -> Scoreboard:
+    """Return the scores asked for; where none are, the pipeline's own, or CLIP and aesthetic.
+
+    Raises what `load_reward` raises: an experiment without scores is none.
+    """
+    return load_scoreboard(
+        request.rewards or companions.rewards or USUAL_REWARDS,
+        request.judges or companions.judges,
+        **_options(request),
+    )
+
+
+def choose_scoreboard(request: ScoreRequest, companions: Companions) -> Scoreboard:
+    """Return the scores asked for, or the pipeline's own, or the usual ones: CLIP and aesthetic.
 
     The usual scores may be missing on a machine; then a DFPromptWarning says so and nothing is scored.
     "none" as the only reward asks for that.
     """
-    options: dict[str, Any] = {
-        "device": device,
-        "dtype": dtype,
-        "allow_code": allow_code,
-        "assignments": tuple(assignments),
-    }
+    rewards, judges = request.rewards, request.judges
+    options = _options(request)
     if list(rewards) == [NO_SCORES]:
         return load_scoreboard([], judges, **options)
     if rewards:
         return load_scoreboard(rewards, judges, **options)
-    if mini:
-        return load_scoreboard([MINI], judges or [FIDELITY], **options)
+    if companions.rewards:
+        return load_scoreboard(companions.rewards, judges or companions.judges, **options)
     try:
-        return load_scoreboard(_USUAL, judges, **options)
+        return load_scoreboard(USUAL_REWARDS, judges, **options)
     except LoadError as error:
         warnings.warn(f"the pictures are not scored: {error}", DFPromptWarning, stacklevel=2)
         return load_scoreboard([], judges, **options)

@@ -34,7 +34,7 @@ def run_sft(
     recipe: str | Path | None = None,
     assignments: Iterable[str] = (),
     *,
-    output: Path | None = None,
+    output: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
     report: Report | None = None,
@@ -67,7 +67,7 @@ def run_sft(
 
 
 def choose_run_folder(
-    output: Path | None, recipe: str | Path | None, *, resume: bool, default: str = "sft"
+    output: str | Path | None, recipe: str | Path | None, *, resume: bool, default: str = "sft"
 ) -> Path:
     """The folder asked for, or a new one named by the date and the recipe.
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from dfprompt.api.comparison import budgeted, is_mini
+from dfprompt.api.checks import check
+from dfprompt.api.companions import choose_lexicon, companions_of
+from dfprompt.api.comparison import budgeted
 from dfprompt.api.gallery import choose_folder
-from dfprompt.api.mini_evaluation import mini_modifiers
-from dfprompt.api.pipelines import MINI, load_pipeline
+from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy
-from dfprompt.api.rewards import RewardLike
 from dfprompt.api.scoring import choose_scoreboard
 from dfprompt.errors import ConfigError, InputError
 from dfprompt.evaluation.files import write_text
@@ -29,12 +28,14 @@ from dfprompt.measurement.rescoring import check_scores
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy
-from dfprompt.policy.bundle import check_count
 from dfprompt.prompt import DFPrompt
-from dfprompt.prompt.reading import holds_spans, read_prompt
+from dfprompt.prompt.reading import read_prompt
+from dfprompt.requests.compare import TuneRequest
+from dfprompt.requests.doors import front_door
 from dfprompt.requests.render import RenderSettings
+from dfprompt.search.budget import Budget
 from dfprompt.search.candidates import ModifierSpace, Proposal, Space, SpanSpace
-from dfprompt.search.engine import Budget, Outcome, search
+from dfprompt.search.engine import Outcome, search
 from dfprompt.search.findings import (
     BestOf,
     ScoreLine,
@@ -46,7 +47,7 @@ from dfprompt.search.findings import (
     list_tried,
 )
 from dfprompt.search.ledger import Report
-from dfprompt.search.lexicon import Lexicon, built_in_lexicon, make_lexicon, read_lexicon
+from dfprompt.search.lexicon import Lexicon
 from dfprompt.search.pictures import FIRST_ROUND, PICTURES, SearchedPictures
 from dfprompt.storage import check_ours, lock_folder
 
@@ -112,32 +113,8 @@ class TuneRun:
         }
 
 
-def tune_prompt(
-    text: str,
-    output: str | Path | None = None,
-    *,
-    pipeline: str | Path | ImagePipeline = MINI,
-    modifiers: str | Path | None = None,
-    images: int = 48,
-    minutes: float | None = None,
-    rewards: Sequence[RewardLike] = (),
-    judges: Sequence[RewardLike] = (),
-    seed: int = 0,
-    df: bool = False,
-    only: str | None = None,
-    policy: str | Path | Policy | None = None,
-    candidates: int = 4,
-    best_of_n: bool | None = None,
-    settings: RenderSettings | None = None,
-    negative_prompt: str | None = None,
-    resume: bool = False,
-    metadata: bool = True,
-    device: str = "auto",
-    dtype: str = "auto",
-    allow_code: bool = False,
-    assignments: Iterable[str] = (),
-    progress: Report | None = None,
-) -> TuneRun:
+@front_door(TuneRequest, "text", "output")
+def tune_prompt(request: TuneRequest, *, progress: Report | None = None) -> TuneRun:
     """Search modifiers, ranges and weights for one prompt by reward, and make sure on fresh seeds.
 
     `text` are plain words (`df`: with spans to keep; `only` then tunes the span with these words alone).
@@ -152,35 +129,36 @@ def tune_prompt(
     >>> # run = tune_prompt("a red house in the snow", "out", pipeline="models/sd15")
     >>> # print(run.df_prompt or "nothing beat plain")
     """
-    budget = Budget(images, minutes, best_of_n)
-    mini = is_mini(pipeline)
-    base = _read(text, df=df, only=only)
-    check_policy(policy, candidates, only)
-    lexicon = choose_lexicon(modifiers, mini=mini)
-    folder = choose_folder(None if output is None else Path(output), base.plain_text)
-    loaded = pipeline
-    if not isinstance(loaded, ImagePipeline):
-        loaded = load_pipeline(loaded, device=device, dtype=dtype)
-    board = choose_scoreboard(
-        mini, rewards, judges, device=device, dtype=dtype, allow_code=allow_code, assignments=assignments
-    )
+    check(request)
+    budget = Budget(request.images, request.minutes, request.best_of_n)
+    base = read_prompt(request.text) if request.df else DFPrompt.from_plain(request.text)
+    folder = choose_folder(request.output, base.plain_text)
+    loaded = open_pipeline(request)
+    companions, settings, seed, only = companions_of(loaded), request.settings, request.seed, request.only
+    lexicon = choose_lexicon(request.modifiers, companions)
+    board = choose_scoreboard(request, companions)
     reward = _reward_of(board)
     proposals: list[Proposal] = []
-    if policy is not None:
-        writer = policy if isinstance(policy, Policy) else load_policy(policy, device=device, mini=mini)
-        proposals = propose_rewrites(writer, base, candidates, seed, loaded, settings)
+    if request.policy is not None:
+        writer = request.policy
+        if not isinstance(writer, Policy):
+            writer = load_policy(writer, device=request.device, companions=companions)
+        proposals = propose_rewrites(writer, base, request.candidates, seed, loaded, settings)
     space: Space = ModifierSpace(base, lexicon, seed, proposals) if only is None else SpanSpace(base, only)
     asked: dict[str, Any] = {
-        "images": images,
-        "minutes": minutes,
+        "images": request.images,
+        "minutes": request.minutes,
         "seed": seed,
         "only": only,
     }
-    asked |= {"best-of-n": best_of_n, "proposals": [_show(each) for each in proposals]}
+    asked |= {"best-of-n": request.best_of_n, "proposals": [_show(each) for each in proposals]}
     _check_folder(folder)
-    how = HowToDraw(settings, negative_prompt, metadata=metadata)
+    how = HowToDraw(settings, request.negative_prompt, metadata=request.metadata)
     told = {**fingerprint(loaded, board, how), **_asked_of(space, lexicon), **asked}
-    with lock_folder(folder), MeasurementLog(folder / ROWS, told, kind="search", resume=resume) as log:
+    with (
+        lock_folder(folder),
+        MeasurementLog(folder / ROWS, told, kind="search", resume=request.resume) as log,
+    ):
         check_scores(folder, log.rows, [PlainPrompt(space.plain.plain_text)], board)
         measurement = Measurement(loaded, board, log, how, isolated=False, save_first=True, needed=reward)
         pictures = SearchedPictures(measurement, space.plain, reward)
@@ -206,42 +184,6 @@ def _check_folder(folder: Path) -> None:
     check_ours(folder, (GRID, RESULT), ROWS)
 
 
-def check_tuning(
-    text: str,
-    pipeline: str | Path | ImagePipeline,
-    *,
-    modifiers: str | Path | None = None,
-    images: int = 48,
-    minutes: float | None = None,
-    df: bool = False,
-    only: str | None = None,
-    policy: str | Path | Policy | None = None,
-    candidates: int = 4,
-    best_of_n: bool | None = None,
-) -> None:
-    """Raise InputError or ConfigError for what cannot be searched, before anything heavy is loaded."""
-    Budget(images, minutes, best_of_n)
-    check_policy(policy, candidates, only)
-    choose_lexicon(modifiers, mini=is_mini(pipeline))
-    base = _read(text, df=df, only=only)
-    if only is not None:
-        SpanSpace(base, only)
-
-
-def choose_lexicon(modifiers: str | Path | None, *, mini: bool) -> Lexicon:
-    """Return a user's list, the mini world's words for the mini pipeline, or the built-in list."""
-    if modifiers is not None:
-        return read_lexicon(Path(modifiers))
-    return make_lexicon(mini_modifiers(), MINI) if mini else built_in_lexicon()
-
-
-def check_policy(policy: str | Path | Policy | None, candidates: int, only: str | None) -> None:
-    """Raise InputError where a policy has nothing to propose, ConfigError for fewer than one candidate."""
-    check_count(candidates, "candidates")
-    if policy is not None and only is not None:
-        raise InputError("--policy proposes modifiers, and --only changes none: leave out one of them")
-
-
 def propose_rewrites(
     policy: Policy,
     base: DFPrompt,
@@ -260,18 +202,6 @@ def propose_rewrites(
 
 def _show(proposal: Proposal) -> str:
     return f"{proposal.origin}: {' '.join(map(str, proposal.spans))}"
-
-
-def _read(text: str, *, df: bool, only: str | None) -> DFPrompt:
-    if not text.strip():
-        raise InputError("an empty prompt cannot be tuned; give plain words")
-    if df:
-        return read_prompt(text)
-    if only is not None:
-        raise InputError("--only tunes a span already written: add --df")
-    if holds_spans(text):
-        raise InputError("the prompt holds spans: keep them with --df, or escape the brackets as \\[ and \\]")
-    return DFPrompt.from_plain(text)
 
 
 def _reward_of(board: Scoreboard) -> str:

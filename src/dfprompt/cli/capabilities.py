@@ -29,6 +29,9 @@ def capabilities(
         metavar="X",
         help="mini, a family, a pipeline class, a folder or a hub id; by default every family.",
     ),
+    classes: bool = typer.Option(
+        False, "--classes", help="List every class of the installed diffusers that takes a prompt."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Show what a pipeline can do with a DF-Prompt: ranges, weights, negatives, long prompts.
@@ -36,12 +39,22 @@ def capabilities(
     \b
     Examples:
       dfprompt capabilities
+      dfprompt capabilities --classes
       dfprompt capabilities --pipeline sdxl
       dfprompt capabilities --pipeline "models/my pipeline" --json
     """
     from dfprompt.conditioning.capabilities import FAMILIES
     from dfprompt.conditioning.identify import identify_pipeline
+    from dfprompt.conditioning.reach import list_reach
 
+    if classes:
+        reach = list_reach()
+        if as_json:
+            console.write_json({"classes": [each._asdict() for each in reach]})
+            return
+        for each in reach:
+            console.write(f"{each.how:8} {each.name}  {each.reason}"[:WIDTH])
+        return
     families = [identify_pipeline(pipeline)] if pipeline else list(FAMILIES)
     if as_json:
         console.write_json({"pipeline": pipeline or None, "families": [each.to_json() for each in families]})

@@ -13,7 +13,7 @@ from dfprompt.errors import InputError
 if TYPE_CHECKING:
     from dfprompt.prompt.dialects import Conversion
 
-_DIALECTS = "native, a1111, comfyui, compel or pae"
+_DIALECTS = "native, a1111 (1.10, Forge), comfyui (prompt-control 3.0), swarmui, compel (2.5) or pae"
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,13 @@ def register(app: typer.Typer) -> None:
 
 def convert(
     text: str = typer.Argument(..., metavar="TEXT", help="The prompt, or - for one per line of stdin."),
-    source: str = typer.Option(..., "--from", metavar="D", help=f"How TEXT is written: {_DIALECTS}."),
+    source: str = typer.Option(
+        "",
+        "--from",
+        metavar="D",
+        show_default=False,
+        help=f"How TEXT is written: {_DIALECTS}; else it is guessed.",
+    ),
     target: str = typer.Option("native", "--to", metavar="D", help=f"How to write it: {_DIALECTS}."),
     steps: int | None = typer.Option(
         None, "--steps", metavar="N", help="The number of steps of the run; A1111 counts in steps."
@@ -49,7 +55,7 @@ def convert(
         from dfprompt.errors import ConversionError
         from dfprompt.prompt.dialects import convert_prompt
 
-        done = convert_prompt(line, source, target, steps)
+        done = convert_prompt(line, source or _guess(line), target, steps)
         if strict and done.lost:
             raise ConversionError("; ".join(done.lost))
         return done
@@ -62,6 +68,14 @@ def convert(
         console.write_json(work(text).to_json())
     else:
         _print(work(text))
+
+
+def _guess(line: str) -> str:
+    from dfprompt.prompt.foreign import guess_dialect
+
+    guessed = guess_dialect(line)
+    console.note(f"assumed: the text is written for the dialect {guessed}; --from says otherwise")
+    return guessed
 
 
 def _print(done: Conversion) -> None:
@@ -78,7 +92,7 @@ def _print_nodes(text: str, source: str, steps: int | None) -> None:
         raise InputError("--nodes needs the number of steps: --steps 20")
 
     def work(line: str) -> Mapping[str, Any]:
-        rows = export_comfyui_nodes(import_prompt(line, source, steps).prompt, steps)
+        rows = export_comfyui_nodes(import_prompt(line, source or _guess(line), steps).prompt, steps)
         return {"nodes": [{"text": t, "start_percent": start, "end_percent": end} for t, start, end in rows]}
 
     if text == "-":

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dfprompt.api.checks import check
 from dfprompt.cli import console
-from dfprompt.cli.render_flags import LoadFlags, with_flags
-from dfprompt.errors import InputError
+from dfprompt.cli.options import JSON, takes
 from dfprompt.excerpt import printable
+from dfprompt.images.recipe import read_recipe
+from dfprompt.requests.render import LoadRequest
+from dfprompt.requests.write import InspectRequest
 
 if TYPE_CHECKING:
     from dfprompt.images.recipe import ModelMark, Recipe
@@ -24,19 +27,8 @@ def register(app: typer.Typer) -> None:
     app.command("inspect")(inspect)
 
 
-@with_flags
-def inspect(
-    file: Path = typer.Argument(..., metavar="FILE", help="A picture drawn by dfprompt."),
-    pipeline: str = typer.Option(
-        "", "--pipeline", metavar="X", help="Draw it again with this pipeline, and compare."
-    ),
-    flags: LoadFlags = None,  # type: ignore[assignment]
-    output: Path | None = typer.Option(
-        None, "--output", metavar="FILE", help="Where to write the picture that was drawn again."
-    ),
-    force: bool = typer.Option(False, "--force", help="Overwrite the output file if it exists."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
-) -> None:
+@takes(InspectRequest)
+def inspect(request: InspectRequest, as_json: bool = JSON) -> None:
     """Show how a picture was drawn; with --pipeline, draw it again and say how near the two are.
 
     \b
@@ -45,27 +37,30 @@ def inspect(
       dfprompt inspect picture.png --json
       dfprompt inspect picture.png --pipeline mini --output again.png
     """
-    from dfprompt.api.recreation import read_recipe, recreate_picture
-
-    if output is not None and not pipeline:
-        raise InputError("--output is for the picture drawn again; name what draws it with --pipeline")
-    if output is not None and output.exists() and not force:
-        raise InputError(f"{output} exists already; choose another name or add --force")
-    recipe = read_recipe(file)
-    shown = {"file": str(file), "recipe": json.loads(recipe.to_json_text())}
+    check(request)
+    recipe = read_recipe(request.file)
+    shown = {"file": str(request.file), "recipe": json.loads(recipe.to_json_text())}
     if not as_json:
         _print_recipe(recipe)
-    if pipeline:
-        again = recreate_picture(file, flags.load_from(pipeline), progress=True)
-        if output is not None:
-            _write(output, again.pictures, force=force)
-        shown["recreation"] = again.to_json()
-        for remark in again.remarks:
-            console.note(f"note: {remark}")
-        if not as_json:
-            console.write(again.summary())
+    if request.pipeline:
+        shown["recreation"] = _draw_again(request, as_json=as_json)
     if as_json:
         console.write_json(shown)
+
+
+def _draw_again(request: InspectRequest, *, as_json: bool) -> dict[str, Any]:
+    from dfprompt.api.pipelines import load_pipeline
+    from dfprompt.api.recreation import recreate_picture
+
+    loading = {name: getattr(request, name) for name in LoadRequest.model_fields}
+    again = recreate_picture(request.file, load_pipeline(str(request.pipeline), **loading), progress=True)
+    if request.output is not None:
+        _write(request.output, again.pictures, force=request.force)
+    for remark in again.remarks:
+        console.note(f"note: {remark}")
+    if not as_json:
+        console.write(again.summary())
+    return again.to_json()
 
 
 def _print_recipe(recipe: Recipe) -> None:

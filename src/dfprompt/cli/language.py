@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 DEFAULT_STEPS = 10
 _STEPS_HELP = "Denoising steps; by default 10, or one per timestep given."
-_DIALECT_HELP = "How TEXT is written: native, a1111, comfyui, compel, pae."
+_DIALECT_HELP = "How TEXT is written: native, a1111, comfyui, swarmui, compel, pae."
 
 _TEXT = typer.Argument(
     ..., metavar="TEXT", help="The prompt; - reads one per line and answers in JSON lines."
 )
 _DIALECT = typer.Option(
-    "native", "--dialect", help="How TEXT is written: native, a1111, comfyui, compel, pae."
+    "native", "--dialect", help="How TEXT is written: native, a1111, comfyui, swarmui, compel, pae."
 )
 _PLAIN = typer.Option(False, "--plain", help="Take every character as words; nothing is control.")
 _STRICT = typer.Option(False, "--strict", help="Make warnings about other tools' control errors.")
@@ -57,7 +57,9 @@ def parse(
     def read(line: str) -> DFPrompt:
         from dfprompt.prompt.reading import read_prompt
 
-        return read_prompt(line, dialect=dialect, plain=plain, strict=strict)
+        prompt = read_prompt(line, dialect=dialect, plain=plain, strict=strict)
+        _name_two_colons(prompt, dialect)
+        return prompt
 
     if text == "-":
         console.for_each_line(lambda line: _parsed(read(line)))
@@ -78,6 +80,9 @@ def plan(
     ),
     timesteps: str = typer.Option("", "--timesteps", metavar="T,...", help="The scheduler's timesteps."),
     pipeline: str = typer.Option("", "--pipeline", metavar="X", help="Read the timesteps off this pipeline."),
+    second: int = typer.Option(
+        1, "--pass", metavar="N", min=1, max=2, help="Dialect a1111: 2 for the second (hires) pass."
+    ),
     strength: float = typer.Option(
         1.0, "--strength", metavar="S", help="Image-to-image: the share that runs."
     ),
@@ -99,7 +104,9 @@ def plan(
 
     def make(line: str) -> Plan:
         run = _run(steps, clock, timesteps, pipeline, strength)
-        return _make_plan(line, run, dialect=dialect, plain=plain, strict=strict)
+        if second == 2 and dialect != "a1111":
+            raise InputError("--pass 2 is the second pass of the dialect a1111; add --dialect a1111")
+        return _make_plan(line, run, dialect=dialect, plain=plain, strict=strict, second_pass=second == 2)
 
     if text == "-":
         if svg is not None:
@@ -138,17 +145,43 @@ def _print_plan(made: Plan) -> None:
     print_plan(console.rich_console(), made, unicode=console.prints_unicode(sys.stdout))
 
 
-def _make_plan(line: str, run: Mapping[str, Any], *, dialect: str, plain: bool, strict: bool) -> Plan:
+def _make_plan(
+    line: str, run: Mapping[str, Any], *, dialect: str, plain: bool, strict: bool, second_pass: bool
+) -> Plan:
     from dfprompt.prompt import make_plan
     from dfprompt.prompt.formatter import explain_silence
     from dfprompt.prompt.reading import read_prompt
 
     steps = run["num_inference_steps"]
-    prompt = read_prompt(line, dialect=dialect, plain=plain, strict=strict, num_inference_steps=steps)
+    prompt = read_prompt(
+        line,
+        dialect=dialect,
+        plain=plain,
+        strict=strict,
+        num_inference_steps=steps,
+        second_pass=second_pass,
+    )
+    _name_two_colons(prompt, dialect)
     made = make_plan(prompt, **run)
     for span in made.never_active:
         warnings.warn(explain_silence(made, span), DFPromptWarning, stacklevel=2)
     return made
+
+
+def _name_two_colons(prompt: DFPrompt, dialect: str) -> None:
+    """Name once what most tools write for "until": [x::0.5] is a weight here."""
+    gentle = (
+        span for span in prompt.controls if span.effect_range.arrow == "1->0" and not span.weight.is_ramp
+    )
+    span = next((span for span in gentle if 0 < span.weight.first < 1), None)
+    if span is not None and dialect == "native":
+        from dfprompt.prompt import EffectRange
+
+        until = span.with_weight(1).with_range(EffectRange(1, 1 - span.weight.first))
+        console.note(
+            f"note: {span} is the weight {span.weight}; for words until {span.weight} of the run write "
+            f"{until}"
+        )
 
 
 def _run(steps: int, clock: str, timesteps: str, pipeline: str, strength: float) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import typer
 
-from dfprompt.cli import console
+from dfprompt.cli import console, stopping
 from dfprompt.cli.commands import CommandGroup
 from dfprompt.errors import DFPromptError, DFPromptWarning
 
@@ -56,6 +56,7 @@ def main() -> None:
 def run(commands: typer.Typer) -> None:
     """Run an app of commands; bad input exits with 2, a failure with 1, never with a traceback."""
     console.prepare_streams()
+    stopping.listen()
     warnings.showwarning = console.show_warning
     warnings.simplefilter("always", DFPromptWarning)
     # Pillow's processors are meant here, so a library's advice to install torchvision is noise.
@@ -76,6 +77,12 @@ def run(commands: typer.Typer) -> None:
         if isinstance(error, BrokenPipeError):  # `dfprompt ... | head`: the reader has what it wanted
             sys.exit(DFPromptError.exit_code)
         console.note(f"error: the result cannot be written to standard output: {error.strerror or error}")
+        sys.exit(DFPromptError.exit_code)
+    except stopping.Stopped as stopped:
+        console.note(stopping.describe(stopped, sys.argv[1:]))
+        sys.exit(stopped.exit_code)
+    except MemoryError:
+        console.note("error: out of memory; nothing half-written was left. Take smaller pictures or batches")
         sys.exit(DFPromptError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: a person is never shown a traceback
         _stop_at(error)

@@ -8,7 +8,7 @@ import os
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -66,7 +66,9 @@ def _parameters(kind: type[Request]) -> Iterator[inspect.Parameter]:
 def _parameter(kind: type[Request], name: str, flag: Flag) -> inspect.Parameter:
     field = kind.model_fields[name]
     base, several = _typed(field.annotation)
-    base = flag.kind or base
+    if flag.kind is not None:
+        base, more = _typed(flag.kind)
+        several = several or more
     default = ... if field.is_required() else field.get_default(call_default_factory=True)
     if base is bool and flag.name.startswith("--no-"):
         default = not default
@@ -93,6 +95,8 @@ def _typed(annotation: Any) -> tuple[Any, bool]:
     """
     if annotation in _PLAIN_TYPES:
         return annotation, False
+    if get_origin(annotation) is Annotated:
+        return _typed(get_args(annotation)[0])
     origin, inner = get_origin(annotation), [each for each in get_args(annotation) if each is not type(None)]
     if origin in (Union, types.UnionType):
         return _typed(inner[0])

@@ -11,20 +11,14 @@ import typer
 from dfprompt.api.checks import MINI, STDIN, check
 from dfprompt.cli import console, score_input
 from dfprompt.cli.options import JSON, takes
-from dfprompt.errors import ConfigError
-from dfprompt.requests.score import REWARDS, ScoreImagesRequest
+from dfprompt.requests.learn import CalibrateRequest
+from dfprompt.requests.score import ScoreImagesRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dfprompt.images.reading import Picture
     from dfprompt.rewards import Score
-
-_DEVICE = typer.Option("auto", "--device", help="auto, cpu, cuda or mps.")
-_DTYPE = typer.Option("auto", "--dtype", help="auto (float16 on a GPU), float32, float16 or bfloat16.")
-_ALLOW = typer.Option(False, "--allow-code", help="Let a recipe import Python code.")
-_JSON = typer.Option(False, "--json", help="Print one JSON object.")
-REWARD_HELP = REWARDS
 
 
 def register(app: typer.Typer) -> None:
@@ -74,26 +68,8 @@ def score(request: ScoreImagesRequest, as_json: bool = JSON) -> None:
         _print_table(table)
 
 
-def calibrate(
-    prompts: Path = typer.Option(
-        ..., "--prompts", metavar="FILE", help='Plain prompts: one per line, or JSON lines with "prompt".'
-    ),
-    output: Path = typer.Option(..., "--output", metavar="R.toml", help="The reward recipe to write."),
-    pipeline: str = typer.Option("mini", "--pipeline", metavar="X", help="The pipeline that draws."),
-    reward: str | None = typer.Option(
-        None, "--reward", metavar="R", help="The composite to calibrate; default: mini for mini, else paper."
-    ),
-    quantile: float = typer.Option(
-        0.5, "--quantile", metavar="Q", help="Share of plain pictures that each gate shall punish."
-    ),
-    seed: int = typer.Option(0, "--seed", metavar="S", help="The first seed."),
-    seeds: int = typer.Option(2, "--seeds", metavar="K", help="Pictures per prompt."),
-    device: str = _DEVICE,
-    dtype: str = _DTYPE,
-    allow_code: bool = _ALLOW,
-    force: bool = typer.Option(False, "--force", help="Overwrite the recipe if it exists."),
-    as_json: bool = _JSON,
-) -> None:
+@takes(CalibrateRequest)
+def calibrate(request: CalibrateRequest, as_json: bool = JSON) -> None:
     """Set the reward's thresholds from plain pictures of the pipeline in use.
 
     \b
@@ -101,29 +77,16 @@ def calibrate(
       dfprompt calibrate --prompts plain.txt --output reward.toml
       dfprompt calibrate --pipeline models/sd14 --prompts plain.txt --output sd14-reward.toml
     """
-    if output.exists() and not force:
-        raise ConfigError(f"{output} exists; choose another name or pass --force to overwrite it")
-    texts = score_input.read_prompts(prompts)
+    check(request)
+    texts = score_input.read_prompts(Path(request.prompts))
     from dfprompt.api.calibration import calibrate_reward
 
-    done = calibrate_reward(
-        texts,
-        output,
-        pipeline=pipeline,
-        reward=reward,
-        quantile=quantile,
-        seeds=range(seed, seed + seeds),
-        device=device,
-        dtype=dtype,
-        allow_code=allow_code,
-        force=force,
-        progress=_show_progress,
-    )
+    done = calibrate_reward(request, prompts=texts, progress=_show_progress)
     if as_json:
-        console.write_json({"output": str(output), **done.to_json()})
+        console.write_json({"output": str(request.output), **done.to_json()})
     else:
         console.write(done.summary())
-        console.note(f"written: {output}")
+        console.note(f"written: {request.output}")
 
 
 def _show_progress(done: int, total: int) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Literal
 
 import typer
 
+from dfprompt.api.checks import check
 from dfprompt.cli import console, moved
+from dfprompt.cli.options import JSON, takes
 from dfprompt.cli.training_bar import TrainingBar
+from dfprompt.requests.learn import ReinforceRequest, TrainRequest
 
 app = typer.Typer(
     name="train",
@@ -17,21 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-_RECIPE = typer.Option(
-    None, "--recipe", metavar="R.toml", help="What to train and how; see recipes/ and docs/training.md."
-)
-_SET = typer.Option(
-    [], "--set", metavar="KEY=VALUE", help="Change a setting, as optimizer.steps=200; repeatable."
-)
-_OUTPUT = typer.Option(
-    None, "--output", metavar="DIR", help="The run's folder; default: dfprompt-out/<date>-<recipe>."
-)
-_RESUME = typer.Option(False, "--resume", help="Go on with the run in --output at its last checkpoint.")
-_FORCE = typer.Option(False, "--force", help="Begin anew where --output holds a run.")
-_JSON = typer.Option(False, "--json", help="Print one JSON object.")
-
-_ALLOW_CODE = typer.Option(False, "--allow-code", help="Let a reward recipe import Python code.")
 
 _RL_FIGURES = {
     "reward": "reward",
@@ -55,14 +42,8 @@ def group() -> None:
 
 
 @app.command("sft")
-def sft(
-    recipe: Path | None = _RECIPE,
-    changes: list[str] = _SET,
-    output: Path | None = _OUTPUT,
-    resume: bool = _RESUME,
-    force: bool = _FORCE,
-    as_json: bool = _JSON,
-) -> None:
+@takes(TrainRequest)
+def sft(request: TrainRequest, as_json: bool = JSON) -> None:
     """Stage 1: learn what people append, from prompts that passed the filter; prints the policy's folder.
 
     \b
@@ -71,10 +52,18 @@ def sft(
       dfprompt train sft --recipe recipes/mini-sft.toml --set optimizer.steps=200 --output my-policy
       dfprompt train sft --resume --output my-policy
     """
+    check(request)
     from dfprompt.api.training import run_sft
 
     with TrainingBar("sft", _FIGURES) as bar:
-        result = run_sft(recipe, changes, output=output, resume=resume, force=force, report=bar.show)
+        result = run_sft(
+            request.recipe,
+            request.assignments,
+            output=request.output,
+            resume=request.resume,
+            force=request.force,
+            report=bar.show,
+        )
     policy = result.folder / "policy"
     if as_json:
         console.write_json(
@@ -90,15 +79,8 @@ def sft(
 
 
 @app.command("ppo")
-def ppo(
-    recipe: Path | None = _RECIPE,
-    changes: list[str] = _SET,
-    output: Path | None = _OUTPUT,
-    resume: bool = _RESUME,
-    force: bool = _FORCE,
-    allow_code: bool = _ALLOW_CODE,
-    as_json: bool = _JSON,
-) -> None:
+@takes(ReinforceRequest)
+def ppo(request: ReinforceRequest, as_json: bool = JSON) -> None:
     """Stage 2 by PPO: learn words, ranges and weights from the pictures' rewards; prints the policy's folder.
 
     \b
@@ -108,19 +90,12 @@ def ppo(
         --set rollout.control_draws=1 --output words-only
       dfprompt train ppo --resume --output run
     """
-    _reinforce("ppo", recipe, changes, output, resume, force, allow_code, as_json)
+    _reinforce("ppo", request, as_json=as_json)
 
 
 @app.command("grpo")
-def grpo(
-    recipe: Path | None = _RECIPE,
-    changes: list[str] = _SET,
-    output: Path | None = _OUTPUT,
-    resume: bool = _RESUME,
-    force: bool = _FORCE,
-    allow_code: bool = _ALLOW_CODE,
-    as_json: bool = _JSON,
-) -> None:
+@takes(ReinforceRequest)
+def grpo(request: ReinforceRequest, as_json: bool = JSON) -> None:
     """Stage 2 by GRPO: compare rewrites of one prompt on one noise; prints the policy's folder.
 
     \b
@@ -129,30 +104,22 @@ def grpo(
       dfprompt train grpo --recipe recipes/mini-grpo.toml --set group.keep_plain=true
       dfprompt train grpo --resume --output run
     """
-    _reinforce("grpo", recipe, changes, output, resume, force, allow_code, as_json)
+    _reinforce("grpo", request, as_json=as_json)
 
 
-def _reinforce(
-    algorithm: Literal["ppo", "grpo"],
-    recipe: Path | None,
-    changes: list[str],
-    output: Path | None,
-    resume: bool,
-    force: bool,
-    allow_code: bool,
-    as_json: bool,
-) -> None:
+def _reinforce(algorithm: Literal["ppo", "grpo"], request: ReinforceRequest, *, as_json: bool) -> None:
+    check(request)
     from dfprompt.api.reinforcement import run_reinforcement
 
     with TrainingBar(algorithm, _RL_FIGURES) as bar:
         result, drawn = run_reinforcement(
             algorithm,
-            recipe,
-            changes,
-            output=output,
-            resume=resume,
-            force=force,
-            allow_code=allow_code,
+            request.recipe,
+            request.assignments,
+            output=request.output,
+            resume=request.resume,
+            force=request.force,
+            allow_code=request.allow_code,
             report=bar.show,
         )
     policy = result.folder / "policy"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dfprompt.api.checks import STDIN, check
 from dfprompt.cli import console
-from dfprompt.cli.render_flags import RenderFlags, with_flags
-from dfprompt.cli.score import REWARD_HELP
+from dfprompt.cli.options import JSON, takes
+from dfprompt.requests.compare import TuneRequest
 
 if TYPE_CHECKING:
     from dfprompt.api.tuning import TuneRun
@@ -27,111 +27,44 @@ def register(app: typer.Typer) -> None:
     app.command("tune")(tune)
 
 
-@with_flags
-def tune(
-    text: str = typer.Argument(
-        ..., metavar="TEXT", help="Plain words; - reads one prompt per line and answers in JSON lines."
-    ),
-    flags: RenderFlags = None,  # type: ignore[assignment]
-    modifiers: Path | None = typer.Option(
-        None, "--modifiers", metavar="FILE", help="Your own modifiers: one per line, or TOML with categories."
-    ),
-    images: int = typer.Option(48, "--images", metavar="N", help="Pictures in all; half to make sure."),
-    minutes: float | None = typer.Option(
-        None, "--minutes", metavar="M", help="Minutes of drawing and scoring that may be spent."
-    ),
-    reward: list[str] = typer.Option(
-        [], "--reward", metavar="R", help=REWARD_HELP + " The first one is searched by."
-    ),
-    judge: list[str] = typer.Option(
-        [], "--judge", metavar="J", help="A score that is only watched, named like a reward; repeatable."
-    ),
-    changes: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="Change a setting of the reward; repeatable."
-    ),
-    allow_code: bool = typer.Option(False, "--allow-code", help="Let a recipe import Python code."),
-    seed: int = typer.Option(0, "--seed", metavar="S", help="The first seed, and the order of candidates."),
-    df: bool = typer.Option(False, "--df", help="Keep spans already written in TEXT."),
-    only: str | None = typer.Option(
-        None, "--only", metavar="W", help="With --df: find range and weight of this one span."
-    ),
-    policy: str | None = typer.Option(
-        None, "--policy", metavar="P", help="Try this policy's rewrites too: mini, starter or a folder."
-    ),
-    candidates: int = typer.Option(4, "--candidates", metavar="C", help="Rewrites asked of --policy."),
-    best_of_n: bool | None = typer.Option(
-        None,
-        "--best-of-n/--no-best-of-n",
-        help="Of --images, keep enough to draw plain as often as the search; default: if enough are left.",
-    ),
-    output: Path | None = typer.Option(
-        None, "--output", metavar="DIR", help="Where to write; default: dfprompt-out/<date>-<words>."
-    ),
-    resume: bool = typer.Option(False, "--resume", help="Go on with the search in --output."),
-    no_metadata: bool = typer.Option(False, "--no-metadata", help="Write no recipe into the pictures."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
-) -> None:
+@takes(TuneRequest)
+def tune(request: TuneRequest, as_json: bool = JSON) -> None:
     """Search modifiers, ranges and weights for one prompt by reward; the answer is checked on fresh seeds.
 
     \b
     Examples:
       dfprompt tune "a red house in the snow" --pipeline models/sd15 --reward pickscore --judge clip
-      dfprompt tune "a red cat on a hill" --modifiers my-words.txt --images 96 --output cat
-      dfprompt tune "a red cat on a hill" --policy mini --best-of-n --images 80
+      dfprompt tune "a red house in the snow" --modifiers my-words.txt --images 96 --output house
+      dfprompt tune "a red house in the snow" --policy mini --best-of-n --images 80
       dfprompt tune --df "a cat, [film grain:late:1.25]" --only "film grain" --pipeline models/sd15
     """
-    options: dict[str, Any] = {
-        "modifiers": modifiers,
-        "images": images,
-        "minutes": minutes,
-        "rewards": reward,
-        "judges": judge,
-        "assignments": changes,
-        "allow_code": allow_code,
-        "seed": seed,
-        "df": df,
-        "only": only,
-        "policy": policy,
-        "candidates": candidates,
-        "best_of_n": best_of_n,
-        "settings": flags.settings(),
-        "negative_prompt": flags.negative,
-        "resume": resume,
-        "metadata": not no_metadata,
-        "device": flags.device,
-        "dtype": flags.dtype,
-    }
-    if text == "-":
-        _answer_lines(flags, output, options)
+    check(request)
+    from dfprompt.api.tuning import tune_prompt
+
+    if request.text == STDIN[0]:
+        _answer_lines(request)
         return
-    run = _run(flags, text, output, options)
+    with _bar() as report:
+        run = tune_prompt(request, progress=report)
     if as_json:
         console.write_json(run.to_json())
     else:
         _print(run)
 
 
-def _run(flags: RenderFlags, text: str, output: Path | None, options: dict[str, Any]) -> TuneRun:
-    from dfprompt.api.tuning import check_tuning, tune_prompt
-
-    early = ("modifiers", "images", "minutes", "df", "only", "policy", "candidates", "best_of_n")
-    check_tuning(text, flags.pipeline, **{key: options[key] for key in early})
-    pipeline = flags.load()
-    with _bar() as report:
-        return tune_prompt(text, output, pipeline=pipeline, progress=report, **options)
-
-
-def _answer_lines(flags: RenderFlags, output: Path | None, options: dict[str, Any]) -> None:
+def _answer_lines(request: TuneRequest) -> None:
     """Tune each line of stdin by itself, each in a numbered folder, answering with one line of JSON."""
     from dfprompt.api.gallery import choose_folder, slug
+    from dfprompt.api.pipelines import open_pipeline
     from dfprompt.api.tuning import tune_prompt
 
-    pipeline, folder = flags.load(), choose_folder(output, "stdin")
+    pipeline, folder = open_pipeline(request), choose_folder(request.output, "stdin")
     numbers = itertools.count(1)
+    asked = {name: getattr(request, name) for name in type(request).model_fields}
 
     def work(line: str) -> dict[str, Any]:
         place = folder / f"{next(numbers):03d}-{slug(line)}"
-        return tune_prompt(line, place, pipeline=pipeline, **options).to_json()
+        return tune_prompt(**{**asked, "text": line, "pipeline": pipeline, "output": place}).to_json()
 
     console.for_each_line(work)
 

@@ -66,7 +66,9 @@ class TextEncoder(ABC):
 
     def state(self) -> Hashable:
         """Return a key of everything that decides what the encoder makes of given token ids."""
-        return fingerprint_module(self.module), str(self.module.dtype), str(self.device)
+        device = self.device
+        ambient = torch.is_autocast_enabled(device.type) and str(torch.get_autocast_dtype(device.type))
+        return fingerprint_module(self.module), str(self.module.dtype), str(device), ambient
 
     @property
     def device(self) -> torch.device:

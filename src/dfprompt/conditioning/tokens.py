@@ -7,6 +7,7 @@ unicode, words that occur twice. Fragments are never tokenised on their own.
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from dfprompt.errors import UnsupportedPipelineError
 
 Interval = tuple[int, int]
+_JOINERS = "'’-‐‑"  # of don't and state-of-the-art
 
 
 class TokenizedText(NamedTuple):
@@ -131,7 +133,14 @@ def _continues_word(tokens: TokenizedText, at: int) -> bool:
     before, here = tokens.places[at - 1], tokens.places[at]
     if here[0] < before[1]:  # bytes of one character, vectors of one textual inversion
         return True
-    return here[0] == before[1] and tokens.text[here[0] - 1 : here[0] + 1].isalnum()
+    between, edges = tokens.text[before[1] : here[0]], tokens.text[here[0] - 1 : here[0] + 1]
+    # A combining mark may belong to no token's place.
+    return all(map(unicodedata.combining, between)) and all(map(_joins_words, edges))
+
+
+def _joins_words(character: str) -> bool:
+    """Whether a character stands inside words: letters, digits, marks, apostrophes and hyphens."""
+    return character.isalnum() or character in _JOINERS or unicodedata.combining(character) > 0
 
 
 def assign_weights(

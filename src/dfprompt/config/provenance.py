@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import platform
-import subprocess
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +54,7 @@ def read_inputs(path: Path) -> dict[str, str]:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8")).get(PROVENANCE, {}).get("inputs", {})
         return {str(name): str(digest) for name, digest in found.items()}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
 
 
@@ -92,12 +90,14 @@ def _is_ours(folder: Path) -> bool:
         return False
     try:
         project = tomllib.loads((Path(root) / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return bool(project.get("project", {}).get("name") == "dfprompt")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    import subprocess
+
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
@@ -109,6 +109,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 def package_version(package: str) -> str | None:
     """Return the version of an installed package; None of one that is not installed."""
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -80,7 +80,15 @@ def _read(path: Path) -> Rewrites:
         values = json.loads(path.read_text(encoding="utf-8"))
         prompts = {key: DFPrompt.from_json(value) for key, value in values["rewrites"].items()}
         return Rewrites(prompts, {}, float(values["seconds"]))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, DFPromptError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        DFPromptError,
+        RecursionError,
+    ) as error:
         raise EvaluationError(
             f"{path} is damaged ({error}); remove it together with the method's rows"
         ) from error

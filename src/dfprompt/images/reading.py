@@ -11,14 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from dfprompt.errors import ImageFileError
 from dfprompt.excerpt import quote
+
+if TYPE_CHECKING:  # the text chunks of a picture are read without torch
+    import numpy as np
+    from torch import Tensor
 
 # Larger pictures than 8000 x 8000 are refused: a file of a few kB can claim to be one.
 MAX_PIXELS = 64_000_000
@@ -94,6 +96,8 @@ def picture_from_pil(image: Image.Image, name: str = "image") -> Picture:
     if image.getexif().get(0x0112, 1) not in (0, 1):
         notes.append("turned as its EXIF says")
     pixels = _to_rgb(turned, name, notes)
+    import torch
+
     return Picture(torch.from_numpy(pixels), name, tuple(notes), text)
 
 
@@ -204,6 +208,8 @@ def _refuse_size(image: Image.Image, name: str, max_pixels: int) -> None:
 
 def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> np.ndarray:
     """Pixels (3, H, W), float32 in [0, 1]."""
+    import numpy as np
+
     if image.mode.startswith("I;16"):
         notes.append("16-bit grey scaled to [0, 1]")
         return _grey(np.asarray(image).astype(np.float32) / 65535)
@@ -232,6 +238,8 @@ def _flatten(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _grey(levels: np.ndarray) -> np.ndarray:
+    import numpy as np
+
     return np.repeat(levels[None], 3, axis=0)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -128,6 +129,13 @@ def find_recipe(chunks: Mapping[str, str], name: str = "the picture") -> Recipe:
     raise ImageFileError(
         f"{name}: it carries no recipe; it was not drawn by dfprompt, or saved by another program"
     )
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Return the recipe in a picture file; raises ImageFileError if it has none, or a damaged one."""
+    from dfprompt.images.reading import read_text
+
+    return find_recipe(read_text(path), str(path))
 
 
 def _describe(detail: Any) -> str:

@@ -24,6 +24,7 @@ from dfprompt.config.provenance import package_version
 from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
 from dfprompt.images.recipe import ModelMark, Recipe
+from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.pipeline.defaults import PipelineDefaults, resolve_settings
 from dfprompt.pipeline.denoise import check_lockstep, denoise_lockstep
 from dfprompt.pipeline.memory import Slices
@@ -49,6 +50,7 @@ class Origin:
     vae: ModelMark | None = None
     loras: tuple[ModelMark, ...] = ()
     domain: Domain | None = None
+    companions: Companions = NOTHING
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +105,6 @@ class ImagePipeline:
         self.defaults = defaults or PipelineDefaults()
         self.origin = origin or Origin(self.defaults.name or type(pipe).__name__)
         self.family = capabilities_of(kind.__name__ for kind in type(pipe).__mro__).family
-        pipe.set_progress_bar_config(disable=True)
 
     @property
     def name(self) -> str:

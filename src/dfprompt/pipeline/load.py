@@ -20,6 +20,7 @@ from dfprompt.domain import find_domain
 from dfprompt.errors import ConfigError, LoadError, load_errors
 from dfprompt.excerpt import quote
 from dfprompt.pipeline.add_ons import add_loras, read_lora, swap_vae
+from dfprompt.pipeline.companions import find_companions
 from dfprompt.pipeline.defaults import PipelineDefaults, read_defaults
 from dfprompt.pipeline.encoder_weights import check_whole, load_encoders
 from dfprompt.pipeline.folder import check_folder, read_index
@@ -113,10 +114,11 @@ def _load_folder(folder: Path, name: str, dtype: str | torch.dtype, device: torc
             **encoders,
         )
     check_whole(pipe, folder)
+    marks = find_domain(folder), find_companions(folder)
     return (
         pipe,
         defaults,
-        Origin(defaults.name or name, partial(_hash_folder, folder), domain=find_domain(folder)),
+        Origin(defaults.name or name, partial(_hash_folder, folder), domain=marks[0], companions=marks[1]),
     )
 
 

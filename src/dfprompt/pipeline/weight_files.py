@@ -45,7 +45,7 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
         end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
-    except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, IndexError, ValueError, AttributeError, RecursionError) as error:
         raise LoadError(f"{path} is no safetensors file; its header names no offsets") from error
     expected = _HEADER_BYTES + length + end
     if size < expected:
@@ -77,7 +77,7 @@ def check_weights(folder: Path) -> list[str]:
 def _shards(index: Path) -> Sequence[str]:
     try:
         return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LoadError(f"{index} is damaged; download it again") from error
 
 

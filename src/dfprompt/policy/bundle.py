@@ -5,23 +5,22 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from dfprompt.domain import Domain
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.excerpt import quote
 from dfprompt.policy.budget import TokenBudget
 from dfprompt.policy.kinds import choose_kinds, same_kind
-from dfprompt.policy.modeling import PolicyModel
 from dfprompt.policy.restraint import Restraint
 from dfprompt.policy.rewrite import Rewrite, rewrites_of
-from dfprompt.policy.sampling import sample_trajectory
 from dfprompt.policy.settings import SamplingSettings
-from dfprompt.policy.trajectory import Trajectory
-from dfprompt.policy.vocabulary import Vocabulary
 from dfprompt.prompt import DFPrompt
+
+if TYPE_CHECKING:  # a policy of rules needs no torch
+    from dfprompt.policy.modeling import PolicyModel
+    from dfprompt.policy.trajectory import Trajectory
+    from dfprompt.policy.vocabulary import Vocabulary
 
 # A distinct candidate may take several draws; a policy that has few things to say must not draw for ever.
 _DRAWS_PER_CANDIDATE = 4
@@ -63,6 +62,8 @@ class Policy:
 
         Raises ConfigError for a restraint where the policy has no curve of it.
         """
+        from dfprompt.policy.sampling import sample_trajectory
+
         return sample_trajectory(
             self.model, self.vocabulary, prompts, seeds, self._settled(settings), acting=acting
         )
@@ -162,6 +163,8 @@ def _missing(found: Sequence[Rewrite], count: int) -> int:
 
 def make_vocabulary(model: PolicyModel, tokenizer: Any) -> Vocabulary:
     """The grammar of a model's tokens, as wide as its logits."""
+    from dfprompt.policy.vocabulary import Vocabulary
+
     return Vocabulary(
         tokenizer,
         int(model.trunk.get_output_embeddings().weight.shape[0]),
@@ -176,6 +179,8 @@ def candidate_seed(seed: int, candidate: int) -> int:
         raise ConfigError(f"a seed must be a whole number of at least 0, not {quote(seed)}")
     if not candidate:
         return seed
+    import numpy as np
+
     return int(np.random.SeedSequence([seed, candidate]).generate_state(1, np.uint64)[0])
 
 

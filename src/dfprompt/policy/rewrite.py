@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dfprompt.policy.tables import ControlTables
-from dfprompt.policy.trajectory import Phrase, Trajectory
 from dfprompt.prompt import FULL, DFPrompt, Span
+
+if TYPE_CHECKING:
+    from dfprompt.policy.tables import ControlTables
+    from dfprompt.policy.trajectory import Phrase, Trajectory
 
 _SEPARATORS = (",", ";", ".")
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from dfprompt.errors import DFPromptWarning, Fix, ParseError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.fields import read_weight
+from dfprompt.prompt.foreign import find_control
 
 _PARENTHESIS = re.compile(r"[()]")
 _BRACE = re.compile(r"[{}]")
@@ -35,9 +36,16 @@ def find_lookalikes(text: str) -> list[LookAlike]:
     return sorted(found for found in firsts if found is not None)
 
 
-def report_lookalikes(text: str, *, strict: bool) -> None:
-    """Warn once per kind of look-alike, or raise ParseError for the first with `strict`."""
-    for found in find_lookalikes(text):
+def report_lookalikes(text: str, *, strict: bool, words_alone: bool = False) -> None:
+    """Warn once per kind of look-alike, or raise ParseError for the first with `strict`.
+
+    `words_alone`: the text has no spans, and whatever another tool would obey in it is named too.
+    """
+    known = find_lookalikes(text)
+    if words_alone and not known and (foreign := find_control(text)) is not None:
+        what = f"control that {foreign.tool} would obey"
+        known = [LookAlike(0, len(text), what, f"pass the dialect {foreign.dialect} to read it, or --plain")]
+    for found in known:
         written = text[found.offset : found.offset + found.length]
         problem = f"{quote(written)} looks like {found.what}"
         if strict:

@@ -160,7 +160,9 @@ def _swapped(bracket: Bracket) -> list[tuple[str, str]]:
     if not field.strip() or read_weight(field) is None:
         return []
     if not rest:
-        return [(f"[{words}::{field}]", "as a weight")]
+        number = read_number(field)
+        # Below 1 it is where other tools begin or end, and nobody's weight.
+        return [] if number is not None and 0 < number < 1 else [(f"[{words}::{field}]", "as a weight")]
     swapped = rest[0].strip() and read_range(rest[0]) is not None
     return [(f"[{words}:{rest[0]}:{field}]", "range before weight")] if swapped else []
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from dfprompt.errors import PromptValueError
+from dfprompt.errors import ParseError, PromptValueError
 from dfprompt.excerpt import quote
 from dfprompt.prompt import mistakes
 from dfprompt.prompt.ast import UNIT, DFPrompt, EffectRange, Span, Weight
 from dfprompt.prompt.escapes import ESCAPABLE
 from dfprompt.prompt.fields import Bracket, read_range, read_weight
+from dfprompt.prompt.foreign import keep_meaning
 from dfprompt.prompt.lookalikes import report_lookalikes
 from dfprompt.prompt.tags import BARE_TAG
 
@@ -28,8 +29,11 @@ def parse_prompt(text: str, *, strict: bool = False) -> DFPrompt:
     """
     if not isinstance(text, str):
         raise PromptValueError(f"a prompt must be a string, not {quote(text)}")
-    prompt = DFPrompt(_Scanner(text).scan())
-    report_lookalikes(text, strict=strict)
+    try:
+        prompt = DFPrompt(_Scanner(text).scan())
+    except ParseError as error:
+        raise keep_meaning(error) from None
+    report_lookalikes(text, strict=strict, words_alone=not prompt.controls)
     return prompt
 
 

@@ -21,13 +21,15 @@ def read_prompt(
     plain: bool = False,
     strict: bool = False,
     num_inference_steps: int | None = None,
+    second_pass: bool = False,
     loaded: Collection[str] = (),
 ) -> DFPrompt:
     """Return the prompt a text means in a dialect; `plain` takes every character as words.
 
     What a dialect's importer had to assume or could not express is warned about, and so are network
     tags; with `strict` a loss or a tag raises ConversionError. `num_inference_steps` is needed where
-    a dialect counts steps; nothing is said of tags whose names are `loaded`.
+    a dialect counts steps; `second_pass` reads what A1111's second ("hires") pass reads. Nothing is
+    said of tags whose names are `loaded`.
 
     >>> read_prompt("a [sic] sign", plain=True).is_plain
     True
@@ -40,7 +42,7 @@ def read_prompt(
         prompt = parse_prompt(text, strict=strict)
         report_tags(prompt, strict=strict, loaded=loaded)
         return prompt
-    imported = import_prompt(text, dialect, num_inference_steps)
+    imported = import_prompt(text, dialect, num_inference_steps, second_pass=second_pass)
     if strict and imported.lost:
         raise ConversionError(f"from {dialect}: " + "; ".join(imported.lost))
     for kind, remarks in (("assumed", imported.assumed), ("lost", imported.lost)):

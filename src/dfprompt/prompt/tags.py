@@ -42,6 +42,8 @@ class NetworkTag(NamedTuple):
         if self.is_adapter:
             weight = "" if self.weight is None else f":{self.weight}"
             return f"load the network with --lora FILE{weight}"
+        if self.kind.casefold() in ("alternate", "alt"):
+            return "the dialect swarmui reads it"
         return "load what it names with the pipeline"
 
 

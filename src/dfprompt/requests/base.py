@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import AfterValidator, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, ValidationError, model_validator
 
 from dfprompt.config import Config, nearest
 from dfprompt.config.problems import describe_problems
-from dfprompt.errors import ConfigError
+from dfprompt.errors import ConfigError, InputError
 
+# Pydantic's words for a bound, and shorter ones.
+_BOUNDS = {
+    "input should be greater than or equal to": "must be at least",
+    "input should be less than or equal to": "must be at most",
+}
 RequestT = TypeVar("RequestT", bound="Request")
 
 
@@ -43,6 +48,8 @@ HIDDEN = Flag(hidden=True)
 
 class Request(Config):
     """What one command is asked to do: names and numbers, no models; wrong ones are refused when made."""
+
+    model_config = ConfigDict(defer_build=True)  # a command validates one request, and imports many
 
     @classmethod
     def flag(cls, name: str) -> Flag:
@@ -95,11 +102,16 @@ def make_request(
 
 
 def _spoken(line: str, kind: type[Request], spoken: Callable[[str], str]) -> str:
-    key, colon, rest = line.partition(": ")
+    key, _, rest = line.partition(": ")
     if key == "the recipe":  # a rule of several fields says their names itself, and shows no values
         return rest.rpartition(", got ")[0]
     name, dot, inner = key.partition(".")
-    return f"{spoken(name) if name in kind.model_fields else name}{dot}{inner}{colon}{rest}"
+    said = spoken(name) if name in kind.model_fields else name
+    if said.lstrip("-").replace("-", "_") != name and said.startswith("-"):
+        said += f" ({name})"
+    for theirs, ours in _BOUNDS.items():
+        rest = rest.replace(theirs, ours)
+    return f"{said}{dot}{inner}{'' if rest.startswith('must be') else ':'} {rest}"
 
 
 def split_commas(values: Sequence[str]) -> list[str]:
@@ -111,8 +123,14 @@ def split_commas(values: Sequence[str]) -> list[str]:
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
+def _listed(given: Any) -> tuple[Any, ...]:
+    return (given,) if isinstance(given, str | Path) else tuple(given or ())
+
+
 Things = Annotated[Sequence[Any], AfterValidator(tuple)]
 Words = Annotated[Sequence[str], AfterValidator(tuple)]
+ListedThings = Annotated[Any, AfterValidator(_listed)]
+"""As `Things`, and a single one need not be listed."""
 Folder = Annotated[str | Path | None, Flag(metavar="DIR", kind=Path)]
 Texts = Annotated[Words, Flag(metavar="TEXT...", argument=True)]
 
@@ -135,7 +153,7 @@ class SeedRequest(Request):
     def _check_seeds(self) -> Self:
         count = self.seeds if isinstance(self.seeds, int) else len(self.seeds)
         if not 1 <= count <= self.most_seeds:
-            raise ValueError(f"--seeds counts pictures per prompt, 1 to {self.most_seeds}, not {count}")
+            raise InputError(f"--seeds counts pictures per prompt, 1 to {self.most_seeds}, not {count}")
         return self
 
     @property

@@ -92,17 +92,17 @@ def _signature(
     kind: type[Request], positional: tuple[str, ...], beside: list[inspect.Parameter]
 ) -> inspect.Signature:
     """Return what a reader sees: the fields with their types and defaults, then what stands beside them."""
-    order = dict.fromkeys([*positional, *kind.fields()])
+    required = [place for place, name in enumerate(positional) if kind.model_fields[name].is_required()]
+    leading = positional[: max(required, default=-1) + 1]  # by position nothing optional precedes these
     parameters = []
-    for name in order:
+    for name in dict.fromkeys([*positional, *kind.fields()]):
         field = kind.model_fields[name]
-        default = (
-            inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
-        )
+        default = inspect.Parameter.empty
+        if not field.is_required() and name not in leading:
+            default = field.get_default(call_default_factory=True)
         how = (
             inspect.Parameter.POSITIONAL_OR_KEYWORD if name in positional else inspect.Parameter.KEYWORD_ONLY
         )
         parameters.append(inspect.Parameter(name, how, default=default, annotation=field.annotation))
-    return inspect.Signature(
-        [*parameters, *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in beside)]
-    )
+    parameters += [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in beside]
+    return inspect.Signature(parameters)

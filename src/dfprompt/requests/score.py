@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from dfprompt.requests.base import Flag, Request, Things, Words
+from dfprompt.requests.base import Flag, Things, Words
 from dfprompt.requests.render import DeviceRequest
 
 REWARDS = (
@@ -14,7 +14,7 @@ REWARDS = (
 )
 
 
-class ScoreRequest(Request):
+class ScoreRequest(DeviceRequest):
     """What pictures are scored with."""
 
     rewards: Annotated[
@@ -29,7 +29,7 @@ class ScoreRequest(Request):
     """Let a recipe or FILE.py:FUNCTION bring Python code, which is run."""
 
 
-class ScoreImagesRequest(ScoreRequest, DeviceRequest):
+class ScoreImagesRequest(ScoreRequest):
     """What `dfprompt score` scores."""
 
     images: Annotated[Words, Flag(metavar="IMAGE...", argument=True)]

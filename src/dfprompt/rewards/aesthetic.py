@@ -126,7 +126,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     source = folder / "config.json"
     try:
         config = json.loads(source.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"cannot read {source}: {error}") from error
     if not isinstance(config, dict):
         raise LoadError(f'{source}: expected {{"activation": ..., "tower": ...}}')

@@ -113,7 +113,7 @@ def _read_config(folder: Path) -> tuple[Path, dict[str, Any]]:
         if source.is_file():
             try:
                 config = json.loads(source.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 raise LoadError(f"{source}: not a JSON file: {error}") from error
             return source, config.get("image_processor", config)
     raise LoadError(

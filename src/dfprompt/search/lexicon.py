@@ -145,7 +145,7 @@ def _check_words(words: str) -> None:
 def _read_toml(text: str, where: str) -> Iterator[Entry]:
     try:
         groups = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{where}: not TOML: {error}") from error
     problems: list[str] = []
     found: dict[str, Entry] = {}

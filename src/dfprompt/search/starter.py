@@ -7,27 +7,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from dfprompt.errors import ConfigError
-from dfprompt.policy import Policy, PolicyConfig, Rewrite, SamplingSettings, TokenBudget, Trajectory
-from dfprompt.policy.rewrite import append_modifiers
+from dfprompt.policy.budget import TokenBudget
+from dfprompt.policy.bundle import Policy
+from dfprompt.policy.rewrite import Rewrite, append_modifiers
+from dfprompt.policy.settings import SamplingSettings
+from dfprompt.policy.tables import RANGES, WEIGHTS, make_tables
 from dfprompt.prompt import DFPrompt, Span
 from dfprompt.search.lexicon import Lexicon, built_in_lexicon
+
+if TYPE_CHECKING:
+    from dfprompt.policy.trajectory import Trajectory
 
 NAME = "starter"
 LABEL = "starter (rules, not learned)"
 # One of each, in this order; a prompt that names one of a category's words keeps to its own.
 _ORDER = ("composition", "light", "texture", "detail", "colour", "mood")
 _USUAL = 3
-
-
-@dataclass(frozen=True)
-class _Rules:
-    """Stands where a policy has its model: callers ask it for the usual tables of controls alone."""
-
-    config: PolicyConfig
 
 
 class StarterPolicy(Policy):
@@ -45,7 +44,8 @@ class StarterPolicy(Policy):
         self.lexicon = lexicon or built_in_lexicon()
         self.name, self.digest, self.domain, self.budget = LABEL, "", None, TokenBudget()
         self.restraint = None
-        self.model: Any = _Rules(PolicyConfig())
+        # Callers ask a policy's model for its tables of controls alone.
+        self.model: Any = SimpleNamespace(config=SimpleNamespace(tables=make_tables(RANGES, WEIGHTS)))
         self.tokenizer = None
 
     def sample(self, *_: Any, **__: Any) -> Trajectory:

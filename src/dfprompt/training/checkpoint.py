@@ -107,7 +107,15 @@ class Checkpoints:
                 _restore_model(part, _below(tensors, name))
                 _restore_optimizer(part, _below(moments, name))
             return int(content["step"]), dict(content["state"])
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+            SafetensorError,
+            RecursionError,
+        ) as error:
             raise LoadError(
                 f"{folder}: this checkpoint cannot be read ({error}); delete it to go on from an earlier one"
             ) from error

@@ -43,7 +43,8 @@ class Heard:
     """What the denoisers heard in a call that was ended early, and the schedule it was about to run.
 
     `output` is that of the first call. `timesteps` are the scheduler's, `begin` the number of the
-    first one that is run and `evaluations` how many are, where the pipeline says so.
+    first one that is run and `evaluations` how many are, where the pipeline says so; `scheduler` is
+    the copy that was set.
     """
 
     calls: list[HeardCall] = field(default_factory=list)
@@ -51,11 +52,15 @@ class Heard:
     timesteps: tuple[float, ...] = ()
     begin: int | None = None
     evaluations: int | None = None
+    scheduler: Any = None
 
     def read_schedule(self, pipe: Any) -> None:
-        """Read the schedule off the pipeline, which has just set it."""
-        scheduler = pipe.scheduler
-        self.timesteps = tuple(float(each) for each in scheduler.timesteps)
+        """Read the schedule off the pipeline, if it has set one for this call."""
+        self.scheduler = scheduler = pipe.scheduler
+        timesteps = getattr(scheduler, "timesteps", None)
+        if timesteps is None or timesteps is getattr(scheduler, "_untouched", None):
+            return
+        self.timesteps = tuple(float(each) for each in timesteps)
         self.begin = getattr(scheduler, "begin_index", None)
         if self.begin is None and self.calls:
             self.begin = _find_time(self.calls[0].slots, self.timesteps)
@@ -200,6 +205,7 @@ def undisturbed(pipe: Any, call: Mapping[str, Any]) -> Iterator[None]:
     with same_noise(call):
         try:
             pipe.scheduler = copy.deepcopy(pipe.scheduler)
+            pipe.scheduler._untouched = getattr(pipe.scheduler, "timesteps", None)
             vars(pipe).pop("_num_timesteps", None)  # that of an earlier run says nothing
             pipe.set_progress_bar_config(disable=True)
             yield

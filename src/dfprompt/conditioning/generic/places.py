@@ -57,6 +57,17 @@ def t5_places(pipe: Any, text: str, length: int, heard: int) -> Places:
     return _tokenize(pipe.tokenizer, str, text, length, padding="max_length")
 
 
+def clip_places(pipe: Any, text: str, length: int, heard: int) -> Places:
+    """Stable Diffusion 1, 2 and XL: CLIP's one window of 77 tokens."""
+    tokenizer = getattr(pipe, "tokenizer", None) or pipe.tokenizer_2
+    return _tokenize(tokenizer, str, text, tokenizer.model_max_length, padding="max_length")
+
+
+def flux_places(pipe: Any, text: str, length: int, heard: int) -> Places:
+    """FLUX.1: T5's window, padded to `length`."""
+    return _tokenize(pipe.tokenizer_2, str, text, length, padding="max_length")
+
+
 def wan_places(pipe: Any, text: str, length: int, heard: int) -> Places:
     """Wan: the text after the pipeline's cleaning, padded to `length`."""
     from diffusers.pipelines.wan.pipeline_wan import prompt_clean

@@ -99,6 +99,11 @@ def _look(pipe: Any, prompts: Prompts, call: Mapping[str, Any], clock: Clock) ->
                 f"{type(pipe).__name__} draws without calling its denoiser as a module, so nothing can be "
                 "changed from step to step; pass prompts without control"
             )
+        if not heard.timesteps:
+            raise UnsupportedPipelineError(
+                f"{type(pipe).__name__} asks a denoiser before its scheduler has any timesteps, as pipelines "
+                "of several stages do; call dfprompt.run with the pipeline of each stage, one after the other"
+            )
         schedule = read_heard_schedule(pipe, heard, steps, clock)
         table = Timetable(schedule, prompts.plans(schedule))
         if table.texts[0] == guess:

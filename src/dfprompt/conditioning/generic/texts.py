@@ -121,9 +121,9 @@ def read_heard_schedule(pipe: Any, heard: Heard, steps: int | None, clock: Clock
     if made == steps:  # some schedulers end on a timestep that is not run
         table, begin, count = tuple(range(made)), 0, made
     else:
-        table = _table(pipe.scheduler, steps, count)
+        table = _table(heard.scheduler, steps, count)
     number = max(table) + 1
-    train = int(pipe.scheduler.config.get("num_train_timesteps", 1000))
+    train = int(heard.scheduler.config.get("num_train_timesteps", 1000))
     times = tuple(min(max(each, 0.0), float(train)) for each in heard.timesteps[:count])
     return Schedule(number, table, begin, clock, times if clock == "timestep" else None, train)
 

@@ -25,14 +25,16 @@ from dfprompt.conditioning.value_sites import (
     FLUX2_VALUES,
     FLUX_VALUES,
     KREA2_VALUES,
+    UNET_VALUES,
     WAN_VALUES,
     Z_IMAGE_VALUES,
     ValueSite,
 )
 from dfprompt.conditioning.value_weights import ValueWeights
-from dfprompt.errors import UnsupportedPipelineError
+from dfprompt.errors import GenerationError, UnsupportedPipelineError
 from dfprompt.prompt.plan import PlannedStep
 
+Row = PlannedStep | None
 _IMAGES = ("num_images_per_prompt", "num_videos_per_prompt")
 
 
@@ -41,15 +43,16 @@ class WeightedFamily:
     """Where weights act in the pipelines of a family that has no adapter of its own.
 
     `order` is "separate" where prompt and negative prompt are two calls of the denoiser, "positive"
-    where they are one batch that begins with the prompt. `text` is the denoiser's argument with the
-    encoding, `mask` the one that says which tokens are real, where the family has it.
+    or "negative" where they are one batch that begins with the one or the other (and ends with a
+    perturbed copy of the prompt). `text` is the denoiser's argument with the encoding, `mask` the one
+    that says which tokens are real, where the family has it.
     """
 
     title: str
     pipelines: tuple[str, ...]
     sites: tuple[ValueSite, ...]
     places: Callable[[Any, str, int, int], places.Places]
-    order: Literal["separate", "positive"] = "separate"
+    order: Literal["separate", "positive", "negative"] = "separate"
     text: str = "encoder_hidden_states"
     mask: str | None = None
 
@@ -78,6 +81,18 @@ WEIGHTED_FAMILIES = (
         places.t5_places,
     ),
     WeightedFamily("Krea 2", ("Krea2Pipeline",), KREA2_VALUES, places.krea2_places),
+    WeightedFamily(
+        "Stable Diffusion with perturbed attention",
+        (
+            "StableDiffusionPAGPipeline",
+            "StableDiffusionControlNetPAGPipeline",
+            "StableDiffusionXLPAGPipeline",
+        ),
+        UNET_VALUES,
+        places.clip_places,
+        order="negative",
+    ),
+    WeightedFamily("FLUX.1 with ControlNets", ("FluxControlNetPipeline",), FLUX_VALUES, places.flux_places),
 )
 
 
@@ -147,10 +162,14 @@ class HeardWeights:
         if self._family.order == "separate":
             rows = sides[1 if call == 1 else 0]
         else:
-            both = len(lengths) == 2 * len(sides[0]) * self._images
-            rows = [*sides[0], *(sides[1] or [None] * len(sides[0]))] if both else sides[0]
+            rows = self._batch(sides[0], sides[1], len(lengths))
         if not rows or not any(step is not None and step.weights for step in rows):
             return None
+        if len(lengths) % len(rows):
+            raise GenerationError(
+                f"{type(self._pipe).__name__} runs {len(lengths)} rows, which {len(rows)} rows of weights "
+                "cannot be spread over; leave the weights out"
+            )
         images = len(lengths) // len(rows)
         spread = [step for step in rows for _ in range(images)]
         weights = [
@@ -159,7 +178,18 @@ class HeardWeights:
         ]
         return torch.tensor([[*row, *[1.0] * (tokens - len(row))] for row in weights])
 
-    def _steps(self, name: str, evaluation: int) -> list[PlannedStep | None]:
+    def _batch(self, own: list[Row], against: list[Row], count: int) -> list[Row]:
+        """Return what the rows of one batch say: prompts alone, or both sides in the family's order."""
+        if count == len(own) * self._images:
+            return own
+        against = against or [None] * len(own)
+        if self._family.order == "positive":
+            return [*own, *against]
+        perturbed = own if getattr(self._pipe, "do_perturbed_attention_guidance", False) else []
+        guided = against if getattr(self._pipe, "do_classifier_free_guidance", True) else []
+        return [*guided, *own, *perturbed]
+
+    def _steps(self, name: str, evaluation: int) -> list[Row]:
         """Return what each row of a prompt says at an evaluation; one negative prompt serves all rows."""
         plans = list(self._table.plans.get(name, ()))
         if len(plans) == 1:

@@ -55,10 +55,13 @@ class Run(NamedTuple):
     second_pass: bool = False
 
 
-def read(text: str, steps: int | None, remarks: Remarks, *, second_pass: bool = False) -> DFPrompt:
+def read(
+    text: str, steps: int | None, remarks: Remarks, *, second_pass: bool = False, whole: bool = False
+) -> DFPrompt:
     """Read A1111's text; without a number of steps shares pass as written and step numbers are refused.
 
     `second_pass`: what the second ("hires") pass of as many steps reads, where times go from 1.0 to 2.0.
+    `whole`: refuse brackets and colons that fit no form.
     """
     budget = Budget()
     pieces = split_tags(_strip_comments(text, remarks))
@@ -69,7 +72,10 @@ def read(text: str, steps: int | None, remarks: Remarks, *, second_pass: bool = 
             "A1111's AND cannot be expressed: it draws several prompts into one picture, and a DF-Prompt is "
             'one; write the parts as one text, or "and" in lower case'
         )
-    nodes = _Reader(Run(steps, second_pass), remarks).read(plain)
+    reader = _Reader(Run(steps, second_pass), remarks)
+    nodes = reader.read(plain)
+    if whole and (reader.strays or reader.gave_up):
+        raise ConversionError("some brackets or colons of this text fit no form of A1111's")
     return read_over([*tags, *nodes], read_a1111, budget, remarks)
 
 
@@ -111,6 +117,7 @@ class _Reader(Brackets):
         self.remarks = remarks
         self.strays: set[int] = set()  # where brackets and colons stand that fit no form
         self.schedules: list[tuple[int, int]] = []
+        self.gave_up = False
 
     def read(self, text: str) -> list[Node]:
         at = 0
@@ -137,6 +144,7 @@ class _Reader(Brackets):
                 )
 
     def _give_up(self, text: str, at: int) -> list[Node]:
+        self.gave_up = True
         cause = (
             "a backslash with nothing behind it" if text[at : at + 1] == "\\" else 'a "|" outside of [a|b]'
         )

@@ -58,8 +58,11 @@ _PERIOD = 0.1
 _EMBEDDING = re.compile(r"(?<!\w)embedding:[^\s,()\[\]]+")
 
 
-def read(text: str, steps: int | None, remarks: Remarks) -> DFPrompt:
-    """Read prompt-control's text; the number of steps is needed for switches that are step numbers."""
+def read(text: str, steps: int | None, remarks: Remarks, *, whole: bool = False) -> DFPrompt:
+    """Read prompt-control's text; the number of steps is needed for switches that are step numbers.
+
+    `whole`: refuse brackets and colons that fit no form.
+    """
     text = text.strip()
     _refuse_keywords(text, _MACRO)
     for found in _EMBEDDING.findall(text)[:1]:
@@ -67,7 +70,10 @@ def read(text: str, steps: int | None, remarks: Remarks) -> DFPrompt:
             f"{quote(found)} stays in the text as it is; embeddings are loaded apart from the prompt"
         )
     budget = Budget()
-    nodes = _Reader(steps, remarks).read(text)
+    reader = _Reader(steps, remarks)
+    nodes = reader.read(text)
+    if whole and reader.strays:
+        raise ConversionError("some brackets or colons of this text fit no form of prompt-control's")
     encoder = _Encoder(remarks)
     prompt = read_over(nodes, encoder.read, budget, remarks)
     if any(span.effect_range != span.with_range("full").effect_range for span in prompt.controls):
@@ -83,6 +89,7 @@ class _Reader(Brackets):
     def __init__(self, steps: int | None, remarks: Remarks) -> None:
         super().__init__()
         self.steps, self.remarks = steps, remarks
+        self.strays = False  # brackets and colons that fit no form
 
     def read(self, text: str) -> list[Node]:
         for match in _TOKEN.finditer(text):
@@ -97,6 +104,7 @@ class _Reader(Brackets):
                 self.add(Words(at, token if token[1] in "()" else token[1]))
             else:
                 self._take(token, at)
+        self.strays |= len(self.stack) > 1
         self.fall()
         return self.stack[0].spelled()
 
@@ -109,7 +117,9 @@ class _Reader(Brackets):
         elif token in ("]", ")"):
             self._close(token, at)
         else:
+            self.strays |= token == ":"
             if token in ("|", "\\"):  # words, but only outside of all brackets
+                self.strays |= len(self.stack) > 1
                 self.fall()
             self.add(Words(at, token))
 
@@ -121,6 +131,7 @@ class _Reader(Brackets):
         elif top.opening + token == "[]":
             node = self._square(top, at)
         if node is None:
+            self.strays = True
             self.fall()
             self.add(Words(at, token))
         else:

@@ -36,10 +36,13 @@ _EXPORT: dict[str, Export] = {
 DIALECTS = tuple(_IMPORT)
 
 
-def import_prompt(text: str, dialect: str, num_inference_steps: int | None = None) -> Imported:
+def import_prompt(
+    text: str, dialect: str, num_inference_steps: int | None = None, *, second_pass: bool = False
+) -> Imported:
     """Read another tool's prompt text as a DF-Prompt.
 
-    `num_inference_steps` is the length of the run the text was written for: A1111 counts steps. Raises
+    `num_inference_steps` is the length of the run the text was written for: A1111 counts steps, and
+    `second_pass` reads what its second ("hires") pass of as many steps does. Raises
     ParseError where the text is not of the dialect, ConversionError for what no DF-Prompt can say.
 
     >>> print(import_prompt("a cat, [film grain:0.5]", "a1111").prompt)
@@ -47,7 +50,12 @@ def import_prompt(text: str, dialect: str, num_inference_steps: int | None = Non
     """
     _check(dialect, num_inference_steps)
     remarks = Remarks()
-    prompt = _IMPORT[dialect](text, num_inference_steps, remarks)
+    if second_pass and dialect != "a1111":
+        raise InputError(f"{dialect} has no second pass; only the dialect a1111 writes for one")
+    if second_pass:
+        prompt = a1111.read(text, num_inference_steps, remarks, second_pass=True)
+    else:
+        prompt = _IMPORT[dialect](text, num_inference_steps, remarks)
     return Imported(prompt, tuple(remarks.assumed), tuple(remarks.lost))
 
 

@@ -23,7 +23,7 @@ from dfprompt.prompt.exact import complement, round_places
 from dfprompt.prompt.tags import read_tag
 
 ZERO, ONE = Decimal(0), Decimal(1)
-MAX_WORK = 250_000
+MAX_WORK = 120_000
 Interval = tuple[Decimal, Decimal]
 
 

@@ -1,0 +1,75 @@
+"""Which text-driven pipeline classes of the installed diffusers can be steered, and how that is known."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dfprompt.conditioning.capabilities import find_capabilities
+
+
+class Reach(NamedTuple):
+    """One class: `how` is special (an adapter of its own), generic, or no, with the `reason`."""
+
+    name: str
+    how: str
+    reason: str
+
+
+def list_reach() -> list[Reach]:
+    """Return every class of the installed diffusers that takes a prompt, by name.
+
+    What was found when the small pipelines of diffusers' own tests were drawn (benchmarks/zoo.py) is
+    stored with the package; nothing is imported or drawn here.
+
+    >>> [each.how for each in list_reach() if each.name == "FluxPipeline"]
+    ['special']
+    """
+    tried = read_results()["classes"]
+    return [_judge(name, tried.get(name)) for name in sorted(set(_text_driven()))]
+
+
+def read_results() -> dict[str, Any]:
+    """Return the stored results: diffusers' version and, by class, what the checks came to."""
+    text = files("dfprompt.conditioning").joinpath("reach.json").read_text(encoding="utf-8")
+    results: dict[str, Any] = json.loads(text)
+    return results
+
+
+def _judge(name: str, found: dict[str, Any] | None) -> Reach:
+    verdict = None if found is None else found["verdict"]
+    drawn = {
+        "drawn": "drawn, equal to a switch done by hand",
+        "deaf": "drawn; the small random weights do not hear the text",
+    }.get(str(verdict))
+    if find_capabilities([name]) is not None:
+        return Reach(name, "special", drawn or "an adapter of its own")
+    if found is not None and verdict in ("refused", "differs"):
+        return Reach(name, "no", found.get("reason", "differs from a switch done by hand"))
+    why = "" if found is None else ": " + found.get("reason", "")
+    return Reach(name, "generic", drawn or f"not tried here{why}; checked in the first step of every run")
+
+
+def _text_driven() -> Iterator[str]:
+    """Yield the classes whose call takes a prompt, read off the sources."""
+    spec = importlib.util.find_spec("diffusers")
+    roots = spec.submodule_search_locations if spec is not None else None
+    for root in roots or ():
+        for file in sorted((Path(root) / "pipelines").rglob("pipeline_*.py")):
+            if "onnx" in file.name:
+                continue
+            for node in ast.parse(file.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and node.name.endswith("Pipeline") and _takes_prompt(node):
+                    yield node.name
+
+
+def _takes_prompt(node: ast.ClassDef) -> bool:
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef) and method.name == "__call__":
+            return any(each.arg == "prompt" for each in (*method.args.args, *method.args.kwonlyargs))
+    return False

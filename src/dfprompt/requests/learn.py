@@ -1,0 +1,84 @@
+"""What `dfprompt curate`, `train` and `calibrate` are asked: data, a recipe, a folder to write into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from dfprompt.errors import ConfigError
+from dfprompt.requests.base import Flag, Request, SeedRequest, Words
+from dfprompt.requests.render import DeviceRequest, RenderRequest
+
+Recipe = Annotated[str | Path | None, Flag(metavar="R.toml", kind=Path)]
+
+
+class RunRequest(Request):
+    """A run by recipe, in a folder of its own."""
+
+    recipe: Recipe = None
+    """What is done and how: a TOML file; see recipes/ and the page Settings."""
+    assignments: Annotated[Words, Flag("--set", "KEY=VALUE")] = ()
+    """Change a setting, as optimizer.steps=200; repeatable."""
+    output: Annotated[str | Path | None, Flag(metavar="DIR", kind=Path)] = None
+    """The run's folder; default: dfprompt-out/<date>-<name>."""
+    resume: bool = False
+    """Go on with what the folder in --output holds."""
+    force: bool = False
+    """Begin anew where --output holds a run."""
+
+
+class CurateRequest(RunRequest, DeviceRequest):
+    """What `dfprompt curate` cleans and filters."""
+
+    source: Annotated[str | Path, Flag(metavar="SOURCE", argument=True, kind=str)]
+    """A .jsonl, .csv, .tsv, .parquet, .txt or .npy file, a folder of pictures, a hub id, or mini."""
+    pipeline: Annotated[str | None, Flag(metavar="X")] = None
+    """What draws pictures that rows do not bring; needed for all sources but mini."""
+    images: Annotated[bool, Flag("--no-images")] = True
+    """Clean the text only: nothing is drawn or scored, every clean row is kept."""
+    allow_code: bool = False
+    """Let a recipe or FILE.py:FUNCTION bring Python code, which is run."""
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The recipe's settings to change, with those that have an option of their own."""
+        own = [] if self.pipeline is None else [f"confidence.pipeline={self.pipeline}"]
+        return (*self.assignments, *own, *([] if self.images else ["confidence.enabled=false"]))
+
+
+class TrainRequest(RunRequest):
+    """What `dfprompt train` runs."""
+
+    @model_validator(mode="after")
+    def _check_folder_named(self) -> Self:
+        if self.resume and self.output is None:
+            raise ConfigError("--resume needs --output, the folder of the run to go on with")
+        return self
+
+
+class ReinforceRequest(TrainRequest):
+    """What `dfprompt train ppo` and `train grpo` run."""
+
+    allow_code: bool = False
+    """Let a reward recipe or FILE.py:FUNCTION bring Python code, which is run."""
+
+
+class CalibrateRequest(SeedRequest, RenderRequest):
+    """What `dfprompt calibrate` sets thresholds from."""
+
+    prompts: Annotated[Any, Flag(metavar="FILE", kind=str)]
+    """Plain prompts: one per line, or JSON lines with "prompt"."""
+    output: Annotated[str | Path, Flag(metavar="R.toml", kind=Path)]
+    """The reward recipe to write."""
+    reward: Annotated[str | None, Flag(metavar="R")] = None
+    """The composite to calibrate; by default the pipeline's own, else paper."""
+    quantile: Annotated[float, Flag(metavar="Q")] = Field(default=0.5, gt=0, lt=1)
+    """Share of plain pictures that each gate shall punish."""
+    seeds: Annotated[Any, Flag(metavar="K", kind=int)] = 2
+    """Pictures per prompt: seeds S to S+K-1; in Python also the seeds themselves."""
+    allow_code: bool = False
+    """Let a recipe or FILE.py:FUNCTION bring Python code, which is run."""
+    force: bool = False
+    """Overwrite the recipe if it exists."""

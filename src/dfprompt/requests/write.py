@@ -1,0 +1,66 @@
+"""What `dfprompt optimize` and `dfprompt inspect` are asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dfprompt.errors import InputError
+from dfprompt.requests.base import Flag, Request, Texts, Words
+from dfprompt.requests.render import LoadRequest
+
+
+class OptimizeRequest(Request):
+    """What `dfprompt optimize` rewrites."""
+
+    texts: Texts
+    """Plain words; - reads one prompt per line and answers in JSON lines."""
+    policy: Annotated[str, Flag(metavar="P")] = "mini"
+    """Who writes: mini, mini-sft, starter, a folder (a run's too), or a hub id."""
+    candidates: Annotated[int, Flag(metavar="C")] = Field(default=1, ge=1)
+    """Different rewrites of each prompt."""
+    seed: Annotated[int, Flag(metavar="S")] = Field(default=0, ge=0)
+    """The same seed gives the same rewrites."""
+    temperature: Annotated[float, Flag(metavar="T")] = 0.7
+    """0 takes the likeliest words; higher is freer."""
+    control_temperature: Annotated[float, Flag(metavar="T")] = 0.0
+    """The same of ranges and weights: 0, the likeliest."""
+    restraint: Annotated[float, Flag(metavar="R")] = 0.0
+    """Share of the policy's gain to give up to append less, 0 to 1."""
+    ban: Annotated[Words, Flag(metavar="WORD")] = ()
+    """Never append this word or phrase; may be repeated."""
+    ban_substring: Annotated[Words, Flag(metavar="TEXT")] = ()
+    """Never append a word with this in it."""
+    ban_artists: bool = False
+    """Append no artists' names."""
+    max_modifiers: Annotated[int | None, Flag(metavar="N")] = None
+    """Append at most this many."""
+    target: Annotated[Literal["native", "a1111", "comfyui"], Flag("--to", "D")] = "native"
+    """Print as native, a1111 or comfyui."""
+    steps: Annotated[int | None, Flag(metavar="N")] = None
+    """Steps of the run, for dialects that count them."""
+    df: bool = False
+    """Keep spans already written in TEXT."""
+    device: Annotated[str, Flag(metavar="D")] = "auto"
+    """Where it runs: auto, cpu, cuda, cuda:1 or mps."""
+
+
+class InspectRequest(LoadRequest):
+    """What `dfprompt inspect` reads, and perhaps draws again."""
+
+    file: Annotated[Path, Flag(metavar="FILE", argument=True)]
+    """A picture drawn by dfprompt."""
+    pipeline: Annotated[str | None, Flag(metavar="X")] = None
+    """Draw it again with this pipeline, and compare."""
+    output: Annotated[Path | None, Flag(metavar="FILE")] = None
+    """Where to write the picture that was drawn again."""
+    force: bool = False
+    """Overwrite the output file if it exists."""
+
+    @model_validator(mode="after")
+    def _check_output(self) -> Self:
+        if self.output is not None and self.pipeline is None:
+            raise InputError("--output is for the picture drawn again; name what draws it with --pipeline")
+        return self

@@ -1,0 +1,40 @@
+"""The list of classes: made by code, from the installed diffusers and stored results."""
+
+from __future__ import annotations
+
+import json
+
+import diffusers
+
+from dfprompt.conditioning.reach import list_reach, read_results
+
+
+def test_every_class_with_a_prompt_is_listed_once():
+    reach = {each.name: each for each in list_reach()}
+    assert len(reach) == len(list_reach()) > 200
+    assert reach["StableDiffusionXLPipeline"].how == "special"
+    assert reach["PixArtSigmaPipeline"].how == "generic"
+    assert reach["KandinskyV22CombinedPipeline"].how == "no"
+    assert all(each.reason for each in reach.values())
+
+
+def test_the_stored_results_are_of_the_version_that_is_tried():
+    assert read_results()["diffusers"] == diffusers.__version__
+    drawn = [found for found in read_results()["classes"].values() if found["verdict"] == "drawn"]
+    assert all(found["plain"] == found["full"] == 0 and found["switch"] <= 2e-5 for found in drawn)
+    assert all(found["evaluations"] <= found["steps"] + 1 for found in drawn if found["how"] == "generic")
+
+
+def test_the_command_lists_them(cli):
+    answer = json.loads(cli("capabilities", "--classes", "--json").stdout)
+    assert {"name", "how", "reason"} == set(answer["classes"][0])
+
+
+def test_a_users_progress_bar_stays_as_it_was(tiny_pipe):
+    from dfprompt.pipeline.image_pipeline import ImagePipeline
+
+    pipe = tiny_pipe("sd1")
+    pipe.set_progress_bar_config(desc="mine")
+    before = dict(pipe._progress_bar_config)
+    ImagePipeline(pipe).generate("a cat", seeds=1, num_inference_steps=2, height=16, width=16)
+    assert pipe._progress_bar_config == before
