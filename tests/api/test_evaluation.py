@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,21 @@ import tiny_rewards
 from dfprompt.api import evaluation, policies
 from dfprompt.api.companions import companions_of
 from dfprompt.api.evaluation import EvaluationRun, evaluate
-from dfprompt.api.methods import NAMES, MethodChoices, load_methods
+from dfprompt.api.methods import NAMES, MethodChoices, _suffix_words, load_methods
 from dfprompt.api.mini_evaluation import find_facts
 from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import compute_cmmd
 from dfprompt.evaluation.methods import Plain
+from dfprompt.evaluation.modifiers import find_modifiers
 from dfprompt.evaluation.picture_sets import embed_files
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil
 from dfprompt.measurement.log import read_rows
+from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy, save_policy_folder
 from dfprompt.requests.render import RenderSettings
+from dfprompt.search.lexicon import built_in_lexicon
 from runs import SIZE
 from tiny_evaluation import brightness, redness
 from tiny_policies import storable_policy, tiny_policy
@@ -298,3 +302,24 @@ def test_a_control_that_cannot_be_read(policy: Policy) -> None:
 )
 def test_facts_are_read_off_plain_words(text: str, facts: dict[str, str]) -> None:
     assert find_facts(text) == facts
+
+
+def test_random_words_and_searches_draw_from_one_list() -> None:
+    """A baseline that draws from another list than the method it is compared with is a weaker one."""
+    words = {entry.text for entry in built_in_lexicon().entries}
+    choices = MethodChoices(load_policy=lambda source: tiny_policy())
+    (method,) = load_methods(["random"], choices)
+    prompts = [PlainPrompt(f"a cat {number}") for number in range(60)]
+    rewrites = zip(prompts, method.rewrite(prompts, 0), strict=True)
+    drawn = {
+        span.text
+        for prompt, made in rewrites
+        if made is not None
+        for span in find_modifiers(prompt.text, made)
+    }
+    assert len(drawn) > 24
+    assert drawn <= words
+    searched = _suffix_words(choices)
+    assert len(set(searched)) == len(searched) == 24
+    assert set(searched) <= words
+    assert list(_suffix_words(replace(choices, lexicon=["old"]))) == ["old"]

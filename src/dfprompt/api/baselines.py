@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import count, groupby, islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from dfprompt.errors import ConfigError, DFPromptError, EvaluationError
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.methods import Method, rewrite_checked
 from dfprompt.evaluation.modifiers import find_modifiers
-from dfprompt.measurement.measure import AT_ONCE, can_share
+from dfprompt.measurement.measure import HowToDraw, Measurement, Shot
 from dfprompt.measurement.prompts import PlainPrompt, noise_seed
+from dfprompt.measurement.rows import PLAIN
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy.rewrite import append_modifiers
@@ -62,8 +61,8 @@ class Found:
 class BaselineSearch:
     """Searches with at most `images` pictures each; what was found is kept in the file `record`.
 
-    The first reward decides. Raises ConfigError where the images are too few, EvaluationError where
-    nothing can be scored, and what drawing raises.
+    The first reward decides. Raises ConfigError where the images are too few, RewardError where nothing
+    can be scored, and what drawing raises.
     """
 
     def __init__(
@@ -78,7 +77,6 @@ class BaselineSearch:
     ) -> None:
         self.pipeline, self.board, self.prompts, self.images = pipeline, board, list(prompts), images
         self.record, self.settings, self.negative = record, settings, negative_prompt
-        self.share = can_share(pipeline)
 
     def find_suffix(self, words: Sequence[str]) -> Found:
         """Return the best few words without controls: the best one, then what helps behind it."""
@@ -183,6 +181,10 @@ class _Run:
     ) -> None:
         self.search, self.write, self.prompts = search, write, prompts
         self.ledger = Ledger(_ANY, self._measure, images)
+        reward, how = search.board.chooser, HowToDraw(search.settings, search.negative)
+        self.measurement = Measurement(
+            search.pipeline, search.board, None, how, isolated=False, needed=reward, only=[reward]
+        )
         self._spans: dict[DFPrompt, tuple[Span, ...]] = {_ANY: ()}
         self._cells = count()
 
@@ -213,40 +215,16 @@ class _Run:
         return Found(text, self.ledger.spent, len(self.prompts), round(mean, 6))
 
     def _measure(self, pairs: Sequence[Pair]) -> list[float | None]:
-        found: list[float | None] = []
-        for batch in _batches(pairs):
-            found += self._draw(batch)
-        return found
+        rows = self.measurement.measure([self._shot(key, cell) for key, cell in pairs])
+        return [row.scores.get(self.search.board.chooser) for row in rows]
 
-    def _draw(self, pairs: Sequence[Pair]) -> list[float | None]:
-        search, size = self.search, len(self.prompts)
-        asked = [self.prompts[cell % size] for _, cell in pairs]
-        request = search.pipeline.read(
-            [self.write(self._spans[key], prompt) for (key, _), prompt in zip(pairs, asked, strict=True)],
-            [noise_seed(prompt.id, cell // size) for (_, cell), prompt in zip(pairs, asked, strict=True)],
-            search.settings,
-            negative_prompt=search.negative,
-        )
-        images = search.pipeline.draw_request(request, share=search.share).images
-        label = search.board.chooser
-        plain = {cell: row for row, (key, cell) in enumerate(pairs) if key == _ANY}
-        places = [plain[cell] for _, cell in pairs]
-        scored = search.board.measure(torch.as_tensor(images), asked, places, only=[label])
-        if all(label in each.failed for each in scored):
-            raise EvaluationError(f"no validation picture could be scored: {scored[0].failed[label]}")
-        return [each.scores.get(label) for each in scored]
-
-
-def _batches(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
-    """Yield pairs in batches that cut no cell, for a cell's plain picture is scored beside it."""
-    batch: list[Pair] = []
-    for _, cell in groupby(pairs, key=lambda pair: pair[1]):
-        batch += cell
-        if len(batch) >= AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    def _shot(self, key: DFPrompt, cell: int) -> Shot:
+        """Return what is drawn of an arm in a cell: a prompt, and which noise of it."""
+        number, at = divmod(cell, len(self.prompts))
+        prompt = self.prompts[at]
+        method = PLAIN if key == _ANY else str(key)
+        noises = (noise_seed(prompt.id, number),)
+        return Shot(method, prompt, self.write(self._spans[key], prompt), cell, noises)
 
 
 def _arm(spans: Sequence[Span]) -> Arm:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from dfprompt.api.baselines import BaselineSearch
@@ -28,7 +29,9 @@ from dfprompt.measurement.rows import PLAIN
 from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.prompt import parse_prompt
+from dfprompt.search.lexicon import built_in_lexicon
 
+_SEARCHED_WORDS = 24  # of the built-in list: every word costs validation images
 NAMES = (
     "plain",
     "suffix",
@@ -169,7 +172,7 @@ def _suffix(choices: MethodChoices) -> Method:
         return FixedSuffix(choices.suffix, how="as given")
     if choices.baselines is None:
         return FixedSuffix(choices.companions.suffix or SUFFIX, how="not searched for")
-    found = choices.baselines.find_suffix(_lexicon(choices))
+    found = choices.baselines.find_suffix(_suffix_words(choices))
     return FixedSuffix(found.text, how=found.how)
 
 
@@ -181,7 +184,7 @@ def _controlled_suffix(choices: MethodChoices) -> Method:
         )
     words = choices.suffix
     if words is None:
-        words = choices.baselines.find_suffix(_lexicon(choices)).text
+        words = choices.baselines.find_suffix(_suffix_words(choices)).text
     found = choices.baselines.find_controls(words)
     return FixedSuffix(found.text, "suffix-controls", how=found.how)
 
@@ -198,6 +201,15 @@ def _lexicon(choices: MethodChoices) -> Sequence[str]:
     if choices.lexicon is not None:
         return choices.lexicon
     return [entry.text for entry in usual_lexicon(choices.companions).entries]
+
+
+def _suffix_words(choices: MethodChoices) -> Sequence[str]:
+    """Return what a suffix is searched among: of the built-in list the first words of every category."""
+    lexicon = usual_lexicon(choices.companions)
+    if choices.lexicon is not None or lexicon.name != built_in_lexicon().name:
+        return _lexicon(choices)
+    ranks = zip_longest(*lexicon.categories().values())
+    return [entry.text for rank in ranks for entry in rank if entry is not None][:_SEARCHED_WORDS]
 
 
 def _control(text: str) -> Control:
