@@ -79,6 +79,26 @@ class TuneRun:
         """The DF-Prompt that beats plain; None where nothing did."""
         return None if self.outcome.winner is None else self.outcome.winner.prompt
 
+    def sentence(self) -> str:
+        """Return in plain words whether it helped, by how much, what it cost, and what would give more."""
+        outcome, found = self.outcome, self.outcome.evidence
+        cost = f"{outcome.ledger.spent} pictures"
+        if found is None:
+            return f"Nothing was confirmed, for {cost}: {outcome.reason}."
+        said = f"{found.difference:+.3g} in {self.reward} on {found.pairs} fresh seeds"
+        if found.bounded:
+            said += f" (95 %: {found.interval.low:+.3g} to {found.interval.high:+.3g})"
+        words = [("It helped" if outcome.winner else "No clear help") + f": {said}, for {cost}"]
+        if fell := [line.score for line in self.scores[1:] if line.evidence.difference < 0]:
+            words.append(f"{', '.join(fell)} fell")
+        best = self.best_of
+        if best is not None and best.plain > best.finalist_mean:
+            words.append(
+                f"drawing plain {best.n} times and keeping the best would have given more "
+                f"({best.plain:.3g} against {best.finalist_mean:.3g})"
+            )
+        return "; ".join(words) + "."
+
     def to_json(self) -> dict[str, Any]:
         """Return the answer, its numbers and where everything lies; see docs/tune.md for the keys."""
         outcome, winner, finalist = self.outcome, self.df_prompt, self.outcome.finalist

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import time
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
+from dfprompt.cli import console
+from dfprompt.cli.kept import describe_kept
+from dfprompt.cli.stopping import Stopped
 from dfprompt.errors import InputError
 from dfprompt.requests.base import Flag, Request, make_request, split_commas
 
@@ -37,7 +41,12 @@ def takes(kind: type[Request]) -> Callable[[Callable[..., None]], Callable[..., 
         def flagged(**given: Any) -> None:
             _quiet_libraries()
             rest = {each.name: given.pop(each.name) for each in own}
-            command(make_request(kind, _values(kind, given), kind.option), **rest)
+            request, started = make_request(kind, _values(kind, given), kind.option), time.time()
+            try:
+                command(request, **rest)
+            except Stopped:
+                console.note(describe_kept(request, started))
+                raise
 
         parameters = [
             *_parameters(kind),

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+_FIXED = 56  # columns that title, bar, count and time left take
+
+
 class TrainingBar:
     """Shows rows of a training as they come; `figures` maps a row's key to its name on screen.
 
@@ -31,16 +34,19 @@ class TrainingBar:
         """Draw the bar only once there is something to show: an error before that stands alone."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
+        console = Console(stderr=True)
+        whole = Column(no_wrap=True)  # on a narrow terminal figures give way, not bar and time left
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}", markup=False),
-            console=Console(stderr=True),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=24)),
+            BarColumn(bar_width=20 if console.width >= 80 else 10, table_column=whole),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[unit]}{task.fields[figures]}", markup=False),
+            console=console,
         )
-        self.task = self.progress.add_task(self.title, total=steps, figures="")
+        self.task = self.progress.add_task(self.title, total=steps, figures="", unit="left  ")
         self.progress.start()
         return self.progress
 
@@ -50,10 +56,22 @@ class TrainingBar:
         assert self.task is not None
         self._last |= {key: row[key] for key in self.figures if isinstance(row.get(key), int | float)}
         text = "  ".join(f"{self.figures[key]} {value:.4g}" for key, value in self._last.items())
-        progress.update(self.task, completed=row["step"], figures=text)
+        room = progress.console.width - _FIXED
+        progress.update(self.task, completed=row["step"], figures=text[: max(0, room)])
         for alert in row.get("alerts") or ():
             console.note(f"warning: step {row['step']}: {alert}")
         self._show_samples(row["step"], row.get("samples") or ())
+
+    def move(self, done: int, total: int, stage: str = "") -> None:
+        """Show what is done of a count, and in which stage."""
+        progress = self.progress or self._start(total)
+        assert self.task is not None
+        progress.update(self.task, description=stage or self.title, completed=done, total=total)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self.progress is not None:
+            self.progress.stop()
 
     def _show_samples(self, step: int, samples: Sequence[Mapping[str, Any]]) -> None:
         """Sample prompts stand above the bar, where they stay."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,6 +12,7 @@ import typer
 from dfprompt.api.checks import STDIN, check
 from dfprompt.cli import console
 from dfprompt.cli.options import JSON, takes
+from dfprompt.cli.training_bar import TrainingBar
 from dfprompt.requests.compare import TuneRequest
 
 if TYPE_CHECKING:
@@ -71,15 +72,9 @@ def _answer_lines(request: TuneRequest) -> None:
 
 @contextmanager
 def _bar() -> Iterator[Report]:
-    """Yield what shows the images measured on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20))
-    shown = Console(stderr=True)
-    with Progress(*columns, MofNCompleteColumn(), TimeElapsedColumn(), console=shown) as progress:
-        task = progress.add_task("images", total=None)
-        yield lambda stage, done, total: progress.update(task, description=stage, completed=done, total=total)
+    """Yield what shows the images measured on stderr, from the first one on."""
+    with closing(TrainingBar("images", {})) as bar:
+        yield lambda stage, done, total: bar.move(done, total, stage)
 
 
 def _print(run: TuneRun) -> None:
@@ -90,6 +85,7 @@ def _print(run: TuneRun) -> None:
         console.write(f"{answer['answer']}: {answer['reason']}")
         if answer["finalist"]:
             console.write(f"  the finalist was {answer['finalist']}")
+    console.write(run.sentence())
     if answer["scores"]:
         _print_scores(run)
     if run.best_of is not None:

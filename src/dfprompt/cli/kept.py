@@ -1,0 +1,35 @@
+"""What a command that was stopped has left: where, and how much of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dfprompt.requests.base import Request
+
+_OUTPUT = Path("dfprompt-out")
+
+
+def describe_kept(request: Request, started: float) -> str:
+    """Return what is kept of an interrupted command, in a line; `started` is when it began, in seconds."""
+    folder = _folder_of(request, started)
+    if folder is None or not folder.is_dir():
+        return "nothing was written"
+    kept = [f"{count} {name}" for name, count in _count(folder).items() if count]
+    return f"kept in {folder}: {', '.join(kept)}" if kept else f"nothing is kept in {folder}"
+
+
+def _folder_of(request: Request, started: float) -> Path | None:
+    output = getattr(request, "output", None)
+    if output is not None:
+        return Path(output)
+    new = [each for each in _OUTPUT.glob("*") if each.is_dir() and each.stat().st_mtime >= started - 1]
+    return max(new, key=lambda each: each.stat().st_mtime, default=None)
+
+
+def _count(folder: Path) -> dict[str, int]:
+    logs = [each for each in folder.glob("*.jsonl") if each.is_file()]
+    return {
+        "pictures": sum(1 for _ in folder.rglob("*.png")),
+        "rows": sum(each.read_bytes().count(b"\n") for each in logs),
+        "checkpoints": sum(1 for _ in folder.glob("checkpoints/step-*")),
+    }
