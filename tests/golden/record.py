@@ -74,7 +74,7 @@ CASES: dict[str, list[str]] = {
     "tune": ["tune", HOUSE, "--images", "32", "--modifiers", "words.txt", "--best-of-n"],
     "evaluate": [
         *("evaluate", *EVALUATE, "--validation", "validation.txt", "--validation-images", "120"),
-        *("--lexicon", "words.txt"),
+        *("--modifiers", "words.txt"),
         *("--methods", "suffix,random,policy,stripped,constant,best-of-2,theirs=theirs.jsonl"),
     ],
     "range": ["ablate", "range", *EVALUATE[:2], *MODIFIERS, "--steps", "8"],
