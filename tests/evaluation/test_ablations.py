@@ -470,7 +470,7 @@ def test_a_failing_reward_is_named_and_the_rest_completes(sd: ImagePipeline, tmp
     again = ablate_weights(["a dog", "a red house"], tmp_path, WORDS[:1], **options)
     assert len(again.failures) == 6
     before = len(calls)
-    ablate_weights(["a dog", "a red house"], tmp_path, WORDS[:1], options=replace(options, retry_failed=True))
+    ablate_weights(["a dog", "a red house"], tmp_path, WORDS[:1], **options, retry_failed=True)
     assert len(calls) > before
 
 

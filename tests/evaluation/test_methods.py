@@ -45,6 +45,7 @@ def _all_methods(policy: PolicyMethod) -> list[Method]:
     return [Plain(), FixedSuffix("8k"), RandomModifiers(LEXICON), policy, *arms, BestOf(2), BestOf(2, policy)]
 
 
+@pytest.mark.filterwarnings("ignore:.*looks like control")
 def test_every_method_keeps_the_users_words_and_its_seed(policy: PolicyMethod) -> None:
     for method in _all_methods(policy):
         assert isinstance(method, Method)

@@ -79,8 +79,9 @@ def _pixels(shown: SideBySide, row: Row) -> torch.Tensor:
 
 def test_all_rewrites_of_a_seed_share_its_noise(sd: ImagePipeline, shown: SideBySide) -> None:
     assert len(shown.rows) == 2 * 3 + 3 * 3
+    words = {(p.plain.id, each.label): each.prompt for p in shown.prompts for each in p.all}
     for row in shown.rows:
-        alone = to_tensor(to_pil(sd.draw(str(row.df_prompt), row.seed, SETTINGS).images))
+        alone = to_tensor(to_pil(sd.draw(words[row.prompt_id, row.method], row.seed, SETTINGS).images))
         assert (_pixels(shown, row) - alone[0]).abs().max() < 1.5 / 255
         assert row.scores["light"] == pytest.approx(alone.mean().item(), abs=1e-4)
         recipe = find_recipe(read_image(shown.folder / str(row.picture)).text)

@@ -336,9 +336,8 @@ def processor() -> str:
 
 
 def differences(recorded: Numbers, now: Numbers, *, exact: bool) -> list[str]:
-    """Return a line for every number that is gone, new, or another than recorded."""
+    """Return a line for every number that is gone, or another than recorded; a command may say more."""
     lines = [f"{name}: gone" for name in recorded.keys() - now.keys()]
-    lines += [f"{name}: new" for name in now.keys() - recorded.keys()]
     for name in recorded.keys() & now.keys():
         if not exact and name.endswith(": pixels"):
             continue

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfprompt.conditioning.attach import attach
 from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.conditioning.run import run
 from dfprompt.conditioning.schedule import accepts
 from dfprompt.errors import DFPromptWarning, GenerationError
 from dfprompt.pipeline.progress import Steps
@@ -30,37 +30,37 @@ def draw_rows(pipe: Any, request: Request, steps: Steps) -> Tensor:
         steps.show((index + 1) * len(request))
         return {}
 
-    with attach(
-        pipe,
-        request.prompts,
-        request.negatives,
-        num_inference_steps=settings.num_inference_steps,
-        height=settings.height,
-        width=settings.width,
-        clip_skip=settings.clip_skip,
-        max_sequence_length=settings.max_sequence_length,
-        callback_on_step_end=after_step,
-        callback_on_step_end_tensor_inputs=(),
-        weighting=settings.weighting,
-        absence=settings.absence,
-        clock=settings.clock,
-        long_prompts=settings.long_prompts,
-    ) as inputs:
-        vae = getattr(pipe, "vae", None)
-        precision = None if vae is None else vae.dtype
-        try:
-            drawn = pipe(
-                **inputs,
-                **guidance_arguments(pipe, request),
-                generator=make_generators(request.seeds),
-                output_type="pt",
-            )
-        except ValueError as error:  # what the stock call's own checks say
-            raise GenerationError(f"{type(pipe).__name__} refused to draw: {error}") from error
-        finally:
-            # SDXL decodes in float32 and goes back, but not where that runs out of memory.
-            if vae is not None and vae.dtype != precision:
-                vae.to(dtype=precision)
+    laid_out: dict[str, Any] = {
+        "num_inference_steps": settings.num_inference_steps,
+        "height": settings.height,
+        "width": settings.width,
+        "clip_skip": settings.clip_skip,
+        "max_sequence_length": settings.max_sequence_length,
+        **guidance_arguments(pipe, request),
+    }
+    vae = getattr(pipe, "vae", None)
+    precision = None if vae is None else vae.dtype
+    try:
+        drawn = run(
+            pipe,
+            request.prompts,
+            request.negatives,
+            weighting=settings.weighting,
+            absence=settings.absence,
+            clock=settings.clock,
+            long_prompts=settings.long_prompts,
+            callback_on_step_end=after_step,
+            callback_on_step_end_tensor_inputs=(),
+            **{name: value for name, value in laid_out.items() if value is not None},
+            generator=make_generators(request.seeds),
+            output_type="pt",
+        )
+    except ValueError as error:  # what the stock call's own checks say
+        raise GenerationError(f"{type(pipe).__name__} refused to draw: {error}") from error
+    finally:
+        # SDXL decodes in float32 and goes back, but not where that runs out of memory.
+        if vae is not None and vae.dtype != precision:
+            vae.to(dtype=precision)
     steps.finish(len(request) * int(pipe.num_timesteps))
     report_hidden(request, getattr(drawn, "nsfw_content_detected", None))
     return check_pictures(drawn.images, request)

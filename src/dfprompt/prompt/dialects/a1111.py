@@ -72,6 +72,7 @@ def read(
             "A1111's AND cannot be expressed: it draws several prompts into one picture, and a DF-Prompt is "
             'one; write the parts as one text, or "and" in lower case'
         )
+    budget.spend(sum(2 * plain.count(mark) for mark in "[]():|\\"))
     reader = _Reader(Run(steps, second_pass), remarks)
     nodes = reader.read(plain)
     if whole and (reader.strays or reader.gave_up):

@@ -70,7 +70,8 @@ def read(text: str, steps: int | None, remarks: Remarks, *, whole: bool = False)
             f"{quote(found)} stays in the text as it is; embeddings are loaded apart from the prompt"
         )
     budget = Budget()
-    reader = _Reader(steps, remarks)
+    budget.spend(sum(2 * text.count(mark) for mark in "[]():|\\<#"))
+    reader = _Reader(steps, remarks, budget)
     nodes = reader.read(text)
     if whole and reader.strays:
         raise ConversionError("some brackets or colons of this text fit no form of prompt-control's")
@@ -86,9 +87,9 @@ def read(text: str, steps: int | None, remarks: Remarks, *, whole: bool = False)
 class _Reader(Brackets):
     """The schedules of a text, in one pass."""
 
-    def __init__(self, steps: int | None, remarks: Remarks) -> None:
+    def __init__(self, steps: int | None, remarks: Remarks, budget: Budget) -> None:
         super().__init__()
-        self.steps, self.remarks = steps, remarks
+        self.steps, self.remarks, self.budget = steps, remarks, budget
         self.strays = False  # brackets and colons that fit no form
 
     def read(self, text: str) -> list[Node]:
@@ -197,6 +198,7 @@ class _Reader(Brackets):
                 f"prompt-control stops at the period {period:g} of [a|b:period]; write 0.01 or more"
             )
         self.remarks.assume(f"alternation is unrolled: {period:g} of the run each")
+        self.budget.spend(int(1 / period))
         turns: list[list[Interval]] = [[] for _ in texts]
         number = 0
         while number * period < 1:

@@ -17,9 +17,7 @@ from dfprompt.prompt.tags import split_tags
 
 _ESCAPED = str.maketrans({character: "\\" + character for character in "\\()[]:#"})
 _TOP_ESCAPED = str.maketrans({character: "\\" + character for character in "\\()[]#"})
-_CLOCK = (
-    "percents count sampling time: they are steps under a uniform schedule only (--clock timestep converts)"
-)
+_CLOCK = "percents count sampling time: they are steps under a uniform schedule only"
 _ROUNDING = Context(prec=30, rounding=ROUND_HALF_EVEN)
 
 
