@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
-from functools import singledispatch
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dfprompt.api.companions import HOW_TO_GET_A_POLICY, choose_lexicon, companions_of
 from dfprompt.api.written import plain_of, read_base, read_written
@@ -15,35 +15,39 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.weight_files import refuse_pickle
 from dfprompt.prompt.reading import NATIVE, read_prompt
-from dfprompt.requests.base import Request
-from dfprompt.requests.compare import CompareRequest, TuneRequest
-from dfprompt.requests.evaluate import (
-    AblateModifiersRequest,
-    AblateRequest,
-    AttributionRequest,
-    EvaluateRequest,
-)
-from dfprompt.requests.learn import CalibrateRequest, CurateRequest, RunRequest
-from dfprompt.requests.render import DeviceRequest, GenerateRequest, RenderRequest
-from dfprompt.requests.score import ScoreImagesRequest, ScoreRequest
-from dfprompt.requests.write import InspectRequest, OptimizeRequest
 from dfprompt.search.budget import Budget
 from dfprompt.search.candidates import SpanSpace
 from dfprompt.sources import DTYPES, check_device, is_hub_id
+
+if TYPE_CHECKING:  # each command imports its own request alone
+    from dfprompt.requests.base import Request
+    from dfprompt.requests.compare import CompareRequest, TuneRequest
+    from dfprompt.requests.evaluate import (
+        AblateModifiersRequest,
+        AblateRequest,
+        AttributionRequest,
+        EvaluateRequest,
+    )
+    from dfprompt.requests.learn import CalibrateRequest, CurateRequest, RunRequest
+    from dfprompt.requests.render import DeviceRequest, GenerateRequest, RenderRequest
+    from dfprompt.requests.score import ScoreImagesRequest, ScoreRequest
+    from dfprompt.requests.write import InspectRequest, OptimizeRequest
 
 STDIN = ["-"]
 MINI = "mini"
 
 
-@singledispatch
 def check(request: Request) -> None:
     """Raise InputError, ConfigError or LoadError for a request that cannot be met, in a moment.
 
     What only a loaded model can tell is left to it.
     """
+    for kind in type(request).__mro__:
+        if kind.__name__ in _CHECKS:
+            _CHECKS[kind.__name__](request)
+            return
 
 
-@check.register
 def _check_generate(request: GenerateRequest) -> None:
     if list(request.texts) != STDIN and request.dialect == NATIVE:
         check_prompts(request.texts, plain=request.plain)
@@ -51,7 +55,6 @@ def _check_generate(request: GenerateRequest) -> None:
     check_output(request.output)
 
 
-@check.register
 def _check_comparison(request: CompareRequest) -> None:
     check_drawing(request)
     check_scores(request)
@@ -67,7 +70,6 @@ def _check_comparison(request: CompareRequest) -> None:
         raise InputError(f"nothing to compare with plain: {HOW_TO_GET_A_POLICY}")
 
 
-@check.register
 def _check_search(request: TuneRequest) -> None:
     Budget(request.images, request.minutes, request.best_of_n)
     choose_lexicon(request.modifiers, companions_of(request.pipeline))
@@ -76,7 +78,6 @@ def _check_search(request: TuneRequest) -> None:
     _check_drawn_and_scored(request)
 
 
-@check.register
 def _check_evaluation(request: EvaluateRequest) -> None:
     if not isinstance(request.prompts, str | Path):
         _check_rewrites(request.methods, as_prompts(request.prompts))
@@ -96,7 +97,6 @@ def _check_rewrites(methods: Sequence[object], prompts: Sequence[PlainPrompt]) -
             check_complete(FileMethod(source, name), prompts)
 
 
-@check.register
 def _check_ablation(request: AblateModifiersRequest) -> None:
     if isinstance(request.prompts, str | Path) and str(request.prompts) != MINI:
         read_plain_prompts(request.prompts)
@@ -104,7 +104,6 @@ def _check_ablation(request: AblateModifiersRequest) -> None:
     _check_drawn_and_scored(request)
 
 
-@check.register
 def _check_attribution(request: AttributionRequest) -> None:
     if isinstance(request.df_prompt, str) and request.dialect == NATIVE:
         check_prompts([request.df_prompt], plain=False)
@@ -117,7 +116,6 @@ def _check_drawn_and_scored(request: TuneRequest | EvaluateRequest | AblateReque
     check_drawing(request)
 
 
-@check.register
 def _check_calibration(request: CalibrateRequest) -> None:
     if Path(request.output).exists() and not request.force:
         raise ConfigError(f"{request.output} exists; choose another name or pass --force to overwrite it")
@@ -126,19 +124,20 @@ def _check_calibration(request: CalibrateRequest) -> None:
     check_output(Path(request.output).parent)
 
 
-@check.register
 def _check_run(request: RunRequest) -> None:
     check_output(request.output)
     if request.recipe is not None and not Path(request.recipe).is_file():
         raise ConfigError(f"cannot read the recipe {request.recipe}: there is no such file")
-    if isinstance(request, CurateRequest):
-        _check_device(request.device)
-        check_dtype(request)
-        if request.pipeline is not None:
-            check_pipeline(request.pipeline)
 
 
-@check.register
+def _check_curation(request: CurateRequest) -> None:
+    _check_run(request)
+    _check_device(request.device)
+    check_dtype(request)
+    if request.pipeline is not None:
+        check_pipeline(request.pipeline)
+
+
 def _check_rewriting(request: OptimizeRequest) -> None:
     if list(request.texts) != STDIN:
         with warnings.catch_warnings():
@@ -148,7 +147,6 @@ def _check_rewriting(request: OptimizeRequest) -> None:
     check_device(request.device)
 
 
-@check.register
 def _check_inspection(request: InspectRequest) -> None:
     _check_device(request.device)
     check_dtype(request)
@@ -158,7 +156,6 @@ def _check_inspection(request: InspectRequest) -> None:
         check_pipeline(request.pipeline)
 
 
-@check.register
 def _check_scoring(request: ScoreImagesRequest) -> None:
     _check_device(request.device)
     check_scores(request)
@@ -250,3 +247,20 @@ def check_scores(request: ScoreRequest) -> None:
                 raise ConfigError(
                     f"the reward {source} is code, which would be run; pass --allow-code if you trust it"
                 )
+
+
+# By name, so that a check imports no other command's request.
+_CHECKS: dict[str, Callable[[Any], None]] = {
+    "GenerateRequest": _check_generate,
+    "CompareRequest": _check_comparison,
+    "TuneRequest": _check_search,
+    "EvaluateRequest": _check_evaluation,
+    "AblateModifiersRequest": _check_ablation,
+    "AttributionRequest": _check_attribution,
+    "CalibrateRequest": _check_calibration,
+    "RunRequest": _check_run,
+    "CurateRequest": _check_curation,
+    "OptimizeRequest": _check_rewriting,
+    "InspectRequest": _check_inspection,
+    "ScoreImagesRequest": _check_scoring,
+}

@@ -7,13 +7,15 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dfprompt.errors import DFPromptError, DFPromptWarning, InputError
 from dfprompt.excerpt import quote
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.reading import holds_spans, read_prompt
-from dfprompt.requests.compare import CompareRequest
+
+if TYPE_CHECKING:
+    from dfprompt.requests.compare import CompareRequest
 
 
 @dataclass(frozen=True)
