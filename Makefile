@@ -33,14 +33,17 @@ WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 # `make test ROOM=rewards`: the tests of one room (a folder of src/dfprompt or tests, or one of its modules).
 ROOM ?=
+# What both ends of the version ranges may take together.
+MINUTES ?= 40
 PARTS = $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py src/dfprompt/$(ROOM) src/dfprompt/$(ROOM).py $(ROOM) tests/worlds/$(ROOM)),$(error there is no room $(ROOM); rooms are the folders of src/dfprompt and tests)))
 
-.PHONY: help demo test test-fast test-all lint format bench docs cli-page settings-page clean
+.PHONY: help demo test test-fast test-all test-versions lint format bench docs cli-page settings-page clean
 
 help:
 	@echo "make demo       what it does, on your screen"
 	@echo "make test       the tests; ROOM=rewards for one room's"
-	@echo "make test-all   extra seeds, builds of worlds, whole experiments, other versions of libraries: what CI runs"
+	@echo "make test-all   extra seeds, builds of worlds, whole experiments: what CI runs"
+	@echo "make test-versions  the newest and the lowest versions of the libraries, in environments of their own; MINUTES=40"
 	@echo "make test-fast  without the tests marked slow"
 	@echo "make lint       style, types, floors, guards"
 	@echo "make bench      speed, with ratios against other tools"
@@ -77,7 +80,9 @@ test-fast: $(DEV)
 
 test-all: $(DEV)
 	$(PYTEST) $(PARTS)
-	$(if $(ROOM),,@test ! -x .ci/try_versions || PYTHON=$(PYTHON) DFPROMPT_VERSIONS_MINUTES=15 .ci/try_versions)
+
+test-versions:
+	PYTHON=$(PYTHON) DFPROMPT_VERSIONS_MINUTES=$(MINUTES) .ci/try_versions
 
 lint: $(DEV)
 	@status=0; for check in "ruff check ." "ruff format --check ." mypy lint-imports "python .ci/guards.py"; do \

@@ -69,6 +69,7 @@ def load_pipeline_from(
         marks = add_loras(pipe, chosen)
         mark = swap_vae(pipe, str(vae), pipe.vae.dtype) if vae is not None else None
     place(pipe, picked, offload)
+    pipe.set_progress_bar_config(disable=True)  # ours to set; the command line has bars of its own
     origin = replace(origin, vae=mark, loras=marks)
     return ImagePipeline(pipe, origin=origin, defaults=defaults)
 
