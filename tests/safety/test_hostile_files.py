@@ -1,12 +1,12 @@
 """Hostile files for every command that reads any: no code, no question, no traceback, 10 seconds, 1 GB.
 
-A dozen per command in the quick run, DFPROMPT_HOSTILE_FILES (60) in the slow one; all are made by code from a seed.
+A dozen per command in the quick run, DFPROMPT_HOSTILE_FILES (60) in the slow one; made by code from a seed.
 """
 
 from __future__ import annotations
 
-import random
 import os
+import random
 import resource
 import signal
 from collections.abc import Callable
