@@ -25,7 +25,7 @@ OPERATIONS = frozenset(
 # What differs between two runs of the same command on the same machine.
 TIMES = frozenset(
     "seconds date provenance pictures_per_second rows_per_second rollout_seconds update_seconds images_now "
-    "drawn_now saved evaluations".split()
+    "drawn_now saved spared evaluations".split()
 )
 
 
@@ -89,6 +89,8 @@ def _be_child(
 ) -> None:
     """Never returns: runs the command line with its streams in files and leaves."""
     code = 70
+    # A parent in the background (nohup, a runner) ignores Ctrl-C, and its children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         for descriptor, path in ((1, streams[0]), (2, streams[1])):
             file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.errors import LoadError
+from dfprompt.excerpt import quote
 
 MOST_BYTES = 50_000_000  # of a JSON file beside weights: large tokenizers have 20 MB
 _MOST_CONFIG_BYTES = 1_000_000
@@ -101,3 +102,22 @@ def _shapes(path: Path) -> list[list[int]]:
         return [[int(side) for side in shape] for shape in found]
     except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return []
+
+
+def check_tokenizer(tokenizer: Any, where: str, *, rows: int | None = None) -> None:
+    """Raise LoadError for a tokenizer whose files hold no such values: its longest text, its tokens' numbers.
+
+    rows: how many tokens the model beside it knows, the height of its embedding; None: any number.
+    """
+    longest = tokenizer.model_max_length
+    if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest >= 1:
+        raise LoadError(
+            f"{where}: model_max_length is {quote(str(longest))}, not a number above 0; correct it in "
+            "tokenizer_config.json"
+        )
+    highest = max(tokenizer.get_vocab().values(), default=0)
+    if rows is not None and highest >= rows:
+        raise LoadError(
+            f"{where}: the tokenizer has a token number {highest}, the model knows {rows} tokens, from 0; "
+            "they do not belong together"
+        )

@@ -290,14 +290,16 @@ def test_gradient_checkpointing_changes_no_number(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
+from dfprompt.training.run_folder import lock_run
 from dfprompt.training.sft import train_sft
 from tiny_training import fresh_policy, tiny_examples, tiny_settings
 
 def say(row):
     print(row["step"], flush=True)
 
-rows, settings = tiny_examples(), tiny_settings(steps=40)
-train_sft(fresh_policy(), rows, rows[:12], settings, Path(sys.argv[1]), resume=True, report=say)
+rows, settings, folder = tiny_examples(), tiny_settings(steps=40), Path(sys.argv[1])
+with lock_run(folder):  # clears what a killed process left unfinished
+    train_sft(fresh_policy(), rows, rows[:12], settings, folder, resume=True, report=say)
 """
 
 

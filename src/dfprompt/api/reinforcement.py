@@ -64,20 +64,20 @@ def run_reinforcement(
     cannot be read, LoadError for models, TrainingError where a run stops.
     """
     folder = choose_run_folder(output, recipe, resume=resume, default=algorithm)
-    if recipe is None and resume:
-        recipe = folder / RECIPE
-    settings = load_config(SETTINGS_OF[algorithm], recipe, assignments)
-    train, validation = read_tasks(settings.data.folder)
-    base = find_policy_source(settings.model.base)
-    policy = open_trainable(base, settings.model, settings.policy, seed=settings.seed)
-    asked = settings.pictures
-    device = settings.device if asked.device == "auto" else asked.device
-    pipeline = open_pipeline(asked.model_copy(update={"device": device}))
-    drawing = asked.settings
-    reward = make_picture_reward(pipeline, settings, allow_code=allow_code)
-    steps = pipeline.resolve(drawing).num_inference_steps
-    pages = Pages(pipeline, drawing, folder / PAGES, report, asked.negative_prompt)
-    with lock_run(folder):
+    with lock_run(folder):  # first of all: a process that just began has no recipe there yet
+        if recipe is None and resume:
+            recipe = folder / RECIPE
+        settings = load_config(SETTINGS_OF[algorithm], recipe, assignments)
+        train, validation = read_tasks(settings.data.folder)
+        base = find_policy_source(settings.model.base)
+        policy = open_trainable(base, settings.model, settings.policy, seed=settings.seed)
+        asked = settings.pictures
+        device = settings.device if asked.device == "auto" else asked.device
+        pipeline = open_pipeline(asked.model_copy(update={"device": device}))
+        drawing = asked.settings
+        reward = make_picture_reward(pipeline, settings, allow_code=allow_code)
+        steps = pipeline.resolve(drawing).num_inference_steps
+        pages = Pages(pipeline, drawing, folder / PAGES, report, asked.negative_prompt)
         result = _TRAINERS[algorithm](
             policy,
             train,

@@ -45,13 +45,13 @@ def run_sft(
     recipe that cannot be run, InputError for rows that cannot be read, LoadError for models.
     """
     folder = choose_run_folder(output, recipe, resume=resume)
-    if recipe is None and resume:
-        recipe = folder / RECIPE
-    settings = load_config(SftSettings, recipe, assignments)
-    train, validation = read_rows_of(settings.data.folder)
-    base = find_policy_source(settings.model.base)
-    policy = open_trainable(base, settings.model, settings.policy, seed=settings.seed)
-    with lock_run(folder):
+    with lock_run(folder):  # first of all: a process that just began has no recipe there yet
+        if recipe is None and resume:
+            recipe = folder / RECIPE
+        settings = load_config(SftSettings, recipe, assignments)
+        train, validation = read_rows_of(settings.data.folder)
+        base = find_policy_source(settings.model.base)
+        policy = open_trainable(base, settings.model, settings.policy, seed=settings.seed)
         return train_sft(
             policy,
             train,

@@ -138,7 +138,7 @@ def _read_npy(path: Path) -> Rows:
         texts = np.load(path, allow_pickle=False)
         if not isinstance(texts, np.ndarray):
             raise ValueError("a .npz file, which holds several")
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy reads the header as Python code: its errors are of any class
         raise InputError(
             f"{path}: only arrays of strings are read, never pickled objects ({error}); "
             "save it with numpy.save(path, numpy.array(list_of_texts, dtype=str))"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from dfprompt.errors import LoadError
+from dfprompt.modelfiles import check_tokenizer
 from dfprompt.pipeline.folder import list_parts, read_index
 from dfprompt.pipeline.weight_files import check_weights
 
@@ -49,6 +50,15 @@ def check_whole(pipe: Any, source: Path) -> None:
         if isinstance(part, torch.nn.Module):
             missing = [key for key, tensor in part.named_parameters() if tensor.is_meta]
             _refuse([f"{name}: {key}" for key in missing], source)
+
+
+def check_tokenizers(pipe: Any, source: Path) -> None:
+    """Raise LoadError for a tokenizer of a pipeline that its encoder cannot follow."""
+    for name, tokenizer in pipe.components.items():
+        encoder = getattr(pipe, name.replace("tokenizer", "text_encoder"), None)
+        if name.startswith("tokenizer") and tokenizer is not None and encoder is not None:
+            rows = encoder.get_input_embeddings().num_embeddings
+            check_tokenizer(getattr(tokenizer, "tokenizer", tokenizer), f"{source}: {name}", rows=rows)
 
 
 def _refuse(missing: list[str], where: Path) -> None:

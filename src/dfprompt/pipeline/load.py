@@ -22,7 +22,7 @@ from dfprompt.excerpt import quote
 from dfprompt.pipeline.add_ons import add_loras, read_lora, swap_vae
 from dfprompt.pipeline.companions import find_companions
 from dfprompt.pipeline.defaults import PipelineDefaults, read_defaults
-from dfprompt.pipeline.encoder_weights import check_whole, load_encoders
+from dfprompt.pipeline.encoder_weights import check_tokenizers, check_whole, load_encoders
 from dfprompt.pipeline.folder import check_folder, read_index
 from dfprompt.pipeline.hub import fetch_pipeline
 from dfprompt.pipeline.identity import hash_weights, list_weights
@@ -115,6 +115,7 @@ def _load_folder(folder: Path, name: str, dtype: str | torch.dtype, device: torc
             **encoders,
         )
     check_whole(pipe, folder)
+    check_tokenizers(pipe, folder)
     marks = find_domain(folder), find_companions(folder)
     return (
         pipe,

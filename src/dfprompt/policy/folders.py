@@ -23,7 +23,7 @@ import torch
 from dfprompt.domain import find_domain
 from dfprompt.errors import ConfigError, LoadError, load_errors
 from dfprompt.excerpt import quote
-from dfprompt.modelfiles import check_model_folder, read_small_json
+from dfprompt.modelfiles import check_model_folder, check_tokenizer, read_small_json
 from dfprompt.policy.budget import CLIP_TOKENS, TokenBudget
 from dfprompt.policy.bundle import Policy
 from dfprompt.policy.configuration import POLICY_FIELDS, PolicyConfig
@@ -126,6 +126,7 @@ def load_tokenizer(folder: Path) -> Any:
     tokenizer = _guarded(folder, AutoTokenizer.from_pretrained, folder)
     if len(tokenizer) < 3:
         raise LoadError(f"{folder}: the tokenizer's files are missing (tokenizer.json, or its vocabulary)")
+    check_tokenizer(tokenizer, str(folder))
     return tokenizer
 
 

@@ -39,6 +39,14 @@ class Vocabulary:
         self.tokenizer = tokenizer
         self.size = size
         self.end_id = int(tokenizer.eos_token_id)
+        added = tokenizer.get_added_vocab()  # padding added behind a model's own tokens does no harm
+        learned = [number for word, number in tokenizer.get_vocab().items() if word not in added]
+        starts = [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
+        if (highest := max([self.end_id, *starts, *learned])) >= size:
+            raise LoadError(
+                f"the policy's tokenizer has a token number {highest}, its model knows {size} tokens, from "
+                "0; they do not belong together"
+            )
         self.separators = tuple(separators)
         pieces = _decode_pieces(tokenizer, min(size, len(tokenizer)))
         special = set(tokenizer.all_special_ids) | {

@@ -11,7 +11,7 @@ import torch
 
 from dfprompt.domain import find_domain
 from dfprompt.errors import LoadError, load_errors
-from dfprompt.modelfiles import check_model_folder
+from dfprompt.modelfiles import check_model_folder, check_tokenizer
 from dfprompt.rewards.openclip import convert_open_clip
 from dfprompt.rewards.preprocessing import read_preprocessing
 from dfprompt.rewards.tensorfiles import read_tensors
@@ -44,6 +44,7 @@ def load_tower(
         raise LoadError(
             f"{folder}: the tokenizer's files are missing (tokenizer.json, or vocab.json and merges.txt)"
         )
+    check_tokenizer(tokenizer, str(folder), rows=model.text_model.embeddings.token_embedding.num_embeddings)
     return ClipTower(
         model.to(device=device, dtype=dtype),
         tokenizer,

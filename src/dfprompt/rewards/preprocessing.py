@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from dfprompt.errors import LoadError
+from dfprompt.excerpt import quote
 from dfprompt.rewards.resampling import resize_levels, to_8_bit
 
 # OpenAI's CLIP statistics, which every score here was trained with.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _PILLOW_FILTERS = {2: "bilinear", 3: "bicubic"}
+_MOST = 10_000
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,16 @@ def read_preprocessing(folder: Path, *, fit: Literal["crop", "pad"] = "crop") ->
     missing = [step for step in steps if config.get(step) is False]
     if missing and not (missing == ["do_center_crop"] and _pair(config.get("size"))):
         raise LoadError(f"{source}: {', '.join(missing)} is off; such a processor is not supported")
-    kernel = _PILLOW_FILTERS.get(config.get("resample", 3))
+    resample = config.get("resample", 3)
+    kernel = _PILLOW_FILTERS.get(resample) if isinstance(resample, int) else None
     if kernel is None:
-        raise LoadError(f"{source}: resample {config['resample']} is not bilinear (2) or bicubic (3)")
-    mean, std = tuple(config.get("image_mean", CLIP_MEAN)), tuple(config.get("image_std", CLIP_STD))
+        raise LoadError(f"{source}: resample {quote(str(resample))} is not bilinear (2) or bicubic (3)")
+    mean = _channels(source, "image_mean", config.get("image_mean", CLIP_MEAN))
+    std = _channels(source, "image_std", config.get("image_std", CLIP_STD))
+    if not all(std):
+        raise LoadError(f"{source}: image_std {list(std)} has a 0, and pictures are divided by it")
+    for name in ("size", "crop_size"):
+        _check_size(source, name, config.get(name))
     edge, stretched = _edge(config.get("size", 224)), _pair(config.get("size"))
     if edge is not None:
         crop = _pair(config.get("crop_size")) or (edge, edge)
@@ -115,11 +123,31 @@ def _read_config(folder: Path) -> tuple[Path, dict[str, Any]]:
                 config = json.loads(source.read_text(encoding="utf-8"))
             except (OSError, ValueError, RecursionError) as error:
                 raise LoadError(f"{source}: not a JSON file: {error}") from error
-            return source, config.get("image_processor", config)
+            if isinstance(config, dict) and isinstance(config.get("image_processor", config), dict):
+                return source, config.get("image_processor", config)
+            raise LoadError(f"{source}: not a JSON object of settings")
     raise LoadError(
         f"{folder}: no preprocessor_config.json; download it from the model's page or save one with "
         "CLIPProcessor.save_pretrained"
     )
+
+
+def _channels(source: Path, name: str, values: Any) -> tuple[float, float, float]:
+    """Three finite numbers, one a colour channel."""
+    if isinstance(values, list | tuple) and len(values) == 3:
+        if all(isinstance(each, int | float) and abs(each) < _MOST for each in values):
+            return values[0], values[1], values[2]
+    raise LoadError(f"{source}: {name} {quote(str(values))} is not three numbers")
+
+
+def _check_size(source: Path, name: str, size: Any) -> None:
+    """Sizes are pixels, 1 to 10000: more would fill the memory before any model had a say."""
+    sides = list(size.values()) if isinstance(size, dict) else [size]
+    for side in sides:
+        if side is not None and (
+            isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= _MOST
+        ):
+            raise LoadError(f"{source}: {name} {quote(str(size))} is not of 1 to {_MOST} pixels")
 
 
 def _edge(size: Any) -> int | None:

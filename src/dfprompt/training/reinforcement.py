@@ -188,10 +188,11 @@ class _Loop:
             row["alerts"] = [f"{each.name}: {each.message}" for each in alerts]
         if self.logs is not None:
             self.logs.write(row, samples)
-        if done % self.settings.checkpoints.interval == 0 or last or stop:
-            self._save(done)
+        # Before the checkpoint: a page of pictures not yet drawn would never be drawn after it.
         if self.report is not None and self.accelerator.is_main_process:
             self.report({**row, "steps": self.settings.optimizer.steps, "samples": samples})
+        if done % self.settings.checkpoints.interval == 0 or last or stop:
+            self._save(done)
         return stop
 
     def _validate(self, done: int, row: dict[str, Any]) -> list[dict[str, Any]]:
