@@ -112,7 +112,7 @@ def check_tokenizer(tokenizer: Any, where: str, *, rows: int | None = None) -> N
     longest = tokenizer.model_max_length
     if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest >= 1:
         raise LoadError(
-            f"{where}: model_max_length is {quote(str(longest))}, not a number above 0; correct it in "
+            f"{where}: model_max_length is {quote(longest)}, not a number above 0; correct it in "
             "tokenizer_config.json"
         )
     highest = max(tokenizer.get_vocab().values(), default=0)

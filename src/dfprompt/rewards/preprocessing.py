@@ -97,7 +97,7 @@ def read_preprocessing(folder: Path, *, fit: Literal["crop", "pad"] = "crop") ->
     resample = config.get("resample", 3)
     kernel = _PILLOW_FILTERS.get(resample) if isinstance(resample, int) else None
     if kernel is None:
-        raise LoadError(f"{source}: resample {quote(str(resample))} is not bilinear (2) or bicubic (3)")
+        raise LoadError(f"{source}: resample {quote(resample)} is not bilinear (2) or bicubic (3)")
     mean = _channels(source, "image_mean", config.get("image_mean", CLIP_MEAN))
     std = _channels(source, "image_std", config.get("image_std", CLIP_STD))
     if not all(std):
@@ -137,7 +137,7 @@ def _channels(source: Path, name: str, values: Any) -> tuple[float, float, float
     if isinstance(values, list | tuple) and len(values) == 3:
         if all(isinstance(each, int | float) and abs(each) < _MOST for each in values):
             return values[0], values[1], values[2]
-    raise LoadError(f"{source}: {name} {quote(str(values))} is not three numbers")
+    raise LoadError(f"{source}: {name} {quote(values)} is not three numbers")
 
 
 def _check_size(source: Path, name: str, size: Any) -> None:
@@ -147,7 +147,7 @@ def _check_size(source: Path, name: str, size: Any) -> None:
         if side is not None and (
             isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= _MOST
         ):
-            raise LoadError(f"{source}: {name} {quote(str(size))} is not of 1 to {_MOST} pixels")
+            raise LoadError(f"{source}: {name} {quote(size)} is not of 1 to {_MOST} pixels")
 
 
 def _edge(size: Any) -> int | None:
