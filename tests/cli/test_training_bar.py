@@ -32,3 +32,18 @@ def test_bar_and_time_left_are_kept(width: int, monkeypatch: pytest.MonkeyPatch)
     assert "left" in last
     assert "..." not in last
     assert ("range entropy" in last) is (width == 120)
+
+
+def test_figures_stand_in_the_order_asked_for_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    plain = rich.console.Console
+    monkeypatch.setattr(
+        rich.console,
+        "Console",
+        lambda **_: plain(file=written, width=80, force_terminal=True, color_system=None),
+    )
+    with TrainingBar("sft", {"loss": "loss", "checked": "validation", "speed": "rows/s"}) as bar:
+        bar.show({"step": 1, "steps": 6, "loss": 4.0, "speed": 536.31})
+        bar.show({"step": 6, "steps": 6, "loss": 4.0, "speed": 536.31, "checked": 4.1234})
+    last = written.getvalue().replace("\r", "\n").split("\n")[-2]
+    assert last.rstrip().endswith("left  loss 4  validation 4.123")  # and no half of "rows/s"

@@ -15,7 +15,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 import tiny_pipelines
-from dfprompt.errors import ConfigError, DFPromptError, LoadError, UnsupportedPipelineError
+from dfprompt.errors import ConfigError, DFPromptError, DFPromptWarning, LoadError, UnsupportedPipelineError
 from dfprompt.pipeline.hub import choose_files
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.load import load_pipeline_from
@@ -257,9 +257,9 @@ def empty_tokenizer(folder: Path) -> None:
         pytest.param(
             index(**{"../unet": ["diffusers", "X"]}), "no folder's name|missing", id="path in index"
         ),
-        pytest.param(index(_class_name="Custom"), '"Custom" is not a pipeline', id="unknown class"),
+        pytest.param(index(_class_name="Custom"), '"Custom" belongs to no family', id="unknown class"),
         pytest.param(index(_class_name=7), "names no _class_name", id="no class"),
-        pytest.param(index(_class_name="DDPMPipeline"), '"DDPMPipeline" is not a pipeline', id="wrong kind"),
+        pytest.param(index(_class_name="DDPMPipeline"), '"DDPMPipeline" belongs to no', id="wrong kind"),
         pytest.param(index(_class_name="StableDiffusion3Pipeline"), "transformer|cannot", id="other family"),
         pytest.param(
             index(_class_name="StableDiffusionImg2ImgPipeline"), "starts from a picture", id="img2img"
@@ -293,7 +293,8 @@ def test_a_pipeline_of_no_known_family_is_refused() -> None:
         up_block_types=("UpBlock2D",) * 2,
         attention_head_dim=4,
     )
-    with pytest.raises(UnsupportedPipelineError, match=r"DDPMPipeline.*is not a pipeline dfprompt can steer"):
+    message = '"DDPMPipeline" belongs to no family dfprompt prepares arguments for'
+    with pytest.raises(UnsupportedPipelineError, match=message):
         ImagePipeline(DDPMPipeline(net, DDIMScheduler()))
 
 
@@ -302,7 +303,7 @@ def test_a_pipeline_of_no_known_family_is_refused() -> None:
     [
         ("nowhere/at/all", "neither a folder, nor a file, nor a hub id"),
         ("model.safetensors", "neither a folder, nor a file"),
-        ("nobody/nothing", "not on this machine and cannot be downloaded now.*check the name"),
+        ("hub:nobody/nothing", "not on this machine and cannot be downloaded now.*check the name"),
         ("v1-5-pruned.ckpt", "ckpt is a pickle, which can run any code when it is read; use .*safetensors"),
         ("models/old.CKPT", "is a pickle"),
         ("owner/weights.bin", "is a pickle"),
@@ -399,11 +400,14 @@ def test_a_hub_id_is_found_in_the_cache_without_a_network(
     (stored / "refs").mkdir(parents=True)
     (stored / "refs" / "main").write_text("0123abcd", encoding="utf-8")
     shutil.copytree(tiny_folder("sd1"), stored / "snapshots" / "0123abcd")
-    pipeline = load("me/tiny")
+    monkeypatch.setattr("dfprompt.sources._warned", set())
+    with pytest.warns(DFPromptWarning, match="write hub:me/tiny"):
+        assert load("me/tiny").name == "me/tiny"
+    pipeline = load("hub:me/tiny")
     assert pipeline.name == "me/tiny"
     (stored / "snapshots" / "0123abcd" / UNET).unlink()  # as an interrupted download leaves it
     with pytest.raises(LoadError, match="not on this machine"):
-        load("me/tiny")
+        load("hub:me/tiny")
 
 
 def test_only_configurations_and_plain_safetensors_are_fetched() -> None:
@@ -479,7 +483,7 @@ def test_loras_that_cannot_be(tiny_folder: Folder, lora: Path, tmp_path: Path) -
     with pytest.raises(LoadError, match=r"gone.safetensors cannot be read: No such file"):
         load(folder, loras=["gone.safetensors:0.5"])
     with pytest.raises(LoadError, match=r"the LoRA .nobody/style. is not on this machine"):
-        load(folder, loras=["nobody/style"])
+        load(folder, loras=["hub:nobody/style"])
     with pytest.raises(ConfigError, match=r"no number behind the colon; write FILE:0\.8"):
         load(folder, loras=[f"{lora}:strong"])
     for scale in ("nan", "inf", "1e9"):

@@ -48,8 +48,10 @@ def test_the_toy_is_solved(algorithm: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
 def test_the_toy_is_solved_with_controls_drawn_twice(algorithm: str, tmp_path: Path) -> None:
-    how = {"rollout": {"control_draws": 2}, "group": {"size": 4}} if algorithm == "grpo" else {}
-    _, reached = learn(algorithm, 1, tmp_path / "run", **{"rollout": {"control_draws": 2}, **how})
+    # Twice the rows, so that a rollout has as many different words as with one draw.
+    how: dict[str, Any] = {"rollout": {"control_draws": 2, "rows": 64}}
+    how |= {"group": {"size": 4}} if algorithm == "grpo" else {}
+    _, reached = learn(algorithm, 1, tmp_path / "run", **how)
     assert min(reached.values()) >= GOAL, reached
 
 

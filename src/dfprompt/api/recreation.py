@@ -16,6 +16,7 @@ from dfprompt.images.recipe import ModelMark, Recipe, find_recipe
 from dfprompt.images.tensors import to_levels
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.pipeline.progress import Report
+from dfprompt.prompt.parser import read_back
 from dfprompt.requests.render import RenderSettings
 
 
@@ -63,7 +64,8 @@ def recreate_picture(
         settings = make_config(RenderSettings, known, origin=f"{path}: the recipe's settings")
     except ConfigError as error:
         raise ImageFileError(str(error)) from error
-    request = pipeline.read(recipe.df_prompt, recipe.seed, settings, negative_prompt=recipe.negative_prompt)
+    negative = None if recipe.negative_prompt is None else read_back(recipe.negative_prompt)
+    request = pipeline.read(read_back(recipe.df_prompt), recipe.seed, settings, negative_prompt=negative)
     size = (request.settings.height, request.settings.width)
     if size != picture.size:  # said before an unknown file's word is taken for a huge drawing
         raise ImageFileError(f"{path} is {_pixels(picture.size)}, its recipe draws {_pixels(size)}")

@@ -27,7 +27,8 @@ from dfprompt.images.grid import make_grid
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.prompt import DFPrompt, parse_prompt
+from dfprompt.prompt import DFPrompt
+from dfprompt.prompt.parser import read_back
 from dfprompt.requests.render import RenderSettings
 from dfprompt.training.examples import read_examples
 from dfprompt.training.grpo import train_grpo
@@ -175,7 +176,7 @@ class Pages:
     def draw(self, step: int, samples: Sequence[Mapping[str, Any]]) -> Path:
         """Write the page of a step; raises TrainingError where the disk is full."""
         prompts = [DFPrompt.from_plain(each["plain"]) for each in samples]
-        prompts += [parse_prompt(each["text"]) for each in samples]
+        prompts += [read_back(each["text"]) for each in samples]
         seeds = [each["image_seed"] for each in samples] * 2
         drawn = self.pipeline.draw(prompts, seeds, self.settings, negative_prompt=self.negative)
         pictures = to_pil(drawn.images)

@@ -11,8 +11,7 @@ from dfprompt.cli import console
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-
-_FIXED = 56  # columns that title, bar, count and time left take
+_TITLE = 24  # columns at most
 
 
 class TrainingBar:
@@ -39,8 +38,10 @@ class TrainingBar:
         console = Console(stderr=True)
         whole = Column(no_wrap=True)  # on a narrow terminal figures give way, not bar and time left
         self.progress = Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=24)),
-            BarColumn(bar_width=20 if console.width >= 80 else 10, table_column=whole),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=_TITLE)
+            ),
+            BarColumn(bar_width=_bar_width(console.width), table_column=whole),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[unit]}{task.fields[figures]}", markup=False),
@@ -55,12 +56,21 @@ class TrainingBar:
         progress = self.progress or self._start(row["steps"])
         assert self.task is not None
         self._last |= {key: row[key] for key in self.figures if isinstance(row.get(key), int | float)}
-        text = "  ".join(f"{self.figures[key]} {value:.4g}" for key, value in self._last.items())
-        room = progress.console.width - _FIXED
-        progress.update(self.task, completed=row["step"], figures=text[: max(0, room)])
+        figures = self._fit(_room(progress.console.width, self.title, row["steps"]))
+        progress.update(self.task, completed=row["step"], figures=figures)
         for alert in row.get("alerts") or ():
             console.note(f"warning: step {row['step']}: {alert}")
         self._show_samples(row["step"], row.get("samples") or ())
+
+    def _fit(self, room: int) -> str:
+        """Return the first figures, in the order they were asked for, that fit as a whole."""
+        text = ""
+        for key in (key for key in self.figures if key in self._last):
+            longer = f"{text}{'  ' if text else ''}{self.figures[key]} {self._last[key]:.4g}"
+            if len(longer) > room:
+                break
+            text = longer
+        return text
 
     def move(self, done: int, total: int, stage: str = "") -> None:
         """Show what is done of a count, and in which stage."""
@@ -85,3 +95,13 @@ class TrainingBar:
     ) -> None:
         if self.progress is not None:
             self.progress.stop()
+
+
+def _bar_width(width: int) -> int:
+    return 20 if width >= 80 else 10
+
+
+def _room(width: int, title: str, steps: int) -> int:
+    """Columns that title, bar, count, time left and its word leave for figures."""
+    parts = (min(len(title), _TITLE), _bar_width(width), len(f"{steps}/{steps}"), len("00:00:00"))
+    return width - sum(part + 1 for part in parts) - len("left  ")

@@ -9,17 +9,17 @@ in memory alone.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from dfprompt.config import collect_provenance
-from dfprompt.errors import DFPromptError, DFPromptWarning, EvaluationError, InputError
+from dfprompt.errors import DFPromptError, EvaluationError, InputError
 from dfprompt.excerpt import quote
 from dfprompt.measurement.rows import UNSCORED, Row, RowKey, parse_row
-from dfprompt.prompt import DFPrompt, parse_prompt
+from dfprompt.prompt import DFPrompt
+from dfprompt.prompt.parser import read_back
 from dfprompt.storage import LineFile, read_lines, reported
 
 ROWS = "rows.jsonl"
@@ -176,8 +176,7 @@ def _is_of(row: Row, words: DFPrompt | None) -> bool:
     if row.df_prompt == str(words):
         return True
     try:
-        with warnings.catch_warnings(action="ignore", category=DFPromptWarning):
-            return parse_prompt(row.df_prompt) == words  # printed by another version
+        return read_back(row.df_prompt) == words  # printed by another version
     except DFPromptError:
         return False
 

@@ -27,14 +27,25 @@ def parse_prompt(text: str, *, strict: bool = False) -> DFPrompt:
     >>> parse_prompt(r"a \[red\] horse, [anime style:early:1.5]").spans
     ('a [red] horse, ', Span('anime style', EffectRange(1, 0.5), Weight(1.5)))
     """
+    prompt = read_back(text)
+    report_lookalikes(text, strict=strict, words_alone=not prompt.controls)
+    return prompt
+
+
+def read_back(text: str) -> DFPrompt:
+    r"""Read text that `format_prompt` wrote: it was written for no other tool, so look-alikes are words.
+
+    Raises ParseError as `parse_prompt` does.
+
+    >>> read_back(r"a \[red:0.5\] horse (:1.2)").spans
+    ('a [red:0.5] horse (:1.2)',)
+    """
     if not isinstance(text, str):
         raise PromptValueError(f"a prompt must be a string, not {quote(text)}")
     try:
-        prompt = DFPrompt(_Scanner(text).scan())
+        return DFPrompt(_Scanner(text).scan())
     except ParseError as error:
         raise keep_meaning(error) from None
-    report_lookalikes(text, strict=strict, words_alone=not prompt.controls)
-    return prompt
 
 
 class _Scanner:

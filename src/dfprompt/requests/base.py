@@ -107,8 +107,6 @@ def _spoken(line: str, kind: type[Request], spoken: Callable[[str], str]) -> str
         return rest.rpartition(", got ")[0]
     name, dot, inner = key.partition(".")
     said = spoken(name) if name in kind.model_fields else name
-    if said.lstrip("-").replace("-", "_") != name and said.startswith("-"):
-        said += f" ({name})"
     for theirs, ours in _BOUNDS.items():
         rest = rest.replace(theirs, ours)
     return f"{said}{dot}{inner}{'' if rest.startswith('must be') else ':'} {rest}"

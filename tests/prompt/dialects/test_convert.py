@@ -170,7 +170,8 @@ def test_numbers_beyond_all_decimals_are_one_error(text: str, dialect: str) -> N
 
 @pytest.mark.parametrize(("text", "dialect"), [("(x:1e99999999999999999999)", name) for name in DIALECTS])
 def test_what_no_decimal_can_be_is_words_or_an_error(text: str, dialect: str) -> None:
-    with contextlib.suppress(DFPromptError):
+    with contextlib.suppress(DFPromptError), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*looks like control", DFPromptWarning)
         assert "1e9" in convert_prompt(text, source=dialect, target="native", num_inference_steps=10).text
 
 
