@@ -128,7 +128,7 @@ def test_exactly_the_right_vectors_of_the_encoding_are_scaled(words, marks):
     stretches = tuple((part.start, part.end, float(part.weight)) for part in step.weights)
     asked = [Conditioning(step.text), Conditioning(step.text, stretches)]
     bank = stable_diffusion().encode(asked, "scale", cache=EncodingCache(max_bytes=0))
-    plain, heavy = (bank.tensors["prompt_embeds"][entry] for entry in bank.entries)
+    plain, heavy = bank.take(bank.entries)["prompt_embeds"]
     expected = torch.tensor(vectors(words, marks[: len(words)]))
     assert torch.equal(heavy, plain * expected[:, None])
 
@@ -151,5 +151,5 @@ def test_positions_counted_by_hand(prompt, evaluation, heavy):
     stretches = tuple((part.start, part.end, float(part.weight)) for part in step.weights)
     asked = [Conditioning(step.text), Conditioning(step.text, stretches)]
     bank = stable_diffusion().encode(asked, "scale", cache=EncodingCache(max_bytes=0))
-    plain, weighted = (bank.tensors["prompt_embeds"][entry] for entry in bank.entries)
+    plain, weighted = bank.take(bank.entries)["prompt_embeds"]
     assert (plain != weighted).any(dim=1).nonzero().flatten().tolist() == heavy

@@ -24,10 +24,11 @@ def read_a1111(text: str, budget: Budget) -> list[Piece]:
     r"""Read AUTOMATIC1111's emphasis: `(w)` 1.1, `[w]` 1/1.1, `(w:1.3)`; nested ones multiply.
 
     What is not closed reaches to the end of the text, what closes nothing is words; `\(` is literal, any
-    other backslash vanishes. BREAK outside brackets is the border of a chunk.
+    other backslash vanishes. BREAK outside brackets is the border of a chunk. A colon that belongs to no
+    weight is a piece of its own.
 
     >>> [(piece.text, str(piece.weight)) for piece in read_a1111("a (b:1.2", Budget())]
-    [('a ', '1'), ('b:1.2', '1.1')]
+    [('a ', '1'), ('b', '1.1'), (':', '1.1'), ('1.2', '1.1')]
     """
     pieces: list[Piece] = []
     opened: dict[str, list[int]] = {"(": [], "[": []}
