@@ -20,6 +20,9 @@ from dfprompt.training.ppo import train_ppo
 from tiny_rl import PARTS, TASKS, grpo_settings, measure, ppo_settings, stage_one, toy_reward
 
 GOAL = 0.95
+# Heads and trunk have a gradient clip each, so PPO's steps on words are longer and want a better estimate:
+# with the toy's 32 rows it stops at .945 of the optimum on one seed of five.
+ROWS: dict[str, dict[str, Any]] = {"ppo": {"rollout": {"rows": 64}}, "grpo": {}}
 
 
 def learn(algorithm: str, seed: int, folder: Path, **more: Any) -> tuple[Policy, dict[str, float]]:
@@ -41,7 +44,7 @@ def test_stage_one_is_far_from_the_optimum() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
 def test_the_toy_is_solved(algorithm: str, tmp_path: Path) -> None:
-    _, reached = learn(algorithm, 1, tmp_path / "run")
+    _, reached = learn(algorithm, 1, tmp_path / "run", **ROWS[algorithm])
     assert {name: share >= GOAL for name, share in reached.items()} == dict.fromkeys(PARTS, True), reached
 
 
@@ -59,7 +62,7 @@ def test_the_toy_is_solved_with_controls_drawn_twice(algorithm: str, tmp_path: P
 @pytest.mark.parametrize("seed", [2, 3, 4, 5])
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
 def test_the_toy_is_solved_on_every_seed(algorithm: str, seed: int, tmp_path: Path) -> None:
-    _, reached = learn(algorithm, seed, tmp_path / "run")
+    _, reached = learn(algorithm, seed, tmp_path / "run", **ROWS[algorithm])
     assert min(reached.values()) >= GOAL, reached
 
 
