@@ -40,6 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
+@pytest.fixture(autouse=True)
+def _nothing_was_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process says once is said in every test, whichever ran before it in this process."""
+    if sources := sys.modules.get("dfprompt.sources"):
+        monkeypatch.setattr(sources, "_warned", set())
+
+
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

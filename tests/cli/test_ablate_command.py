@@ -122,7 +122,7 @@ def test_what_failed_is_named_and_the_exit_code_is_one(run: Run) -> None:
         (["range", "--prompts", "missing.txt"], InputError, "missing.txt"),
         (["range", "--prompts", "prompts.txt", "--seeds", "0"], InputError, "--seeds"),
         (["weight", "--prompts", "prompts.txt", "--modifiers", "[snow:late]"], InputError, "brackets"),
-        (["weight", "--prompts", "prompts.txt", "--steps", "0"], ConfigError, "num_inference_steps"),
+        (["weight", "--prompts", "prompts.txt", "--steps", "0"], ConfigError, "--steps must be at least 1"),
         (["weight", "--prompts", "mini", "--count", "0"], ConfigError, "at least 1"),
         (["attribution", "a cat"], InputError, "no spans"),
         (["attribution", "[a"], ParseError, "never closed"),

@@ -119,7 +119,7 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         list(read_records(tmp_path / "nothing.txt"))
     with pytest.raises(LoadError, match="hf download --repo-type dataset nobody/nothing"):
-        list(read_records("nobody/nothing"))
+        list(read_records("hub:nobody/nothing"))
 
 
 # Folders of pictures

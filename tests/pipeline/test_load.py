@@ -400,7 +400,6 @@ def test_a_hub_id_is_found_in_the_cache_without_a_network(
     (stored / "refs").mkdir(parents=True)
     (stored / "refs" / "main").write_text("0123abcd", encoding="utf-8")
     shutil.copytree(tiny_folder("sd1"), stored / "snapshots" / "0123abcd")
-    monkeypatch.setattr("dfprompt.sources._warned", set())
     with pytest.warns(DFPromptWarning, match="write hub:me/tiny"):
         assert load("me/tiny").name == "me/tiny"
     pipeline = load("hub:me/tiny")
