@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 import tiny_rewards
+from dfprompt.api.reward_server import RewardServer, RewardService
 from dfprompt.api.rewards import load_reward
 from dfprompt.config import make_config
 from dfprompt.errors import ConfigError, RewardError
 from dfprompt.rewards import (
     CompositeReward,
     ModelShelf,
+    RemoteScore,
+    RemoteSettings,
     RewardSettings,
     Score,
     as_score,
     make_reward,
 )
+from reward_servers import serving
 from tiny_rewards import pictures, prompts
 
 Build = Callable[[int | None], Score]
 # The pictures here are noise and not of the mini world; it says so, and the contract holds all the same.
-pytestmark = pytest.mark.filterwarnings("ignore:outside the mini")
+pytestmark = [pytest.mark.filterwarnings("ignore:outside the mini"), pytest.mark.allow_hosts(["127.0.0.1"])]
 # Random float32 towers on a CPU: other batch sizes take other kernels, which move the last bits.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -49,6 +53,14 @@ def hps_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def reward_server() -> Iterator[str]:
+    """A callable behind an address."""
+    service = RewardService(as_score(_brightness, "light"), None, frozenset({"127.0.0.1"}))
+    with serving(RewardServer(service)) as server:
+        yield server.url
+
+
 @pytest.fixture(
     params=[
         "clip",
@@ -60,6 +72,7 @@ def hps_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "callable",
         "judge",
         "mini",
+        "http",
     ]
 )
 def build(
@@ -89,6 +102,9 @@ def build(
                 return as_score(_brightness)
             case "judge":
                 return as_score(_ReddishJudge())
+            case "http":
+                url = request.getfixturevalue("reward_server")
+                return RemoteScore(url, RemoteSettings(batch=batch_size or 8, retries=0))
         place = str(reward_set)
         models = {"clip": place, "aesthetic": place, "preference": place}
         reward = make_reward(make_config(RewardSettings, {"models": models}), shelf)

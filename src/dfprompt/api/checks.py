@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfprompt.api.companions import HOW_TO_GET_A_POLICY, choose_lexicon, companions_of
 from dfprompt.api.written import plain_of, read_base, read_written
+from dfprompt.endpoint import check_url, is_url
 from dfprompt.errors import ConfigError, DFPromptWarning, InputError, LoadError
 from dfprompt.excerpt import quote
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
@@ -236,6 +237,9 @@ def check_scores(request: ScoreRequest) -> None:
     """Refuse rewards and judges whose files are not there, and code without permission."""
     for source in (*request.rewards, *request.judges):
         if not isinstance(source, str):
+            continue
+        if is_url(source):
+            check_url(source)
             continue
         if source.endswith(".toml") and not Path(source).is_file():
             raise ConfigError(f"cannot read the recipe {source}: there is no such file")

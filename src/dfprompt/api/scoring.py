@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.api.mini_evaluation import MiniFidelity, MiniTaste
-from dfprompt.api.rewards import RewardLike, load_reward
+from dfprompt.api.rewards import RewardLike, about_servers, load_reward
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.companions import Companions
@@ -38,7 +38,8 @@ def load_scoreboard(
     changes = tuple(assignments)
 
     options: dict[str, Any] = {"device": device, "dtype": dtype, "allow_code": allow_code}
-    board = [(source, load_reward(source, assignments=changes, **options), "reward") for source in rewards]
+    board = [(each, load_reward(each, assignments=changes, **options), "reward") for each in rewards]
+    options["assignments"] = about_servers(changes)
     board += [(source, _load_judge(source, options), "judge") for source in judges]
     labelled = _label([(source, score) for source, score, _ in board])
     kinds = [kind for *_, kind in board]

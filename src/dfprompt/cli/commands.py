@@ -37,6 +37,7 @@ COMMANDS = {
     "restrain": Listed("Learn", "restrain", "Measure what a policy's restraint costs and brings."),
     "calibrate": Listed("Learn", "score", "Set a reward's thresholds from plain pictures."),
     "score": Listed("Measure", "score", "Score pictures against the words they answer."),
+    "serve-reward": Listed("Measure", "serve_reward", "Serve a reward to other machines and environments."),
     "evaluate": Listed("Measure", "evaluate", "Compare methods on many prompts, with intervals."),
     "ablate": Listed("Measure", "ablate", "Find out when, how strongly and which words act."),
 }

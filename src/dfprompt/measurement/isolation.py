@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
-from dfprompt.errors import DFPromptError, DFPromptWarning
+from dfprompt.errors import DFPromptError, DFPromptWarning, RewardServerError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,7 +18,8 @@ def attempt(
 ) -> list[Result | DFPromptError]:
     """Return `work(items)`; where that raises, halve the batch until the error is one item's own.
 
-    `work` returns one result per item. Only DFPromptError is taken for the item's failure.
+    `work` returns one result per item. Only DFPromptError is taken for the item's failure; a reward's
+    lost server (RewardServerError) is no item's, and passes.
 
     >>> attempt(lambda some: [10 // each for each in some], [2, 5])
     [5, 2]
@@ -27,6 +28,8 @@ def attempt(
         return []
     try:
         return list(work(items))
+    except RewardServerError:
+        raise
     except DFPromptError as error:
         if len(items) == 1:
             return [error]

@@ -20,7 +20,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dfprompt.errors import ConfigError, DFPromptError, RewardError, UnsupportedPipelineError
+from dfprompt.errors import (
+    ConfigError,
+    DFPromptError,
+    RewardError,
+    RewardServerError,
+    UnsupportedPipelineError,
+)
 from dfprompt.images.reading import read_image
 from dfprompt.images.recipe import ModelMark, Recipe
 from dfprompt.images.saving import Entry, save_pictures
@@ -160,7 +166,13 @@ class Measurement:
             self.log.append(
                 row for row in rows() if UNSCORED in row.failed and row != self.log.rows.get(row.key)
             )
-        scored |= zip([shot.key for shot, _ in good], self._score(good), strict=True)
+        try:
+            scored |= zip([shot.key for shot, _ in good], self._score(good), strict=True)
+        except RewardServerError:  # the work stops; these pictures wait for their scores
+            if not self.save_first:
+                self._save(good, {})
+            self.log.append(row for row in rows() if row != self.log.rows.get(row.key))
+            raise
         if not self.save_first:
             self._save(good, scored)
         self.log.append(rows())
