@@ -21,7 +21,7 @@ from dfprompt.evaluation.summary import ScoreLine, Summary
 from dfprompt.evaluation.tables import detail_tables, how_to_read
 from dfprompt.images.reading import read_image
 from dfprompt.images.tensors import to_pil
-from dfprompt.measurement.rows import PLAIN, Row
+from dfprompt.measurement.rows import PLAIN, Row, RowKey
 from dfprompt.table import Table, format_ends, format_number, number
 
 REPORT = "report.html"
@@ -87,15 +87,17 @@ def _extremes(outcome: Outcome, method: str, reward: str) -> list[dict[str, Any]
     groups = (("helped most", ranked[:count]), ("helped least", ranked[::-1][:count]))
     found = []
     for title, chosen in groups:
-        pairs = [_pair(outcome.folder, kept, method, prompt, reward, gains[prompt]) for prompt in chosen]
+        pairs = [_pair(outcome, kept, method, prompt, gains[prompt]) for prompt in chosen]
         found += [{"title": title, "pairs": pairs}] if pairs else []
     return found
 
 
 def _pair(
-    folder: Path, rows: Mapping[tuple[str, str, int], Row], method: str, prompt: str, reward: str, gain: float
+    outcome: Outcome, rows: Mapping[RowKey, Row], method: str, prompt: str, gain: float
 ) -> dict[str, Any]:
     """Return a prompt's two pictures, of the seed whose difference is nearest to the prompt's mean."""
+    board = outcome.plan.scoreboard
+    reward, shown = board.chooser, [name for name, role in board.columns().items() if role != "part"]
     seeds = [seed for name, each, seed in rows if name == method and each == prompt]
 
     def apart(seed: int) -> float:
@@ -109,11 +111,11 @@ def _pair(
         "written": after.df_prompt,
         "gain": format_number(gain, sign=True),
         "seed": seed,
-        "figures": [_figure(folder, row) for row in (before, after)],
+        "figures": [_figure(outcome.folder, row, shown) for row in (before, after)],
     }
 
 
-def _figure(folder: Path, row: Row) -> dict[str, Any] | None:
+def _figure(folder: Path, row: Row, shown: Sequence[str]) -> dict[str, Any] | None:
     """Return a picture for the page; None where its file is gone or damaged, which the page says."""
     if row.picture is None:
         return None
@@ -121,7 +123,8 @@ def _figure(folder: Path, row: Row) -> dict[str, Any] | None:
         image, small = thumbnail(to_pil(read_image(folder / row.picture).pixels[None])[0])
     except DFPromptError:
         return None
-    scores = ", ".join(f"{name} {format_number(value)}" for name, value in row.scores.items())
+    values = ((name, row.scores[name]) for name in shown if name in row.scores)
+    scores = ", ".join(f"{name} {format_number(value)}" for name, value in values)
     file = quote_url(row.picture)
     return {"file": file, "image": image, "small": small, "method": row.method, "scores": scores}
 
