@@ -15,11 +15,11 @@ from dfprompt.config import make_config
 from dfprompt.errors import ConfigError, RewardError
 from dfprompt.rewards import (
     CompositeReward,
-    ModelShelf,
     RemoteScore,
     RemoteSettings,
     RewardSettings,
     Score,
+    ScoreLoader,
     as_score,
     make_reward,
 )
@@ -86,7 +86,7 @@ def build(
     """Every implementation, freshly loaded, for a given batch size."""
 
     def make(batch_size: int | None = None) -> Score:
-        shelf = ModelShelf(device="cpu", batch_size=batch_size)
+        shelf = ScoreLoader(device="cpu", batch_size=batch_size)
         match request.param:
             case "clip":
                 return shelf.load_score("clip", str(clip_folder))

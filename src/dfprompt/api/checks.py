@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # each command imports its own request alone
     )
     from dfprompt.requests.learn import CalibrateRequest, CurateRequest, RunRequest
     from dfprompt.requests.render import DeviceRequest, GenerateRequest, RenderRequest
-    from dfprompt.requests.score import ScoreImagesRequest, ScoreRequest
+    from dfprompt.requests.score import JudgeCheckRequest, ScoreImagesRequest, ScoreRequest
     from dfprompt.requests.write import InspectRequest, OptimizeRequest
 
 STDIN = ["-"]
@@ -157,6 +157,12 @@ def _check_inspection(request: InspectRequest) -> None:
         check_pipeline(request.pipeline)
 
 
+def _check_judging(request: JudgeCheckRequest) -> None:
+    _check_device(request.device)
+    check_sources(request.judges, allow_code=request.allow_code)
+    check_output(request.output)
+
+
 def _check_scoring(request: ScoreImagesRequest) -> None:
     _check_device(request.device)
     check_scores(request)
@@ -235,7 +241,12 @@ def _exists(path: Path) -> bool:
 
 def check_scores(request: ScoreRequest) -> None:
     """Refuse rewards and judges whose files are not there, and code without permission."""
-    for source in (*request.rewards, *request.judges):
+    check_sources((*request.rewards, *request.judges), allow_code=request.allow_code)
+
+
+def check_sources(sources: Sequence[object], *, allow_code: bool) -> None:
+    """Refuse scores whose files are not there, addresses that are none, and code without permission."""
+    for source in sources:
         if not isinstance(source, str):
             continue
         if is_url(source):
@@ -247,7 +258,7 @@ def check_scores(request: ScoreRequest) -> None:
         if colon and file.endswith(".py"):
             if not Path(file).is_file():
                 raise LoadError(f"{source}: there is no file {file}")
-            if not request.allow_code:
+            if not allow_code:
                 raise ConfigError(
                     f"the reward {source} is code, which would be run; pass --allow-code if you trust it"
                 )
@@ -267,4 +278,5 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "OptimizeRequest": _check_rewriting,
     "InspectRequest": _check_inspection,
     "ScoreImagesRequest": _check_scoring,
+    "JudgeCheckRequest": _check_judging,
 }

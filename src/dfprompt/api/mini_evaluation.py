@@ -132,7 +132,7 @@ class MiniFidelity:
     facts, never on captions, generated pictures or ratings, and is in no reward.
     """
 
-    __name__ = "fidelity"
+    __name__ = measures = "fidelity"
 
     def __init__(self) -> None:
         from dfprompt.mini.judge import Judge

@@ -80,7 +80,7 @@ class RewardService:
 
     def describe(self) -> dict[str, Any]:
         """Return what a GET shows."""
-        return describe(self.score.name, self.batch)
+        return describe(self.score.name, self.batch, self.score.measures)
 
     def reply(self, body: bytes) -> dict[str, Any]:
         """Return the scores of a question; raises Refusal for what is none and for a score that fails."""

@@ -50,10 +50,16 @@ def load_scoreboard(
 
 
 def load_judges(
-    judges: Sequence[RewardLike], *, device: str = "auto", dtype: str = "auto", allow_code: bool = False
+    judges: Sequence[RewardLike],
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    allow_code: bool = False,
+    assignments: Iterable[str] = (),
 ) -> dict[str, Score]:
     """Load judges alone, by label; "mini" is the mini world's own, "mini-taste" its raters' formula."""
     options: dict[str, Any] = {"device": device, "dtype": dtype, "allow_code": allow_code}
+    options["assignments"] = about_servers(assignments)
     return dict(_label([(source, _load_judge(source, options)) for source in judges]))
 
 

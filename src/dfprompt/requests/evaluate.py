@@ -60,6 +60,8 @@ class EvaluateRequest(MeasureRequest, SeedRequest, ScoreRequest, RenderRequest):
     """Pictures to measure each method's distance (CMMD) to."""
     embedder: Annotated[Any, Flag(metavar="DIR", kind=str)] = None
     """The CLIP model of CMMD: a folder; by default the pipeline's own, if it has one."""
+    checks: Annotated[ListedThings, Flag("--checks", "FILE", kind=Words, commas=True)] = ()
+    """Files that `dfprompt judge-check` wrote: their accuracies stand under the judges; repeatable."""
 
 
 class AblateRequest(MeasureRequest, SeedRequest, ScoreRequest, RenderRequest):

@@ -64,3 +64,18 @@ class ServeRewardRequest(DeviceRequest):
     """Change a setting of the reward, as composite.zeta=0.25; repeatable."""
     allow_code: bool = False
     """Let a recipe or FILE.py:FUNCTION bring Python code, which is run."""
+
+
+class JudgeCheckRequest(DeviceRequest):
+    """What `dfprompt judge-check` checks."""
+
+    pairs: Annotated[Any, Flag("--pairs", "FILE", kind=Path)]
+    """JSON lines {"prompt", "a", "b", "choice": a, b or tie}, pictures relative to the file."""
+    judges: Annotated[Things, Flag("--judge", "J", kind=str, commas=True)] = ()
+    """The judges, named like a reward; repeatable."""
+    output: Annotated[Path | None, Flag(metavar="DIR")] = None
+    """Where to write the numbers and a page of the pairs judged otherwise; default: nowhere."""
+    assignments: Annotated[Words, Flag("--set", "KEY=VALUE")] = ()
+    """Change how servers are asked, as remote.timeout=30; repeatable."""
+    allow_code: bool = False
+    """Let FILE.py:FUNCTION bring Python code, which is run."""

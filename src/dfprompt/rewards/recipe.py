@@ -9,7 +9,7 @@ from dfprompt.config import nearest
 from dfprompt.endpoint import is_url
 from dfprompt.errors import ConfigError
 from dfprompt.rewards.composite import CompositeReward
-from dfprompt.rewards.loading import KINDS, PARTS, ModelShelf
+from dfprompt.rewards.loading import KINDS, PARTS, ScoreLoader
 from dfprompt.rewards.remote import RemoteScore
 from dfprompt.rewards.scores import Score
 from dfprompt.rewards.settings import (
@@ -23,7 +23,7 @@ from dfprompt.rewards.user import load_user_score
 
 
 def make_reward(
-    settings: RewardSettings, shelf: ModelShelf, *, base: Path = Path(), allow_code: bool = False
+    settings: RewardSettings, shelf: ScoreLoader, *, base: Path = Path(), allow_code: bool = False
 ) -> CompositeReward:
     """The composite of a recipe, loading only models whose weight is not 0; relative paths start at `base`.
 
@@ -60,7 +60,7 @@ def split_kind(source: str) -> tuple[str, str | None]:
 class _Loader:
     """Loads what a recipe names; relative paths start at `base`."""
 
-    shelf: ModelShelf
+    shelf: ScoreLoader
     remote: RemoteSettings
     base: Path
     allow_code: bool

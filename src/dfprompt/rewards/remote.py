@@ -38,6 +38,12 @@ class RemoteScore(Score):
         except InputError as error:
             raise LoadError(f"the reward server cannot be used: {url}: {error}") from error
         super().__init__(self.described.name)
+        self.measures = self.described.measures
+
+    @property
+    def family(self) -> str:
+        """Nobody here knows what a server computes: each is a family of its own."""
+        return self.endpoint.url
 
     def compute(self, batch: ImageBatch, prompts: Sequence[str], records: Records | None) -> Tensor:
         """Ask in parts of at most `batch` pictures, in their order."""

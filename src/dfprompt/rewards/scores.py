@@ -20,8 +20,17 @@ _COSINE_SLACK = 1e-4  # a cosine of two rounded unit vectors may pass 1 by so mu
 class Score(ABC):
     """A reward that can share its image features with others; subclasses compute one row of scores.
 
-    Calling it follows the `Reward` contract: everything is checked before and after.
+    Calling it follows the `Reward` contract: everything is checked before and after. `measures` says what it
+    is a measure of, where that is one of "fidelity" (what was asked is there) and "artefacts" (pictures that
+    no real one looks like); `family` tells scores of one making from others.
     """
+
+    measures: str = ""
+
+    @property
+    def family(self) -> str:
+        """What scores of one making have in common: their class."""
+        return type(self).__name__
 
     def __init__(self, name: str) -> None:
         self.name = name

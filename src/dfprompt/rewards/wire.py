@@ -1,9 +1,10 @@
 """The reward protocol: JSON with PNG pictures, one schema for client and server, version 1.
 
-A question is `{"dfprompt_reward": 1, "items": [{"image": BASE64_PNG, "prompt": TEXT, "record": {...}}]}`, its
-answer `{"dfprompt_reward": 1, "name": NAME, "scores": [NUMBER, ...]}`, one finite number per item in their
-order. What a server shows to a GET is `{"dfprompt_reward": 1, "name": NAME, "batch": LARGEST}`. Errors carry
-`{"dfprompt_reward": 1, "error": TEXT}` and a status. Nothing stands in for a score that is not there.
+A question is `{"dfprompt_reward": 1, "items": [{"image": BASE64_PNG, "prompt": TEXT, "record": {...}}]}`,
+its answer `{"dfprompt_reward": 1, "name": NAME, "scores": [NUMBER, ...]}`, one finite number per item in
+their order. To a GET a server shows `{"dfprompt_reward": 1, "name": NAME, "batch": LARGEST}`, and "measures"
+where the score is one of fidelity or artefacts. Errors carry `{"dfprompt_reward": 1, "error": TEXT}` and a
+status. Nothing stands in for a score that is not there.
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ from dfprompt.rewards.contract import Records
 
 SCHEMA = 1
 KEY = "dfprompt_reward"
+MEASURES = ("", "fidelity", "artefacts")
 _NAME = re.compile(r"[A-Za-z0-9][\w.\-]{0,59}", re.ASCII)
 
 
 class Described(NamedTuple):
-    """What a server says of itself: the score's name, and how many pictures it takes at a time."""
+    """What a server says of itself: the score's name, pictures it takes at a time, what it measures."""
 
     name: str
     batch: int
+    measures: str = ""
 
 
 class Question(NamedTuple):
@@ -46,9 +49,10 @@ class Question(NamedTuple):
     records: list[Mapping[str, Any]]
 
 
-def describe(name: str, batch: int) -> dict[str, Any]:
+def describe(name: str, batch: int, measures: str = "") -> dict[str, Any]:
     """Return what a server shows to a GET."""
-    return {KEY: SCHEMA, "name": name, "batch": batch}
+    told = {"measures": measures} if measures else {}
+    return {KEY: SCHEMA, "name": name, "batch": batch, **told}
 
 
 def ask(images: Tensor, prompts: Sequence[str], records: Records | None = None) -> dict[str, Any]:
@@ -80,7 +84,12 @@ def read_description(value: Any) -> Described:
         raise InputError(f"the score's name must be letters, digits, - and ., not {quote(name)}")
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
         raise InputError(f"the largest batch must be a whole number from 1, not {quote(batch)}")
-    return Described(name, batch)
+    measures = value.get("measures", "")
+    if measures not in MEASURES:
+        raise InputError(
+            f"a score measures {', '.join(MEASURES[1:])}, or nothing is said, not {quote(measures)}"
+        )
+    return Described(name, batch, measures)
 
 
 def read_answer(value: Any, count: int, name: str) -> list[float]:
