@@ -28,15 +28,11 @@ ROWS = [
     }
     for step in range(1, 41)
 ]
+EARLY, FULL = {"text": "a", "range": [1, 0.5], "weight": 0.5}, {"text": "b", "range": [1, 0]}
+LATE, OTHER = {"text": "c", "range": [0.5, 0], "weight": 1.5}, {"text": "d", "range": [1, 0.85]}
 SAMPLES = [
-    {
-        "step": 10,
-        "modifiers": [{"text": "a", "range": [1, 0.5], "weight": 0.5}, {"text": "b", "range": [1, 0]}],
-    },
-    {
-        "step": 10,
-        "modifiers": [{"text": "c", "range": [0.5, 0], "weight": 1.5}, {"text": "d", "range": [1, 0.85]}],
-    },
+    {"step": 10, "modifiers": [EARLY, FULL]},
+    {"step": 10, "modifiers": [LATE, OTHER]},
     {"step": 20, "modifiers": []},
 ]
 
