@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote as quote_url
 
-import jinja2
+from markupsafe import Markup
 
 from dfprompt.errors import DFPromptError
 from dfprompt.evaluation.answers import make_answers, prompt_gains
@@ -49,7 +49,7 @@ def make_evaluation_report(
         answers=[dataclasses.asdict(answer) for answer in answers],
         reward=reward,
         scores=_wide(summary),
-        forest=[jinja2.utils.markupsafe.Markup(svg) for _, svg in draw_forest(summary)],
+        forest=[Markup(svg) for _, svg in draw_forest(summary)],
         subject=subject,
         extremes=extremes,
         checklist=fill_checklist(summary, outcome.plan.methods, outcome.plan.scoreboard, rewriter=rewriter),

@@ -235,8 +235,10 @@ def _read_check(value: Mapping[str, Any]) -> JudgeCheck:
     agreement = _read_share(value["agreement"])
     if agreement is None:
         raise ValueError("no agreement")
-    counts = (int(value[name]) for name in ("undecided", "ties", "order"))
-    return JudgeCheck(*texts, agreement, _read_share(value["same"]), _read_share(value["different"]), *counts)
+    judge, pairs_file, digest = texts
+    undecided, ties, order = (int(value[name]) for name in ("undecided", "ties", "order"))
+    parts = _read_share(value["same"]), _read_share(value["different"])
+    return JudgeCheck(judge, pairs_file, digest, agreement, *parts, undecided, ties, order)
 
 
 def _share_json(share: Share | None) -> dict[str, Any] | None:

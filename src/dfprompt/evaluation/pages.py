@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 from PIL import Image
 
 from dfprompt.excerpt import printable
@@ -28,8 +29,8 @@ def render_page(template: str, **values: Any) -> str:
         _environment()
         .get_template(template)
         .render(
-            style=jinja2.utils.markupsafe.Markup(_resource(STYLE)),
-            slider=jinja2.utils.markupsafe.Markup(_resource(SLIDER)),
+            style=Markup(_resource(STYLE)),
+            slider=Markup(_resource(SLIDER)),
             slider_hash=hash_script(_resource(SLIDER)),
             **values,
         )

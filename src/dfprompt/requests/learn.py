@@ -82,3 +82,12 @@ class CalibrateRequest(SeedRequest, RenderRequest):
     """Let a recipe or FILE.py:FUNCTION bring Python code, which is run."""
     force: bool = False
     """Overwrite the recipe if it exists."""
+
+
+class PlotRequest(Request):
+    """What `dfprompt plot` draws."""
+
+    run: Annotated[str | Path, Flag(metavar="RUN", argument=True, kind=Path)]
+    """The folder of a training."""
+    output: Annotated[str | Path | None, Flag(metavar="DIR", kind=Path)] = None
+    """Where to write curves.png and curves.html; default: into the run's folder."""
