@@ -33,6 +33,14 @@ CLIP_L = Published("openai/clip-vit-large-patch14", _WHOLE, "1.7 GB", "not state
 CLIP_H = Published("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", _CONFIGS, "4 MB", "MIT")
 PICKSCORE = Published("yuvalkirstain/PickScore_v1", _WHOLE, "3.9 GB", "not stated on its page")
 HPS = Published("xswu/HPSv2", ("HPS_v2.1_compressed.pt",), "2.0 GB", "Apache-2.0")
+_UNSTATED = "not stated on its page (code: MIT)"
+ICT = Published("8y/ICT", ("pytorch_model.bin",), "about 3.9 GB", _UNSTATED)
+HP = Published(
+    "8y/HP",
+    ("hp_backbone/pytorch_model.bin", "hp_scorer/mlp_pytorch_model.bin"),
+    "about 3.9 GB",
+    _UNSTATED,
+)
 AESTHETIC = Published(
     "trl-lib/ddpo-aesthetic-predictor", ("aesthetic-model.pth",), "4 MB", "Apache-2.0 (its source repository)"
 )
