@@ -15,6 +15,7 @@ from dfprompt.errors import ConfigError, DFPromptWarning, InputError, LoadError
 from dfprompt.excerpt import quote
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.weight_files import refuse_pickle
+from dfprompt.prompt.keeping import check_keep
 from dfprompt.prompt.reading import NATIVE, read_prompt
 from dfprompt.search.budget import Budget
 from dfprompt.search.candidates import SpanSpace
@@ -72,6 +73,7 @@ def _check_comparison(request: CompareRequest) -> None:
 
 
 def _check_search(request: TuneRequest) -> None:
+    check_keep(request.keep)
     Budget(request.images, request.minutes, request.best_of_n)
     choose_lexicon(request.modifiers, companions_of(request.pipeline))
     if request.only is not None and request.text != STDIN[0]:
@@ -85,6 +87,7 @@ def _check_evaluation(request: EvaluateRequest) -> None:
     elif str(request.prompts) != MINI:
         _check_rewrites(request.methods, read_plain_prompts(request.prompts))
     choose_lexicon(request.modifiers, companions_of(request.pipeline))
+    check_keep(request.keep)
     _check_drawn_and_scored(request)
 
 
