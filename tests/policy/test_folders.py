@@ -12,7 +12,7 @@ import torch
 from dfprompt.api.training import find_policy_source
 from dfprompt.errors import ConfigError, LoadError
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget, load_policy_folder, save_policy_folder
-from dfprompt.policy.folders import keep_restraint, policy_in
+from dfprompt.policy.folders import keep_measured, policy_in
 from dfprompt.policy.lora import add_lora
 from dfprompt.policy.restraint import Point, Restraint
 from tiny_policies import tiny_model, tiny_policy, tiny_tokenizer, tiny_trunk
@@ -213,7 +213,7 @@ def test_a_restraint_curve_is_kept_with_the_policy_and_read_back(tmp_path: Path)
     assert load_policy_folder(folder).restraint is None
     flat = (0.0, 0.0)
     curve = Restraint((Point(0, 1.0, flat, -0.01, flat, 0.1), Point(5, 0.4, flat, 0.0, flat, 0.6)))
-    keep_restraint(folder, curve)
+    keep_measured(folder, "restraint", curve)
     read = load_policy_folder(folder)
     assert (read.restraint, read.name) == (curve, "tiny")
     again = save_policy_folder(read, tmp_path / "again")

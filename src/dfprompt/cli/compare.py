@@ -42,6 +42,8 @@ def compare(request: CompareRequest, as_json: bool = JSON) -> None:
     run = compare_prompts(request, progress=True)
     if request.policy is None and companions_of(request.pipeline).policy is None:
         console.note(f"only what --with says was drawn beside plain: {HOW_TO_GET_A_POLICY}")
+    if run.gate is not None:
+        console.note(run.gate.sentence())
     if as_json:
         console.write_json(run.to_json())
     else:

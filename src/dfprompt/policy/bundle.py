@@ -16,6 +16,7 @@ from dfprompt.policy.restraint import Restraint
 from dfprompt.policy.rewrite import Rewrite, rewrites_of
 from dfprompt.policy.settings import SamplingSettings
 from dfprompt.prompt import DFPrompt
+from dfprompt.statistics.risk import RiskCurve
 
 if TYPE_CHECKING:  # a policy of rules needs no torch
     from dfprompt.policy.modeling import PolicyModel
@@ -31,7 +32,7 @@ class Policy:
 
     `budget` counts tokens with the tokenizers of the pipeline the policy writes for (the policy's own
     where none is given); `name` and `digest` say in recipes which policy it was; `domain` is the world it
-    knows, if it is a small one; `restraint` is its measured curve, where there is one.
+    knows, if it is a small one; `restraint` and `risk` are its measured curves, where there are such.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class Policy:
         digest: str = "",
         domain: Domain | None = None,
         restraint: Restraint | None = None,
+        risk: RiskCurve | None = None,
     ) -> None:
         self.model, self.tokenizer, self.name, self.digest = model, tokenizer, name, digest
-        self.domain, self.restraint = domain, restraint
+        self.domain, self.restraint, self.risk = domain, restraint, risk
         self.budget = budget or TokenBudget(tokenizers=(tokenizer,))
         self.vocabulary = make_vocabulary(model, tokenizer)
 

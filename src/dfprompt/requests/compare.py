@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from dfprompt.errors import InputError
 from dfprompt.prompt.reading import holds_spans
-from dfprompt.requests.base import Flag, FolderRequest, ListedThings, SeedRequest, Things, Words
+from dfprompt.requests.base import Flag, FolderRequest, ListedThings, MaxRisk, SeedRequest, Things, Words
 from dfprompt.requests.render import DialectRequest, RenderRequest
 from dfprompt.requests.score import ScoreRequest
 
@@ -32,6 +32,8 @@ class CompareRequest(SeedRequest, FolderRequest, ScoreRequest, DialectRequest, R
     """What rewrites TEXT: a folder, starter, or mini; by default the pipeline's own policy, if it has one."""
     candidates: Annotated[int, Flag(metavar="C")] = Field(default=1, ge=1)
     """Rewrites of each prompt."""
+    max_risk: MaxRisk = Field(default=None, gt=0, lt=1)
+    """Leave a prompt alone unless its probe picture shows that at most this share loses what was asked."""
     df: bool = False
     """Keep spans already written in TEXT."""
     seeds: Annotated[Any, Flag(metavar="K", kind=int)] = 4
