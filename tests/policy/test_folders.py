@@ -15,6 +15,7 @@ from dfprompt.policy import Policy, SamplingSettings, TokenBudget, load_policy_f
 from dfprompt.policy.folders import keep_measured, policy_in
 from dfprompt.policy.lora import add_lora
 from dfprompt.policy.restraint import Point, Restraint
+from dfprompt.statistics.risk import RiskCurve
 from tiny_policies import tiny_model, tiny_policy, tiny_tokenizer, tiny_trunk
 
 HOW = SamplingSettings(max_new_tokens=16)
@@ -238,3 +239,35 @@ def test_a_restrained_policy_appends_less_and_one_without_a_curve_says_so() -> N
     assert said[0] > said[1] > said[2]
     by_hand = writer.rewrite(prompts, seeds, SamplingSettings(end_bias=3.0))
     assert by_hand == writer.rewrite(prompts, seeds, SamplingSettings(restraint=0.5))
+
+
+def test_a_risk_curve_is_kept_and_a_damaged_one_named(tmp_path: Path) -> None:
+    folder = save_policy_folder(policy(), tmp_path / "policy")
+    curve = RiskCurve("fidelity", 300, ((0.0, 280, 0), (0.333333, 290, 4)))
+    keep_measured(folder, "risk", curve)
+    assert load_policy_folder(folder).risk == curve
+    card = json.loads((folder / "policy.json").read_text())
+    (folder / "policy.json").write_text(json.dumps({**card, "risk": {"judge": "fidelity"}}))
+    with pytest.raises(LoadError, match="no risk-coverage curve"):
+        load_policy_folder(folder)
+
+
+def test_a_policy_trained_under_a_limit_keeps_it(tmp_path: Path) -> None:
+    writer = tiny_policy(ending=-6.0)
+    prompts, seeds = ["a red cat", "the blue star"] * 4, list(range(8))
+
+    def longest(most: int | None) -> int:
+        found = writer.rewrite(prompts, seeds, SamplingSettings(max_modifiers=most))
+        return max(len(each.modifiers) for each in found)
+
+    assert longest(None) > 2
+    writer.max_modifiers = 2
+    assert [longest(None), longest(5), longest(1)] == [2, 2, 1]
+    kept = policy()
+    kept.max_modifiers = 2
+    folder = save_policy_folder(kept, tmp_path / "policy")
+    assert load_policy_folder(folder).max_modifiers == 2
+    card = json.loads((folder / "policy.json").read_text())
+    (folder / "policy.json").write_text(json.dumps({**card, "max_modifiers": "many"}))
+    with pytest.raises(LoadError, match="max_modifiers"):
+        load_policy_folder(folder)

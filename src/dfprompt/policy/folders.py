@@ -63,6 +63,7 @@ def load_policy_folder(
         domain=find_domain(folder),
         restraint=_measured(card, "restraint", read_restraint, folder),
         risk=_measured(card, "risk", read_curve, folder),
+        max_modifiers=card.get("max_modifiers"),
     )
 
 
@@ -160,6 +161,8 @@ def _write_parts(policy: Policy, folder: Path) -> None:
             counting.save_pretrained(folder / COUNTING)
     _forget_folders(folder / "config.json")
     card: dict[str, Any] = {"dfprompt": _VERSION, "name": policy.name, "prompt_tokens": policy.budget.limit}
+    if policy.max_modifiers is not None:
+        card["max_modifiers"] = policy.max_modifiers
     measured = {"restraint": policy.restraint, "risk": policy.risk}
     card |= {name: each.to_json() for name, each in measured.items() if each is not None}
     write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
@@ -216,7 +219,8 @@ def _load_adapted(folder: Path, dtype: torch.dtype, above: tuple[Path, ...]) -> 
     from dfprompt.policy.lora import load_adapter
 
     named = str(read_small_json(folder / ADAPTER).get("base_model_name_or_path") or "")
-    base = next((place for place in (folder / named, Path(named)) if named and place.is_dir()), None)
+    places = (folder / named, Path(named)) if named else ()
+    base = next((place for place in places if (place / "config.json").is_file()), None)
     above = (*above, folder.resolve())
     if base is not None and base.resolve() in above:
         raise LoadError(f"{folder}: {ADAPTER} names a base model that leads back to itself; correct it")
@@ -277,6 +281,9 @@ def _read_card(folder: Path) -> dict[str, Any]:
     name, tokens = card.get("name", ""), card.get("prompt_tokens", CLIP_TOKENS)
     if not isinstance(name, str) or len(name) > _MOST_NAME:
         raise LoadError(f"{path}: name must be a text of {_MOST_NAME} characters at most, not {quote(name)}")
+    most = card.get("max_modifiers")
+    if most is not None and (type(most) is not int or most < 1):
+        raise LoadError(f"{path}: max_modifiers must be a whole number of at least 1, not {quote(most)}")
     if type(tokens) is not int or not 1 <= tokens <= _MOST_TOKENS:
         raise LoadError(f"{path}: prompt_tokens must be 1 to {_MOST_TOKENS:,}, not {quote(tokens)}")
     return card

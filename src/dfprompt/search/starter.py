@@ -43,7 +43,7 @@ class StarterPolicy(Policy):
     def __init__(self, lexicon: Lexicon | None = None) -> None:
         self.lexicon = lexicon or built_in_lexicon()
         self.name, self.digest, self.domain, self.budget = LABEL, "", None, TokenBudget()
-        self.restraint, self.risk = None, None
+        self.restraint, self.risk, self.max_modifiers = None, None, None
         # Callers ask a policy's model for its tables of controls alone.
         self.model: Any = SimpleNamespace(config=SimpleNamespace(tables=make_tables(RANGES, WEIGHTS)))
         self.tokenizer = None
