@@ -100,3 +100,14 @@ class RestrainRequest(SeedRequest, ScoreRequest, RenderRequest):
     """How many prompts --prompts mini makes; default: 64, with --risk 300."""
     seeds: Annotated[Any, Flag(metavar="K", kind=int)] = 2
     """Pictures per prompt: seeds S to S+K-1; in Python also the seeds themselves."""
+
+
+class LearnRequest(Request):
+    """What `dfprompt learn` learns from."""
+
+    folders: Annotated[Words, Flag(metavar="FOLDER...", argument=True)]
+    """Folders of `dfprompt tune` and `dfprompt evaluate`, or folders above them."""
+    output: Annotated[str | Path, Flag(metavar="DIR", kind=Path)]
+    """The policy's folder; a policy there is replaced."""
+    reward: Annotated[str | None, Flag(metavar="R")] = None
+    """The score learnt from, as the tables name it; default: the first reward of the first folder."""

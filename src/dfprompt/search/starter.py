@@ -7,20 +7,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
-from dfprompt.errors import ConfigError
-from dfprompt.policy.budget import TokenBudget
-from dfprompt.policy.policy import Policy
-from dfprompt.policy.rewrite import Rewrite, append_modifiers
+from dfprompt.policy.rules import RulePolicy
 from dfprompt.policy.settings import SamplingSettings
-from dfprompt.policy.tables import RANGES, WEIGHTS, make_tables
-from dfprompt.prompt import DFPrompt, Span
+from dfprompt.prompt import Span
 from dfprompt.search.lexicon import Lexicon, built_in_lexicon
-
-if TYPE_CHECKING:
-    from dfprompt.policy.trajectory import Trajectory
 
 NAME = "starter"
 LABEL = "starter (rules, not learned)"
@@ -29,7 +20,7 @@ _ORDER = ("composition", "light", "texture", "detail", "colour", "mood")
 _USUAL = 3
 
 
-class StarterPolicy(Policy):
+class StarterPolicy(RulePolicy):
     """Appends one modifier each of a few categories, with the lexicon's own ranges and weights.
 
     A `Policy` by its calls, without a model: log-probabilities are 0 throughout, and of the settings the
@@ -41,46 +32,14 @@ class StarterPolicy(Policy):
     """
 
     def __init__(self, lexicon: Lexicon | None = None) -> None:
+        super().__init__(LABEL, usual=_USUAL)
         self.lexicon = lexicon or built_in_lexicon()
-        self.name, self.digest, self.domain, self.budget = LABEL, "", None, TokenBudget()
-        self.restraint, self.risk, self.max_modifiers = None, None, None
-        # Callers ask a policy's model for its tables of controls alone.
-        self.model: Any = SimpleNamespace(config=SimpleNamespace(tables=make_tables(RANGES, WEIGHTS)))
-        self.tokenizer = None
 
-    def sample(self, *_: Any, **__: Any) -> Trajectory:
-        """Raise ConfigError: there are no draws to train on."""
-        raise ConfigError(f"{LABEL} draws no tokens, so nothing can be trained from it; load a model instead")
-
-    def rewrite(
-        self,
-        prompts: Sequence[str | DFPrompt],
-        seeds: Sequence[int],
-        settings: SamplingSettings | None = None,
-        *,
-        acting: Sequence[bool] | None = None,
-        batch_size: int = 32,
-    ) -> list[Rewrite]:
-        """Rewrite each prompt once, from its seed alone."""
-        bases = [DFPrompt.from_plain(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
-        chosen = settings or SamplingSettings()
-        if chosen.restraint:
-            raise ConfigError(f"{LABEL} learned nothing, so there is no gain to restrain; take a policy")
-        return [self._rewrite(base, seed, chosen) for base, seed in zip(bases, seeds, strict=True)]
-
-    def _rewrite(self, base: DFPrompt, seed: int, settings: SamplingSettings) -> Rewrite:
-        most = _USUAL if settings.max_modifiers is None else settings.max_modifiers
-        budget = settings.budget or self.budget
-        kept: list[Span] = []
-        for span in self._choose(base.plain_text, random.Random(seed), settings)[:most]:
-            if budget.fits(append_modifiers(base, [*kept, span]).plain_text):
-                kept.append(span)
-        prompt = append_modifiers(base, kept)
-        return Rewrite(base.plain_text, prompt, tuple(kept), logprob=0.0, actions=0, seed=seed)
-
-    def _choose(self, text: str, rng: random.Random, settings: SamplingSettings) -> tuple[Span, ...]:
+    def choose(
+        self, text: str, seed: int, settings: SamplingSettings, acting: Sequence[bool] | None
+    ) -> Sequence[Span]:
         """Return one allowed modifier of each category the prompt says nothing of, in the usual order."""
-        said = text.casefold()
+        said, rng = text.casefold(), random.Random(seed)
         spans: list[Span] = []
         groups = self.lexicon.categories()
         for category in (*_ORDER, *(each for each in groups if each not in _ORDER)):
@@ -90,4 +49,4 @@ class StarterPolicy(Policy):
             allowed = [entry for entry in entries if not settings.bans.find_all([entry.text])]
             if allowed:
                 spans.append(rng.choice(allowed).span)
-        return tuple(spans)
+        return spans
