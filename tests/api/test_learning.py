@@ -62,7 +62,7 @@ def test_the_score_may_be_named(tmp_path: Path) -> None:
     write_log(tmp_path / "one", "a red cat")
     run = learn_policy([tmp_path / "one"], tmp_path / "mine", reward="fidelity")
     assert [gain for _, gain in run.best_words()] == [0.0, 0.0]
-    with pytest.raises(ConfigError, match="no score 'clip'"):
+    with pytest.raises(ConfigError, match='no score "clip"'):
         learn_policy([tmp_path / "one"], tmp_path / "mine", reward="clip")
 
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_learnt_from_together_is_refused(tmp_path: Path) -> None:
         learn_policy([tmp_path / "a"], tmp_path / "mine")
     write_log(tmp_path / "b" / "one", "a red cat")
     write_log(tmp_path / "b" / "two", "a blue dog", scores={"clip": "reward"})
-    with pytest.raises(ConfigError, match="no score 'reward'"):
+    with pytest.raises(ConfigError, match='no score "reward"'):
         learn_policy([tmp_path / "b"], tmp_path / "mine")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from dfprompt.errors import ConfigError
-from dfprompt.requests.base import Flag, Request, SeedRequest, Words
+from dfprompt.requests.base import Flag, Request, SeedRequest, Things, Words
 from dfprompt.requests.render import DeviceRequest, RenderRequest
 from dfprompt.requests.score import ScoreRequest
 
@@ -105,7 +105,7 @@ class RestrainRequest(SeedRequest, ScoreRequest, RenderRequest):
 class LearnRequest(Request):
     """What `dfprompt learn` learns from."""
 
-    folders: Annotated[Words, Flag(metavar="FOLDER...", argument=True)]
+    folders: Annotated[Things, Flag(metavar="FOLDER...", argument=True, kind=str)]
     """Folders of `dfprompt tune` and `dfprompt evaluate`, or folders above them."""
     output: Annotated[str | Path, Flag(metavar="DIR", kind=Path)]
     """The policy's folder; a policy there is replaced."""
