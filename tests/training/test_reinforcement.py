@@ -532,7 +532,7 @@ for go in ALL:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_take_the_steps_of_one(whole: dict[Go, Path], tmp_path: Path) -> None:
     _run_two(TWO, tmp_path)
     for go in ALL:
@@ -566,7 +566,7 @@ except TrainingError as error:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_reward_that_fails_in_one_process_ends_all(tmp_path: Path) -> None:
     """The other would wait for rows that never come."""
     _run_two(FAILS_IN_ONE, tmp_path)
@@ -589,7 +589,7 @@ def say(row):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @every
 def test_kill_9_at_random_moments_then_resume_is_an_uninterrupted_run(
     go: Go, whole: dict[Go, Path], tmp_path: Path
