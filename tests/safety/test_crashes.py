@@ -14,7 +14,8 @@ from crash_commands import COMMANDS, write_inputs
 from crash_machine import Ended, begin, differences, go_on, import_everything, run, spread, tree
 
 QUICK = ("generate", "evaluate", "curate", "train sft", "plan", "inspect")
-EVERY = [name if name in QUICK else pytest.param(name, marks=pytest.mark.nightly) for name in COMMANDS]
+LONG = (pytest.mark.nightly, pytest.mark.timeout(3000))
+EVERY = [name if name in QUICK else pytest.param(name, marks=LONG) for name in COMMANDS]
 
 
 @pytest.fixture(scope="module")
