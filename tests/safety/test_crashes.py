@@ -82,7 +82,7 @@ def test_a_killed_force_never_goes_on_at_the_old_checkpoint(place: Path) -> None
     assert run(old.parts, begun).code == 0
     forced = run([*old.parts, *lr, "--force"], begun)
     assert forced.code == 0
-    for at in spread(min(12, forced.operations), 3):
+    for at in spread(min(12, forced.operations), 4)[1:3]:
         folder = place / f"forced {at}"
         assert run(old.parts, folder).code == 0
         assert run([*old.parts, *lr, "--force"], folder, at=at).code == -9
@@ -121,7 +121,7 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("by", ["SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", [*EVERY[:1], *(pytest.param(name, marks=LONG) for name in [*COMMANDS][1:])])
 def test_a_signal_at_any_operation_ends_in_words_and_loses_nothing(name: str, by: str, place: Path) -> None:
     ended, expected = whole(name, place)
     for at in spread(ended.operations, 4)[1:2] if name in QUICK else spread(ended.operations, 4)[:-1]:

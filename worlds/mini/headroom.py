@@ -90,9 +90,10 @@ def draw_grid(
     if not path.exists():
         pictures = np.concatenate(list(_draw(pipeline, asked, prompts, modifier, at_once)))
         measures, correct = _look(pictures, asked, judge)
-        found = {"pictures": pictures, "measures": measures, "correct": correct}
         with whole_files(path) as (unfinished,), unfinished.open("wb") as file:
-            np.savez(file, world=world, prompts=prompts, **found)
+            np.savez(
+                file, pictures=pictures, measures=measures, correct=correct, world=world, prompts=prompts
+            )
     with np.load(path, allow_pickle=False) as stored:
         if str(stored.get("world")) != world or list(stored.get("prompts", ())) != prompts:
             raise ConfigError(
