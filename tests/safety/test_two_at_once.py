@@ -20,7 +20,7 @@ def test_a_second_process_is_refused_and_writes_nothing(name: str, tmp_path: Pat
     command, folder = COMMANDS[name], tmp_path / "run"
     begin(command, folder)
     before = tree(folder)
-    for extra in ((), command.again):
+    for extra in {(), command.again}:
         with lock_folder(folder / "out"):
             ended = run([*command.parts, *extra], folder)
             assert ended.code == 2, ended.err
