@@ -214,7 +214,8 @@ def _load_adapted(folder: Path, dtype: torch.dtype, above: tuple[Path, ...]) -> 
     from dfprompt.policy.lora import load_adapter
 
     named = str(read_small_json(folder / ADAPTER).get("base_model_name_or_path") or "")
-    base = next((place for place in (folder / named, Path(named)) if named and place.is_dir()), None)
+    places = (folder / named, Path(named)) if named else ()
+    base = next((place for place in places if (place / "config.json").is_file()), None)
     above = (*above, folder.resolve())
     if base is not None and base.resolve() in above:
         raise LoadError(f"{folder}: {ADAPTER} names a base model that leads back to itself; correct it")
