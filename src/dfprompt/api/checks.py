@@ -15,6 +15,7 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.weight_files import refuse_pickle
 from dfprompt.prompt.reading import NATIVE, read_prompt
+from dfprompt.published import USUAL_SCORES, check_weights
 from dfprompt.search.budget import Budget
 from dfprompt.search.candidates import SpanSpace
 from dfprompt.sources import DTYPES, check_device, is_hub_id
@@ -66,7 +67,8 @@ def _check_comparison(request: CompareRequest) -> None:
         plain = [read_prompt(text, plain=not request.df).plain_text for text in texts]
     for each in written if texts or not request.texts else ():
         plain_of(each, plain)
-    if not written and request.policy is None and companions_of(request.pipeline).policy is None:
+    nobody_writes = request.policy is None and companions_of(request.pipeline).policy is None
+    if not written and not request.vary and nobody_writes:
         raise InputError(f"nothing to compare with plain: {HOW_TO_GET_A_POLICY}")
 
 
@@ -114,6 +116,8 @@ def _check_drawn_and_scored(request: TuneRequest | EvaluateRequest | AblateReque
     check_output(request.output)
     check_scores(request)
     check_drawing(request)
+    if not request.rewards and not companions_of(request.pipeline).rewards:
+        check_weights(USUAL_SCORES)
 
 
 def _check_calibration(request: CalibrateRequest) -> None:
@@ -233,10 +237,10 @@ def _exists(path: Path) -> bool:
 
 
 def check_scores(request: ScoreRequest) -> None:
-    """Refuse rewards and judges whose files are not there, and code without permission."""
-    for source in (*request.rewards, *request.judges):
-        if not isinstance(source, str):
-            continue
+    """Refuse rewards and judges whose files or weights are not there, and code without permission."""
+    named = [each for each in (*request.rewards, *request.judges) if isinstance(each, str)]
+    check_weights(named)
+    for source in named:
         if source.endswith(".toml") and not Path(source).is_file():
             raise ConfigError(f"cannot read the recipe {source}: there is no such file")
         file, colon, _ = source.rpartition(":")

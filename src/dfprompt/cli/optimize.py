@@ -62,6 +62,7 @@ def _rewrite(texts: Sequence[str], writer: Policy, request: OptimizeRequest) -> 
         control_temperature=request.control_temperature,
         restraint=request.restraint,
         max_modifiers=request.max_modifiers,
+        min_modifiers=request.at_least,
         bans=Bans(words=request.ban, substrings=request.ban_substring, artists=request.ban_artists),
     )
     found = optimize_prompt(
@@ -85,6 +86,9 @@ def _print(rows: Sequence[Mapping[str, Any]], request: OptimizeRequest) -> None:
     for row in rows:
         for candidate in row["candidates"]:
             console.write_result(candidate["text"])
+            if candidate["unchanged"]:
+                forced = "" if candidate["dropped"] else "; --at-least 1 makes the policy add something"
+                console.note(candidate["unchanged"] + forced)
             for remark in candidate.get("lost", ()):
                 console.note(f"lost in {request.target}: {remark}")
             for dropped in candidate["dropped"]:

@@ -37,6 +37,8 @@ class OptimizeRequest(Request):
     """Append no artists' names."""
     max_modifiers: Annotated[int | None, Flag(metavar="N")] = None
     """Append at most this many."""
+    at_least: Annotated[int, Flag(metavar="N")] = Field(default=0, ge=0, le=20)
+    """Append this many even where the policy would leave the prompt alone."""
     target: Annotated[Literal["native", "a1111", "comfyui"], Flag("--to", "D")] = "native"
     """Print as native, a1111 or comfyui."""
     steps: Annotated[int | None, Flag(metavar="N")] = None

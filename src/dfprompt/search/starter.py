@@ -69,7 +69,8 @@ class StarterPolicy(Policy):
         return [self._rewrite(base, seed, chosen) for base, seed in zip(bases, seeds, strict=True)]
 
     def _rewrite(self, base: DFPrompt, seed: int, settings: SamplingSettings) -> Rewrite:
-        most = _USUAL if settings.max_modifiers is None else settings.max_modifiers
+        usual = max(_USUAL, settings.min_modifiers)
+        most = usual if settings.max_modifiers is None else settings.max_modifiers
         budget = settings.budget or self.budget
         kept: list[Span] = []
         for span in self._choose(base.plain_text, random.Random(seed), settings)[:most]:
