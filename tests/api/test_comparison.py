@@ -212,7 +212,7 @@ def test_without_weights_for_the_usual_scores_pictures_are_drawn_unscored(
     assert run.report.exists()
     silent = compare(written=["a cat, [snow:late]"], rewards=["none"], judges=[], force=True)
     assert silent.to_json()["scores"] == {}
-    with pytest.raises(LoadError, match="no CLIP"):
+    with pytest.raises(LoadError, match="'clip' are not on this machine"):
         compare(written=["a cat, [snow:late]"], rewards=["clip"], force=True)
 
 

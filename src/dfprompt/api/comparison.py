@@ -142,7 +142,7 @@ def compare_prompts(
     companions, seeds = companions_of(loaded), request.numbers
     _add_variations(prompts, bases, request, loaded)
     own = None if request.vary else companions.policy
-    chosen_policy = own if request.policy is None else request.policy
+    chosen_policy = own if request.writer is None else request.writer
     if chosen_policy is not None and bases:
         writer = chosen_policy
         if not isinstance(writer, Policy):

@@ -41,7 +41,7 @@ def compare(request: CompareRequest, as_json: bool = JSON) -> None:
         _answer_lines(request)
         return
     run = compare_prompts(request, progress=True)
-    unwritten = request.policy is None and companions_of(request.pipeline).policy is None
+    unwritten = request.writer is None and companions_of(request.pipeline).policy is None
     if unwritten and not request.vary:
         console.note(f"only what --with says was drawn beside plain: {HOW_TO_GET_A_POLICY}")
     if as_json:

@@ -12,6 +12,7 @@ from dfprompt.cli import console
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.write import OptimizeRequest
 from dfprompt.search.starter import NAME as STARTER
+from dfprompt.search.styles import find_style
 
 if TYPE_CHECKING:
     from dfprompt.policy import Policy, Rewrite
@@ -30,24 +31,29 @@ def optimize(request: OptimizeRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt optimize "a red cat on a hill"
-      dfprompt optimize "a red cat on a hill" --candidates 3 --seed 7 --ban "film grain"
+      dfprompt optimize "a red house in the snow"
+      dfprompt optimize "a red house in the snow" --candidates 3 --seed 7 --ban "film grain"
+      dfprompt optimize "portrait of a fisherman" --style photo
       dfprompt optimize "a blue boat, [mist:early]" --df --to a1111 --steps 20
       dfprompt optimize "a castle by the sea" --policy runs/sft/policy --json
     """
     check(request)
     from dfprompt.api.policies import load_policy
 
-    loaded = load_policy(request.policy, device=request.device)
+    loaded = load_policy(request.writer, device=request.device)
     if list(request.texts) == STDIN:
         console.for_each_line(lambda line: _rewrite([line], loaded, request)[0])
         return
     rows = _rewrite(request.texts, loaded, request)
-    if request.policy == STARTER:
+    by_rules = request.writer.partition(":")[0] == STARTER
+    negative = find_style(request.style).negative if request.style else None
+    if by_rules:
         console.note(f"written by {loaded.name}")
+    if negative and not as_json:
+        console.note(f'what to keep out, for --negative: "{negative}"')
     if as_json:
-        named = loaded.name if request.policy == STARTER else request.policy
-        console.write_json({"policy": named, "prompts": rows})
+        named = loaded.name if by_rules else request.policy
+        console.write_json({"policy": named, "negative": negative, "prompts": rows})
     else:
         _print(rows, request)
 

@@ -13,6 +13,7 @@ from dfprompt.prompt.reading import holds_spans
 from dfprompt.requests.base import Flag, FolderRequest, ListedThings, SeedRequest, Things, Words
 from dfprompt.requests.render import DialectRequest, RenderRequest
 from dfprompt.requests.score import ScoreRequest
+from dfprompt.requests.write import Style
 
 Policy = Annotated[Any, Flag(metavar="P", kind=str)]
 Modifiers = Annotated[ListedThings, Flag("--modifiers", "A,B|FILE", kind=Words, commas=True)]
@@ -31,6 +32,8 @@ class CompareRequest(SeedRequest, FolderRequest, ScoreRequest, DialectRequest, R
     """DF-Prompts, one per line; in a .jsonl file {"prompt": plain, "df_prompt": ...}."""
     policy: Policy = None
     """What rewrites TEXT: a folder, starter, or mini; by default the pipeline's own, without --vary."""
+    style: Style = None
+    """Rewrite by rules for a look: photo, painting, watercolor, anime, cinematic, line-art or render."""
     candidates: Annotated[int, Flag(metavar="C")] = Field(default=1, ge=1)
     """Rewrites of each prompt."""
     at_least: Annotated[int, Flag(metavar="N")] = Field(default=0, ge=0, le=20)
@@ -45,6 +48,11 @@ class CompareRequest(SeedRequest, FolderRequest, ScoreRequest, DialectRequest, R
     """Go on with the comparison in --output: what is drawn is not drawn again."""
     force: bool = False
     """Overwrite files that exist."""
+
+    @property
+    def writer(self) -> Any:
+        """The policy asked for: the rules of a style where one is named; None for the pipeline's own."""
+        return self.policy if self.style is None else f"starter:{self.style}"
 
     @model_validator(mode="after")
     def _check_something_to_compare(self) -> Self:
