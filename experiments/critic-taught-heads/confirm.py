@@ -1,9 +1,9 @@
 """The confirmation sets: held-out prompts and noises that nobody looked at while the method was designed.
 
-Each was written down before any policy was evaluated on it. The mini world's generator names its held-out
-prompts in one order. Every earlier table used the first 96, 120 or 200. The first set are the next 96, with
-noises from 5200 on; the second, for policies trained under a limit of two modifiers, the 96 behind these,
-with noises from 6200 on. Run:
+Each was written down before any policy was evaluated on it. The mini world's generator names its 301 held-out
+prompts in one order. The first set are the 96 behind the first 200, with noises from 5200 on. So few are left
+behind these that the second set, for policies trained under a limit of two modifiers, are the 96 before them,
+with noises from 6200 on: tables of earlier policies used them, and nobody looked at them for this method. Run:
 
     python experiments/critic-taught-heads/confirm.py 2 PROMPTS.jsonl
 """
@@ -17,13 +17,13 @@ from pathlib import Path
 from dfprompt.api.mini_evaluation import make_mini_prompts
 
 COUNT = 96
-LOOKED_AT = {"1": 200, "2": 296}
+BEHIND = {"1": 200, "2": 104}
 NOISES = {"1": range(5200, 5206), "2": range(6200, 6204)}
 
 
 def main() -> None:
     which, path = sys.argv[1:]
-    prompts = make_mini_prompts(LOOKED_AT[which] + COUNT)[LOOKED_AT[which] :]
+    prompts = make_mini_prompts(BEHIND[which] + COUNT)[BEHIND[which] :]
     assert len(prompts) == COUNT, f"the world has only {len(prompts)} prompts left"
     rows = [{"id": each.id, "prompt": each.text, **each.record} for each in prompts]
     Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

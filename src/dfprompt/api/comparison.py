@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from dfprompt.evaluation.side_by_side import (
     relabel,
 )
 from dfprompt.evaluation.summary import ScoreLine
+from dfprompt.evaluation.variations import knows_weights, vary
 from dfprompt.images.metadata import ModelMark
 from dfprompt.images.saving import Entry, check_free, save_pictures
 from dfprompt.measurement.log import ROWS
@@ -67,7 +67,7 @@ class ComparisonRun:
     @property
     def pictures(self) -> list[Path]:
         """The pictures' files."""
-        return [self.folder / str(row.picture) for row in self.shown.rows]
+        return list(dict.fromkeys(self.folder / str(row.picture) for row in self.shown.rows))
 
     def to_json(self) -> dict[str, Any]:
         """Return output, report, grid, model, settings, seeds, prompts (with rewrites, images, standings)."""
@@ -92,12 +92,15 @@ class ComparisonRun:
         rewrites = []
         for each in prompt.all:
             timeline = self.timelines.get((prompt.plain.id, each.label))
+            same = self.shown.same_as(prompt, each)
             rewrites.append(
                 {
                     "label": each.label,
                     "df_prompt": str(each.prompt),
                     "spans": each.prompt.to_json()["spans"],
                     "timeline": str(timeline) if timeline else None,
+                    "unchanged": each.unchanged or None,
+                    "same_as": same,
                     "images": [self._image_json(row) for row in self.shown.of(prompt, each.label)],
                 }
             )
@@ -126,7 +129,8 @@ def compare_prompts(
     """Draw plain words and rewrites of them from the same seeds, score the pictures, and write a report.
 
     `texts` are plain words (`df`: with spans to keep) that the policy rewrites, `candidates` times each;
-    `written` are DF-Prompts of the user's own. The pipeline's own policy is the default.
+    `written` are DF-Prompts of the user's own, `vary` words to draw all the time, early, late, and late and
+    gently. The pipeline's own policy is the default, but for `vary`.
     `number` starts the count in file names, for several comparisons in one folder. `resume` goes on with what
     the folder holds, `force` draws it anew. Raises InputError for nothing to compare, a prompt beside itself,
     or files that exist without either, and what loading, drawing and scoring raise.
@@ -140,7 +144,9 @@ def compare_prompts(
     folder = choose_folder(request.output, next(iter(prompts)))
     loaded = open_pipeline(request)
     companions, seeds = companions_of(loaded), request.numbers
-    chosen_policy = companions.policy if request.policy is None else request.policy
+    _add_variations(prompts, bases, request, loaded)
+    own = None if request.vary else companions.policy
+    chosen_policy = own if request.writer is None else request.writer
     board = choose_scoreboard(request, companions)
     how = HowToDraw(request.settings, request.negative_prompt, metadata=request.metadata, progress=progress)
     gate = None
@@ -150,7 +156,8 @@ def compare_prompts(
             writer = load_policy(writer, device=request.device, companions=companions)
         found = _rewrites(bases, writer, request, sampling, loaded)
         if request.max_risk is not None:
-            gate = open_gate(writer, request.max_risk, board, sampling)
+            asked = sampling or SamplingSettings(min_modifiers=request.at_least)
+            gate = open_gate(writer, request.max_risk, board, asked)
             found, gate = gate_rewrites(gate, bases, found, loaded, board, how, seeds[0])
         _add_rewrites(prompts, bases, writer, found)
     listed = [Compared(PlainPrompt(text), relabel(rewrites)) for text, rewrites in prompts.items()]
@@ -175,6 +182,20 @@ def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, 
     return prompts
 
 
+def _add_variations(
+    prompts: dict[str, list[Rewrite]],
+    bases: Sequence[DFPrompt],
+    request: CompareRequest,
+    pipeline: ImagePipeline,
+) -> None:
+    weights = knows_weights(pipeline.pipe)
+    for words in request.vary:
+        prefix = f"{words.strip()} " if len(request.vary) > 1 else ""
+        for base in bases:
+            varied = vary(base, words, weights=weights)
+            prompts[base.plain_text] += [replace(each, label=prefix + each.label) for each in varied]
+
+
 def _rewrites(
     bases: Sequence[DFPrompt],
     policy: Policy,
@@ -184,7 +205,8 @@ def _rewrites(
 ) -> list[list[Proposed]]:
     steps = pipeline.resolve(request.settings).num_inference_steps
     acting = policy.model.config.tables.acting(steps)
-    sampling = budgeted(sampling, policy, pipeline)
+    asked = sampling or SamplingSettings(min_modifiers=request.at_least)
+    sampling = budgeted(asked, policy, pipeline)
     return policy.candidates(bases, request.candidates, request.numbers[0], sampling, acting=acting)
 
 
@@ -197,7 +219,9 @@ def _add_rewrites(
     mark = ModelMark(name=policy.name, hash=policy.digest or None)
     label = "policy" if policy.name in ("", "policy") else f"policy {policy.name}"
     for base, rewrites in zip(bases, found, strict=True):
-        prompts[base.plain_text] += [Rewrite(label, rewrite.prompt, mark) for rewrite in rewrites]
+        prompts[base.plain_text] += [
+            Rewrite(label, rewrite.prompt, mark, rewrite.unchanged) for rewrite in rewrites
+        ]
 
 
 def budgeted(sampling: SamplingSettings | None, policy: Policy, pipeline: ImagePipeline) -> SamplingSettings:
@@ -206,7 +230,7 @@ def budgeted(sampling: SamplingSettings | None, policy: Policy, pipeline: ImageP
     if chosen.budget is not None:
         return chosen
     counting = tokenizers_of(pipeline) or tuple(policy.budget.tokenizers)
-    return dataclasses.replace(chosen, budget=TokenBudget(policy.budget.limit, counting))
+    return replace(chosen, budget=TokenBudget(policy.budget.limit, counting))
 
 
 class _Paths:

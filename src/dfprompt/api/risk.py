@@ -23,13 +23,12 @@ from dfprompt.measurement.rows import PLAIN
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy, Rewrite, SamplingSettings
+from dfprompt.policy.rewrite import LOST
 from dfprompt.prompt import DFPrompt
 from dfprompt.requests.write import OptimizeRequest
 from dfprompt.statistics.risk import Choice, RiskCurve
 
 PROBE = 4_000_000  # the probe's seed lies so far behind the first picture's
-LEFT_ALONE = "risk"
-"""How a rewrite ended whose probe lost too much."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def open_gate(policy: Policy, limit: float, board: Scoreboard, sampling: Samplin
             f"the policy's risk was measured with the judge {quote(curve.judge)}, which is not among the "
             f"scores ({', '.join(board.scores) or 'none'}); name it with --judge"
         )
-    usual = dataclasses.replace(SamplingSettings(), budget=sampling.budget if sampling else None)
+    usual = SamplingSettings(budget=sampling.budget if sampling else None)
     if sampling is not None and sampling != usual:
         warnings.warn(
             "the risk was measured with the usual way of drawing rewrites, and says nothing exact of another",
@@ -129,7 +128,7 @@ def gate_rewrites(
         probed = _probe(measurement, base, rewrites, gate, seed + PROBE)
         both = zip(rewrites, probed, strict=True)
         kept.append([each if good else _left_alone(each, base) for each, good in both])
-    told = [each.end == LEFT_ALONE for rewrites in kept for each in rewrites]
+    told = [each.end == LOST for rewrites in kept for each in rewrites]
     return kept, dataclasses.replace(gate, alone=sum(told), rewrites=len(told))
 
 
@@ -158,4 +157,4 @@ def _probe(
 
 
 def _left_alone(rewrite: Rewrite, base: DFPrompt) -> Rewrite:
-    return dataclasses.replace(rewrite, prompt=base, modifiers=(), end=LEFT_ALONE)
+    return dataclasses.replace(rewrite, prompt=base, modifiers=(), end=LOST)

@@ -12,6 +12,7 @@ from dfprompt.cli import console
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.write import OptimizeRequest
 from dfprompt.search.starter import NAME as STARTER
+from dfprompt.search.styles import find_style
 
 if TYPE_CHECKING:
     from dfprompt.api.risk import Gate, Prober
@@ -31,8 +32,9 @@ def optimize(request: OptimizeRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt optimize "a red cat on a hill"
-      dfprompt optimize "a red cat on a hill" --candidates 3 --seed 7 --ban "film grain"
+      dfprompt optimize "a red house in the snow"
+      dfprompt optimize "a red house in the snow" --candidates 3 --seed 7 --ban "film grain"
+      dfprompt optimize "portrait of a fisherman" --style photo
       dfprompt optimize "a blue boat, [mist:early]" --df --to a1111 --steps 20
       dfprompt optimize "a castle by the sea" --policy runs/sft/policy --json
       dfprompt optimize "a red cat on a hill" --max-risk 2%
@@ -40,7 +42,7 @@ def optimize(request: OptimizeRequest, as_json: bool = JSON) -> None:
     check(request)
     from dfprompt.api.policies import load_policy
 
-    loaded, settings = load_policy(request.policy, device=request.device), _sampling(request)
+    loaded, settings = load_policy(request.writer, device=request.device), _sampling(request)
     prober = None
     if request.max_risk is not None:
         from dfprompt.api.risk import Prober
@@ -50,14 +52,18 @@ def optimize(request: OptimizeRequest, as_json: bool = JSON) -> None:
         console.for_each_line(lambda line: _rewrite([line], loaded, request, settings, prober)[0][0])
         return
     rows, gate = _rewrite(request.texts, loaded, request, settings, prober)
-    if request.policy == STARTER:
+    by_rules = request.writer.partition(":")[0] == STARTER
+    negative = find_style(request.style).negative if request.style else None
+    if by_rules:
         console.note(f"written by {loaded.name}")
+    if negative and not as_json:
+        console.note(f'what to keep out, for --negative: "{negative}"')
     if gate is not None:
         console.note(gate.sentence())
     if as_json:
-        named = loaded.name if request.policy == STARTER else request.policy
+        named = loaded.name if by_rules else request.policy
         risk = {} if gate is None else {"risk": gate.to_json()}
-        console.write_json({"policy": named, "prompts": rows, **risk})
+        console.write_json({"policy": named, "negative": negative, "prompts": rows, **risk})
     else:
         _print(rows, request)
 
@@ -71,6 +77,7 @@ def _sampling(request: OptimizeRequest) -> SamplingSettings:
         control_temperature=request.control_temperature,
         restraint=request.restraint,
         max_modifiers=request.max_modifiers,
+        min_modifiers=request.at_least,
         bans=Bans(words=request.ban, substrings=request.ban_substring, artists=request.ban_artists),
     )
 
@@ -104,6 +111,9 @@ def _print(rows: Sequence[Mapping[str, Any]], request: OptimizeRequest) -> None:
     for row in rows:
         for candidate in row["candidates"]:
             console.write_result(candidate["text"])
+            if candidate["unchanged"]:
+                forced = "" if candidate["dropped"] else "; --at-least 1 makes the policy add something"
+                console.note(candidate["unchanged"] + forced)
             for remark in candidate.get("lost", ()):
                 console.note(f"lost in {request.target}: {remark}")
             for dropped in candidate["dropped"]:

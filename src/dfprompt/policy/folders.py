@@ -30,7 +30,7 @@ from dfprompt.policy.modeling import PolicyModel
 from dfprompt.policy.policy import Policy
 from dfprompt.policy.restraint import Restraint, read_restraint
 from dfprompt.statistics.risk import RiskCurve, read_curve
-from dfprompt.storage import check_ours, library_errors, whole_folder, write_text
+from dfprompt.storage import check_ours, library_errors, tidied, whole_folder, write_text
 
 CARD = "policy.json"
 ADAPTER = "adapter_config.json"
@@ -172,7 +172,8 @@ def keep_measured(folder: Path, name: str, measured: Restraint | RiskCurve) -> N
     """Write a measured curve into the policy.json of a folder; raises LoadError where there is none."""
     folder = policy_in(folder)
     card = {**_read_card(folder), name: measured.to_json()}
-    write_text(folder / CARD, json.dumps({"dfprompt": _VERSION, **card}, indent=1) + "\n")
+    with tidied(folder):
+        write_text(folder / CARD, json.dumps({"dfprompt": _VERSION, **card}, indent=1) + "\n")
 
 
 def _measured(card: Mapping[str, Any], name: str, read: Callable[[Any], Read], folder: Path) -> Read | None:

@@ -158,7 +158,7 @@ class Policy:
             budget=settings.budget or self.budget,
             end_bias=bias,
             restraint=0.0,
-            max_modifiers=min(limits, default=None),
+            max_modifiers=max(min(limits), settings.min_modifiers) if limits else None,
         )
 
 

@@ -64,7 +64,8 @@ class RulePolicy(Policy):
     def _rewrite(
         self, base: DFPrompt, seed: int, settings: SamplingSettings, acting: Sequence[bool] | None
     ) -> Rewrite:
-        most = self.usual if settings.max_modifiers is None else settings.max_modifiers
+        usual = max(self.usual, settings.min_modifiers)
+        most = usual if settings.max_modifiers is None else settings.max_modifiers
         budget = settings.budget or self.budget
         kept: list[Span] = []
         for span in self.choose(base.plain_text, seed, settings, acting)[:most]:
