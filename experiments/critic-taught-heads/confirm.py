@@ -3,7 +3,7 @@
 Each was written down before any policy was evaluated on it. The mini world's generator names its 301 held-out
 prompts in one order. The first set are the 96 behind the first 200, with noises from 5200 on. So few are left
 behind these that the second set, for policies trained under a limit of two modifiers, are the 96 before them,
-with noises from 6200 on: tables of earlier policies used them, and nobody looked at them for this method. Run:
+with noises from 6200 on: tables of earlier policies used them, nobody looked at them for this method. Run:
 
     python experiments/critic-taught-heads/confirm.py 2 PROMPTS.jsonl
 """
