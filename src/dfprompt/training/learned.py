@@ -193,8 +193,9 @@ def load_learned(folder: Path) -> LearnedPolicy:
     folder = policy_in(folder)
     card = read_small_json(folder / CARD)
     phrases, words, name = card.get("phrases"), card.get("words"), card.get("name")
-    good = isinstance(phrases, list) and isinstance(words, dict) and isinstance(name, str)
-    if not good or not all(isinstance(each, str) and each.strip() for each in [*phrases, *words, name]):
+    if not (isinstance(phrases, list) and isinstance(words, dict) and isinstance(name, str)) or not all(
+        isinstance(each, str) and each.strip() for each in [*phrases, *words, name]
+    ):
         raise LoadError(f"{folder / CARD}: a policy of searches needs phrases, words and name")
     if not all(type(each) is float and math.isfinite(each) and each >= 0 for each in words.values()):
         raise LoadError(f"{folder / CARD}: words must have finite weights of at least 0, not {quote(words)}")
