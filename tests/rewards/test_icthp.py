@@ -83,7 +83,7 @@ def test_what_is_missing_is_named(saved: tuple[Path, Any], tmp_path: Path) -> No
         load_reward(f"ict:{tmp_path}", device="cpu")
     with pytest.raises(LoadError, match="mlp_pytorch_model"):
         load_reward(f"hp:{tmp_path}", device="cpu")
-    with pytest.raises(LoadError, match=r"(?s)8y/ICT.*about 3\.9 GB.*hf download 8y/ICT"):
+    with pytest.raises(LoadError, match=r"(?s)8y/ICT.*3\.9 GB.*hf download 8y/ICT"):
         load_reward("ict", device="cpu")
     broken = torch.load(saved[0] / "ict" / "pytorch_model.bin", weights_only=True)
     del broken["visual_projection.weight"]
