@@ -53,6 +53,14 @@ def hps_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def icthp_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ICT and HP in their published layouts."""
+    folder = tmp_path_factory.mktemp("scorers") / "icthp"
+    tiny_rewards.save_icthp(folder)
+    return folder
+
+
 @pytest.fixture
 def reward_server() -> Iterator[str]:
     """A callable behind an address."""
@@ -66,6 +74,8 @@ def reward_server() -> Iterator[str]:
         "clip",
         "pickscore",
         "hps",
+        "ict",
+        "hp",
         "aesthetic",
         "composite",
         "composite+extra",
@@ -80,6 +90,7 @@ def build(
     clip_folder: Path,
     pickscore_folder: Path,
     hps_folder: Path,
+    icthp_folder: Path,
     head_file: Path,
     reward_set: Path,
 ) -> Build:
@@ -96,6 +107,8 @@ def build(
                 return shelf.load_score("hps", str(hps_folder))
             case "aesthetic":
                 return shelf.load_score("aesthetic", str(head_file), tower=str(clip_folder))
+            case "ict" | "hp" as kind:
+                return shelf.load_score(kind, str(icthp_folder / kind))
             case "mini":
                 return load_reward("mini", device="cpu", batch_size=batch_size)
             case "callable":
@@ -207,6 +220,6 @@ def test_a_model_gone_wrong_raises_naming_it_and_the_rows(build: Build) -> None:
         pytest.skip("no model behind it; test_user.py breaks callables")
     for tower in towers:
         tower.model.visual_projection.weight.fill_(float("nan"))
-    names = "|".join({"clip", "pickscore", "hps", "aesthetic"})
+    names = "|".join({"clip", "pickscore", "hps", "aesthetic", "ict", "hp"})
     with pytest.raises(RewardError, match=rf"({names}) returned nan for rows 0, 1, 2 of 3"):
         reward(pictures(3), prompts(3))

@@ -32,7 +32,7 @@ from tiny_evaluation import Styled, brightness, redness
 
 NASTY = '</script><img src=x onerror=alert(1)>\u202e & "quoted"'
 GAIN = {"up": 1.0, "down": -1.0, "flat": 0.0, "plain": 0.0}
-PROMPTS = [PlainPrompt(f"{NASTY} {number}", f"p{number}") for number in range(8)]
+PROMPTS = [PlainPrompt(f"{NASTY} {number}", f"p{number}") for number in range(12)]
 
 
 class _Watch:
@@ -101,11 +101,11 @@ def test_verdicts_follow_from_the_intervals(outcome: Outcome, summary: Summary) 
     assert answers["down"].verdict == "makes it worse"
     assert answers["flat"].verdict == "no difference shown"
     lines = dict(answers["up"].lines)
-    assert lines["prompts it helps"] == "8 of 8"
+    assert lines["prompts it helps"] == "12 of 12"
     assert lines["artefacts"] is None
-    assert lines["fidelity (shown)"].startswith("-0.0900 (")
+    assert lines["fidelity (shown)"].startswith("-0.1300 (")
     assert (
-        dict(answers["best-of-4"].lines)["cost"] == "4 drawn for one picture kept, 4.0 times plain's seconds"
+        dict(answers["best-of-4"].lines)["cost"] == "4 pictures drawn for one kept, 4.0 times plain's seconds"
     )
     assert list(answers)[-1] == "best-of-4"  # baselines come last
     assert prompt_gains(outcome.rows, "up", "light")["p2"] == pytest.approx(1.1)
@@ -150,7 +150,7 @@ def test_the_answer_stands_before_the_tables_and_the_pictures_are_pairs(page: st
     assert page.count('type="range"') == 6
     assert "up helped most" in page
     first = page.index("up helped most")
-    assert page.index(" 7</h3>", first) < page.index(" 0</h3>", first)  # the gain grows with the number
+    assert page.index(" 11</h3>", first) < page.index(" 0</h3>", first)  # the gain grows with the number
 
 
 def test_a_picture_that_is_gone_is_said(outcome: Outcome, summary: Summary, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_latex_prints_names_as_they_are(outcome: Outcome) -> None:
     text = format_latex(
         summarize(Outcome(replace(outcome.plan, methods=methods), outcome.folder, kept, rewrites))
     )
-    assert r"50\%\_\{a\}\&\textbackslash{}b & $+1.1750$ [$" in text
+    assert r"50\%\_\{a\}\&\textbackslash{}b & $+1.2750$ [$" in text
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {line.count(" & ") for line in body} == {3}
 

@@ -30,9 +30,12 @@ from dfprompt.measurement.log import ROWS, read_head
 from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.companions import Companions
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.vendor import find_vendor
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.evaluate import EvaluateRequest
+from dfprompt.requests.render import RenderSettings
 from dfprompt.storage import check_ours, lock_folder, write_text
 
 VALIDATION_IMAGES: int = EvaluateRequest.model_fields["validation_images"].default
@@ -119,6 +122,11 @@ def evaluate(
         sampling=lambda writer: budgeted(sampling, writer, loaded),
         num_inference_steps=loaded.resolve(drawn).num_inference_steps,
         baselines=baselines,
+        pipe=loaded.pipe,
+        size=_size(loaded, drawn),
+        llm=request.llm,
+        llm_model=request.llm_model,
+        keep=tuple(request.keep),
     )
     plan = Plan(
         listed,
@@ -139,16 +147,26 @@ def evaluate(
         summary = summarize(outcome, distances=distances, checks=checks)
         tables = write_tables(summary, folder / TABLES, title=title, note=note)
         page = folder / REPORT
-        write_text(page, _report(outcome, summary, title, note))
+        vendor = find_vendor(loaded.pipe)
+        rewriter = "" if vendor is None else vendor.name
+        write_text(page, _report(outcome, summary, title, note, rewriter))
     return EvaluationRun(outcome, summary, (page, *tables), title, note)
 
 
-def _report(outcome: Outcome, summary: Summary, title: str, note: str) -> str:
+def _report(outcome: Outcome, summary: Summary, title: str, note: str, rewriter: str) -> str:
     head = read_head(outcome.folder / ROWS)
     provenance = head.get("provenance") or {}
     versions = {name: value for name, value in provenance.items() if isinstance(value, str | int)}
     facts = list_facts(head.get("asked") or {}, versions)
-    return make_evaluation_report(outcome, summary, title=title, note=note, facts=facts)
+    return make_evaluation_report(outcome, summary, title=title, note=note, rewriter=rewriter, facts=facts)
+
+
+def _size(pipeline: ImagePipeline, drawn: RenderSettings) -> tuple[int, int] | None:
+    """Return height and width of the pictures, where they are known before one is drawn."""
+    settings = pipeline.resolve(drawn)
+    if settings.height is None or settings.width is None:
+        return None
+    return settings.height, settings.width
 
 
 def _read_checks(files: Sequence[str | Path]) -> dict[str, JudgeCheck]:
