@@ -29,7 +29,10 @@ _LARGEST_ANSWER = 2**20
 class Vendor(Protocol):
     """A pipeline's own rewriter (`dfprompt.pipeline.vendor`)."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The class and method that rewrite."""
+        ...
 
     def rewrite(
         self, prompts: Sequence[str], seeds: Sequence[int], *, height: int | None, width: int | None
@@ -49,11 +52,10 @@ class VendorMethod:
     pictures: int = 1
     vendor: bool = True
     at_once: int = 1
+    definition: str = ""
 
-    @property
-    def definition(self) -> str:
-        """What it is, in one line."""
-        return (
+    def __post_init__(self) -> None:
+        self.definition = (
             f"the pipeline's own rewriter {self.rewriter.name}, seeded per prompt; off in all other methods"
         )
 
@@ -79,10 +81,10 @@ class LlmMethod:
     pictures: int = 1
     at_once: int = 1
 
-    @property
-    def definition(self) -> str:
-        """What it is, in one line."""
-        return f"the rewrites of {self.source}"
+    definition: str = ""
+
+    def __post_init__(self) -> None:
+        self.definition = f"the rewrites of {self.source}"
 
     def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:
         """Ask for each prompt; raises EvaluationError where one is not answered."""
