@@ -7,9 +7,10 @@ Two kinds of marks stand in the page, as comments that a reader does not see:
     ...
     <!-- end -->
 
-FILE is below experiments/ and is a page with tables (.md) or a table (.csv); ROW is the first cell of a row (or its first
-cells, between semicolons), COLUMN the head of a column; of a .csv file ROW names columns, as method=policy,score=reward. NUMBER counts a
-page's tables from 1. Whatever stands between a mark and its end is replaced.
+FILE is below experiments/ and is a page with tables (.md) or a table (.csv). ROW is the first cell of a row,
+or its first cells between semicolons; of a .csv file it names columns, as method=policy,score=reward. COLUMN
+is the head of a column. NUMBER counts a page's tables from 1. Whatever stands between a mark and its end is
+replaced.
 """
 
 from __future__ import annotations
