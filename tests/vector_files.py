@@ -44,13 +44,17 @@ def load(dialect: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def letters(pieces: list[tuple[str, float]]) -> Letters:
-    """Every letter with its weight, spaces and separators aside; weight 0 is no letter."""
-    return [
-        (letter, weight)
-        for text, weight in pieces
-        for letter in text
-        if abs(weight) > 1e-6 and not letter.isspace() and letter not in ",;."
-    ]
+    """Every letter with its weight, spaces, separators and empty brackets aside; weight 0 is no letter."""
+    found: Letters = []
+    for text, weight in pieces:
+        for letter in text:
+            if abs(weight) <= 1e-6 or letter.isspace() or letter in ",;.":
+                continue
+            if found and found[-1][0] + letter in ("()", "[]", "{}"):
+                found.pop()
+            else:
+                found.append((letter, weight))
+    return found
 
 
 def steps_of(prompt: DFPrompt, steps: int) -> list[Letters]:

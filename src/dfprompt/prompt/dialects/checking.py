@@ -10,12 +10,12 @@ from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.dialects.overlay import TooMuchWorkError
+from dfprompt.prompt.layout import SEPARATORS
 from dfprompt.prompt.plan import PlannedStep, make_plan
 
 Read = Callable[[str, int | None, Remarks], DFPrompt]
 _STEPS = 20  # of a run to compare over where none is named
 _MOST_CHARACTERS = 400_000
-_SEPARATORS = frozenset(",;.，、；。")
 
 
 def check_written(
@@ -60,5 +60,5 @@ def _characters(text: str, parts: tuple[tuple[int, int, float], ...]) -> list[tu
     return [
         (letter, weight)
         for letter, weight in zip(text, weights, strict=True)
-        if not letter.isspace() and letter not in _SEPARATORS
+        if not letter.isspace() and letter not in SEPARATORS
     ]
