@@ -20,7 +20,9 @@ Letters = list[tuple[str, float]]
 # A refusal has one of these reasons, and each is true of the text it is given for.
 REASONS = {
     "several prompts or pictures": ("AND cannot", "conditioning of several", ".blend()", ".and()", ".swap()"),
-    "a function or a macro": ("is a function", "leave out the whole prompt"),
+    "a function or a macro": (
+        *("is a function", "leave out the whole prompt", "in a macro", "the macro's name", "needs it"),
+    ),
     "a weight beyond 10": ("go from -10 to 10", "beyond 1,000,000"),
     "a number that the tool stops at": ("not a number", "stops at"),
     "the tool's grammar has two readings": ("may take the schedule for words",),

@@ -34,8 +34,7 @@ from dfprompt.prompt.dialects.overlay import (
     Words,
     read_over,
 )
-from dfprompt.prompt.dialects.stretches import share
-from dfprompt.prompt.exact import MAX_PLACES, decimal_places, round_places
+from dfprompt.prompt.exact import MAX_PLACES, decimal_places, round_places, share
 from dfprompt.prompt.tags import split_tags
 
 _WHOLE_LINE = re.compile(r"(^|\n)#[^\n]*(\n|$)")
