@@ -25,7 +25,7 @@ def best_seconds(work: Callable[[], object], *, repeats: int = 5) -> float:
 
 
 def best_processor_seconds(work: Callable[[], object], *, repeats: int = 3) -> float:
-    """Return the least processor time of several runs: growth is not to be measured in other programs' time."""
+    """Return the least processor time of several runs, which other programs do not add to."""
     return min(_seconds(work, time.process_time) for _ in range(repeats))
 
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import platform
 import sys
-import tempfile
-import traceback
 import warnings
 from typing import NoReturn
 
@@ -20,6 +17,7 @@ import typer
 from dfprompt.cli import console, stopping
 from dfprompt.cli.commands import CommandGroup
 from dfprompt.errors import DFPromptError, DFPromptWarning
+from dfprompt.faults import keep_fault
 
 app = typer.Typer(
     name="dfprompt",
@@ -90,23 +88,7 @@ def run(commands: typer.Typer) -> None:
 
 def _stop_at(error: Exception) -> NoReturn:
     """Say in one message that the program itself is at fault; the traceback goes into a file."""
-    from dfprompt import __version__
-
-    lines = str(error).strip().splitlines()
-    what = f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-    told = f"dfprompt {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"
-    told += "".join(traceback.format_exception(error))
-    try:
-        handle, name = tempfile.mkstemp(prefix="dfprompt-fault-", suffix=".txt")
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(told)
-    except OSError:
-        console.note(told)
-        name = "above"
-    console.note(
-        f"error: this is a fault of dfprompt's own, not of your input ({what}); please report it with the "
-        f"command you typed and the details, {name if name == 'above' else 'kept in ' + name}"
-    )
+    console.note(f"error: {keep_fault(error)}")
     sys.exit(DFPromptError.exit_code)
 
 

@@ -12,8 +12,8 @@ from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import read_schedule
 from dfprompt.errors import ConfigError
 from dfprompt.evaluation.summary import ScoreLine, score_lines
+from dfprompt.images.metadata import ModelMark
 from dfprompt.images.reading import read_image
-from dfprompt.images.recipe import ModelMark
 from dfprompt.measurement.log import MeasurementLog
 from dfprompt.measurement.measure import HowToDraw, Measurement, Shot, fingerprint
 from dfprompt.measurement.prompts import PlainPrompt

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-Interval = tuple[int, int]
+Offsets = tuple[int, int]
 
 # Of two separators that meet, the weaker goes; of equals, the later.
 _STRENGTH = dict(zip(",，、;；.。", (1, 1, 1, 2, 2, 3, 3), strict=True))
@@ -20,8 +20,8 @@ class Layout(NamedTuple):
     """A step's text, where each piece lies in it, and what of it is hidden (offsets in characters)."""
 
     text: str
-    places: tuple[Interval, ...]
-    hidden: tuple[Interval, ...]
+    places: tuple[Offsets, ...]
+    hidden: tuple[Offsets, ...]
 
 
 def lay_out(pieces: Sequence[str], present: Sequence[bool], *, mask: bool = False) -> Layout:
@@ -45,9 +45,9 @@ def lay_out(pieces: Sequence[str], present: Sequence[bool], *, mask: bool = Fals
     return Layout(text, _places(ends, visible), ())
 
 
-def _visible(text: str, pieces: list[Interval], present: Sequence[bool]) -> list[Interval]:
+def _visible(text: str, pieces: list[Offsets], present: Sequence[bool]) -> list[Offsets]:
     """Return the stretches of the whole text that are seen, in order and never touching empty."""
-    seen: list[Interval] = []
+    seen: list[Offsets] = []
     gap = False  # an absent piece lies between the last visible word or separator and here
     bare = False  # the separator at the text's edge is gone, and the spaces after it are going
     for (start, end), here in zip(pieces, present, strict=True):
@@ -71,7 +71,7 @@ def _visible(text: str, pieces: list[Interval], present: Sequence[bool]) -> list
     return seen
 
 
-def _close_emptied(text: str, seen: list[Interval], start: int, word: int, end: int) -> tuple[int, int]:
+def _close_emptied(text: str, seen: list[Offsets], start: int, word: int, end: int) -> tuple[int, int]:
     """Hide a separator before a bracket that closes, and brackets with nothing between them.
 
     Returns where the piece and its first word begin now.
@@ -88,7 +88,7 @@ def _close_emptied(text: str, seen: list[Interval], start: int, word: int, end: 
     return start, word
 
 
-def _join(text: str, seen: list[Interval], start: int, word: int, end: int) -> int:
+def _join(text: str, seen: list[Offsets], start: int, word: int, end: int) -> int:
     """Tidy the place where what is seen meets a piece whose first word is at `word`; return its start."""
     if text[word] not in _STRENGTH:
         return start
@@ -105,7 +105,7 @@ def _join(text: str, seen: list[Interval], start: int, word: int, end: int) -> i
     return word + 1
 
 
-def _at_edge(text: str, seen: list[Interval]) -> bool:
+def _at_edge(text: str, seen: list[Offsets]) -> bool:
     """Whether no word of the text, or of the brackets that are open, is visible yet."""
     last = _last_word(text, seen)
     return last < 0 or text[last] in _OPENING
@@ -117,7 +117,7 @@ def _skip_spaces(text: str, start: int, end: int) -> int:
     return start
 
 
-def _last_word(text: str, seen: list[Interval]) -> int:
+def _last_word(text: str, seen: list[Offsets]) -> int:
     """Return the offset of the last visible character that is not a space, or -1."""
     for start, end in reversed(seen):
         for at in range(end - 1, start - 1, -1):
@@ -126,21 +126,21 @@ def _last_word(text: str, seen: list[Interval]) -> int:
     return -1
 
 
-def _drop_from(text: str, seen: list[Interval], at: int) -> None:
+def _drop_from(text: str, seen: list[Offsets], at: int) -> None:
     """Hide everything from `at` on, and the spaces before it."""
     _cut(seen, at)
     _cut(seen, _last_word(text, seen) + 1)
 
 
-def _cut(seen: list[Interval], at: int) -> None:
+def _cut(seen: list[Offsets], at: int) -> None:
     while seen and seen[-1][0] >= at:
         seen.pop()
     if seen and seen[-1][1] > at:
         seen[-1] = (seen[-1][0], at)
 
 
-def _complement(visible: list[Interval], length: int) -> tuple[Interval, ...]:
-    hidden: list[Interval] = []
+def _complement(visible: list[Offsets], length: int) -> tuple[Offsets, ...]:
+    hidden: list[Offsets] = []
     at = 0
     for start, end in [*visible, (length, length)]:
         if at < start:
@@ -149,7 +149,7 @@ def _complement(visible: list[Interval], length: int) -> tuple[Interval, ...]:
     return tuple(hidden)
 
 
-def _places(ends: list[int], visible: list[Interval]) -> tuple[Interval, ...]:
+def _places(ends: list[int], visible: list[Offsets]) -> tuple[Offsets, ...]:
     """Return where each piece lies once only the visible stretches are left."""
     moved: list[int] = []
     shown, run = 0, 0  # characters seen before visible[run]

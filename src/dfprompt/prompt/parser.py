@@ -6,14 +6,14 @@ import re
 
 from dfprompt.errors import ParseError, PromptValueError
 from dfprompt.excerpt import quote
-from dfprompt.prompt import mistakes
+from dfprompt.prompt import bracket_errors
 from dfprompt.prompt.alternation import MOST_TURNS, split_entries, unroll
 from dfprompt.prompt.ast import UNIT, DFPrompt, EffectRange, Span, Weight
 from dfprompt.prompt.clocks import check_steps
 from dfprompt.prompt.escapes import ESCAPABLE
 from dfprompt.prompt.fields import Bracket, read_range, read_weight
 from dfprompt.prompt.foreign import keep_meaning
-from dfprompt.prompt.lookalikes import report_lookalikes
+from dfprompt.prompt.foreign_syntax import report_foreign_syntax
 from dfprompt.prompt.tags import BARE_TAG
 
 _SPECIAL = re.compile(rf"{BARE_TAG.pattern}|[\[\]\\:]")
@@ -33,7 +33,7 @@ def parse_prompt(text: str, *, strict: bool = False, num_inference_steps: int | 
     a [cat:early][dog:late]
     """
     prompt = read_back(text, num_inference_steps)
-    report_lookalikes(text, strict=strict, words_alone=not prompt.controls)
+    report_foreign_syntax(text, strict=strict, words_alone=not prompt.controls)
     return prompt
 
 
@@ -92,7 +92,7 @@ class _Scanner:
             elif self.opened >= 0:
                 self._end_field(at)
         if self.opened >= 0:
-            raise mistakes.unclosed(self._bracket(len(self.text)))
+            raise bracket_errors.unclosed(self._bracket(len(self.text)))
         self.pieces.append(self._take_literal(len(self.text)))
         return self.pieces
 
@@ -118,7 +118,7 @@ class _Scanner:
 
     def _open(self, at: int) -> None:
         if self.opened >= 0:
-            raise mistakes.nested(self._bracket(at))
+            raise bracket_errors.nested(self._bracket(at))
         self.pieces.append(self._take_literal(at))
         self.opened = at
 
@@ -129,7 +129,7 @@ class _Scanner:
 
     def _close(self, at: int) -> None:
         if self.opened < 0:
-            raise mistakes.stray_close(self.text, at)
+            raise bracket_errors.stray_close(self.text, at)
         self.pieces += self._spans(self._bracket(at))
         self.colons.clear()
         self.words.clear()
@@ -143,16 +143,16 @@ class _Scanner:
         if not bracket.colons and self.steps is not None and "|" in bracket.raw:
             return self._alternation(bracket, self.steps)
         if len(bracket.colons) not in (1, 2):
-            raise mistakes.field_count(bracket)
+            raise bracket_errors.field_count(bracket)
         if all(not words or words.isspace() for words in self.words):
-            raise mistakes.no_words(bracket)
+            raise bracket_errors.no_words(bracket)
         fields = bracket.fields
         effect_range = self._range(fields[1])
         if effect_range is None or (len(fields) == 2 and not fields[1].strip()):
-            raise mistakes.bad_range(bracket)
+            raise bracket_errors.bad_range(bracket)
         weight = self._weight(fields[2]) if len(fields) == 3 else UNIT
         if weight is None:
-            raise mistakes.bad_weight(bracket)
+            raise bracket_errors.bad_weight(bracket)
         return [
             Span(words, effect_range, weight) if words.strip() else words for words in self.words if words
         ]
@@ -161,10 +161,10 @@ class _Scanner:
         entries = split_entries([*self.words, self._take_literal(bracket.close)])
         self.turns += steps
         if self.turns > MOST_TURNS:
-            raise mistakes.too_many_turns(bracket, MOST_TURNS)
+            raise bracket_errors.too_many_turns(bracket, MOST_TURNS)
         spans = list(unroll(entries, steps))
         if not spans:
-            raise mistakes.no_words(bracket)
+            raise bracket_errors.no_words(bracket)
         return list(spans)
 
     def _range(self, field: str) -> EffectRange | None:
