@@ -32,6 +32,7 @@ else:
 assert not {name for name in sys.modules if name.partition(".")[0] in ("torch", "numpy", "PIL", "pydantic")}
 """
 SECONDS, BYTES = 3.0, 1_000_000
+CLEAN = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
 
 def main() -> int:
@@ -62,7 +63,7 @@ def try_python(python: str, wheel: Path, place: Path) -> bool:
     wall, spent = time.monotonic(), os.times()
     subprocess.run([*pip, "--no-index", str(wheel)], check=True)
     seconds, processor = time.monotonic() - wall, sum(os.times()[2:4]) - sum(spent[2:4])
-    smoke = subprocess.run([str(binary), "-c", SMOKE], cwd=place, check=False).returncode == 0
+    smoke = subprocess.run([str(binary), "-c", SMOKE], cwd=place, env=CLEAN, check=False).returncode == 0
     subprocess.run([*pip, "pytest>=8", "pytest-timeout", "hypothesis>=6.120"], check=True)
     suite = subprocess.run(
         [
