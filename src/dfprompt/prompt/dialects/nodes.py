@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from dfprompt.errors import InputError
 from dfprompt.prompt.ast import DFPrompt
@@ -37,9 +38,8 @@ def export_comfyui_nodes(
     run = Sampling.of(num_inference_steps, clock, scheduler)
     if clock == "timestep" and scheduler is None:
         raise InputError("steps are placed in sampling time by a scheduler: --scheduler karras")
-    plan = make_plan(prompt, num_inference_steps, **run.on_the_prompts_clock)
-    texts = [_text(step) for step in plan.steps]
-    starts = [i for i, text in enumerate(texts) if i == 0 or text != texts[i - 1]]
+    rows = texts_by_step(prompt, num_inference_steps, **run.on_the_prompts_clock)
+    starts = [first for _, first in rows]
     begins = [_begin(first, num_inference_steps, run) for first in starts]
     gap = Decimal("0.001") if run.times is None else Decimal(0)
     ends = [*(begin - gap for begin in begins[1:]), Decimal(1)]
@@ -47,8 +47,22 @@ def export_comfyui_nodes(
         remarks.assume(
             "percents count steps (the uniform clock); under shifted schedules ComfyUI switches elsewhere"
         )
-    rows = zip(starts, begins, ends, strict=True)
-    return [(texts[first], float(begin), float(end)) for first, begin, end in rows]
+    return [
+        (text, float(begin), float(end)) for (text, _), begin, end in zip(rows, begins, ends, strict=True)
+    ]
+
+
+def texts_by_step(prompt: DFPrompt, num_inference_steps: int, **timing: Any) -> list[tuple[str, int]]:
+    """Return each text that runs, with ComfyUI's emphasis for its weights, and the first step it runs at.
+
+    `timing` goes to `make_plan`.
+
+    >>> from dfprompt.prompt.parser import parse_prompt
+    >>> texts_by_step(parse_prompt("a cat, [snow:late:1.5]"), 10)
+    [('a cat', 0), ('a cat, (snow:1.5)', 5)]
+    """
+    texts = [_text(step) for step in make_plan(prompt, num_inference_steps, **timing).steps]
+    return [(text, at) for at, text in enumerate(texts) if at == 0 or text != texts[at - 1]]
 
 
 def _begin(border: int, steps: int, run: Sampling) -> Decimal:
