@@ -227,6 +227,7 @@ HOSTILE = {
     "lines": "\n" * 999_000,
     "negative prompts": "Negative prompt:\n" * 58_000,
     "schedules": "[a:b:0.5]" * 110_000,
+    "as many schedules as are read": "[a:b:0.5]" * 5_500,
     "backslashes": 'a: "' + "\\" * 990_000,
     "a graph nested without end": '{"3":' * 190_000,
     "a list nested without end": "[" * 999_000,
