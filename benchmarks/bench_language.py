@@ -101,7 +101,7 @@ HOSTILE = {
     "calls of a macro": "A(1) ",
     "words": "cat, ",
 }
-SIZES_OF_TEXT = (12_500, 25_000, 50_000, 100_000)
+SIZES_OF_TEXT = (3_125, 6_250, 12_500, 25_000, 50_000, 100_000)
 
 
 def print_dialects() -> None:
@@ -118,7 +118,7 @@ def print_dialects() -> None:
             ]
             slowest = max(slowest, (name, max(seconds)), key=lambda each: each[1])
             rising = seconds.index(max(seconds)) + 1
-            if rising > 2:
+            if rising > 3:
                 grown = exponent(seconds[:rising], SIZES_OF_TEXT[:rising])
                 steepest = max(steepest, (name, grown), key=lambda each: each[1])
         goal(f"{dialect}: up to 100 kB of {slowest[0]}, the slowest", slowest[1], 1.0)
