@@ -158,9 +158,7 @@ def test_the_mini_classifiers_answer_questions() -> None:
     for number, prompt in enumerate(prompts):
         record = prompt.record
         colour = record.get("colour") or "red"
-        scene = make_scene(
-            record["subject"], colour, record["scene"], rng=__import__("numpy").random.default_rng(number)
-        )
+        scene = make_scene(record["subject"], colour, record["scene"], seed=number)
         images.append(torch.from_numpy(render(scene)).permute(2, 0, 1))
     shown = torch.stack(images).float()
     records = [prompt.record for prompt in prompts]
