@@ -31,6 +31,7 @@ from dfprompt.rewards import (
     make_reward,
     split_kind,
 )
+from dfprompt.rewards.atomic import AtomicScore
 
 RewardLike: TypeAlias = str | Path | Reward
 _AT_ONCE = 8  # pictures read together: 100 MB of 1024 x 1024 pixels
@@ -55,7 +56,7 @@ def load_reward(
     "clip", "aesthetic", "pickscore" or "hps" (published weights, from the local Hub cache), any of these four
     with ":FOLDER", ":FILE" or ":owner/name" behind it, a recipe FILE.toml, a function FILE.py:FUNCTION, a
     folder (a set of scores, an aesthetic head or a CLIP model), an address http://... of a server that speaks
-    the reward protocol, or a callable.
+    the reward protocol, "atomic:FILE.py:FUNCTION" (fidelity by atoms, answered by a function), or a callable.
     `assignments` are `section.key=value` on top of a recipe or set; `allow_code` lets code be run.
     Raises LoadError for missing weights (naming the command that fetches them), ConfigError for the rest.
 
@@ -66,6 +67,11 @@ def load_reward(
         return as_score(source)
     text = str(source)
     assignments = tuple(assignments)
+    if text.startswith("atomic:"):
+        _refuse_assignments(text, assignments)
+        inner = text.removeprefix("atomic:")
+        answers = load_user_score(inner.rpartition(":")[2], inner, allow_code=allow_code).function
+        return AtomicScore(answers)
     if text.rpartition(":")[0].endswith(".py"):
         _refuse_assignments(text, assignments)
         return load_user_score(text.rpartition(":")[2], text, allow_code=allow_code)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.mini_evaluation import MiniFidelity, MiniTaste
+from dfprompt.api.mini_evaluation import MiniArtefacts, MiniAtoms, MiniFidelity, MiniTaste
 from dfprompt.api.rewards import RewardLike, about_servers, load_reward
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
 from dfprompt.measurement.scoreboard import Scoreboard
@@ -18,6 +18,12 @@ from dfprompt.rewards import Reward, Score, as_score
 
 FIDELITY = "mini"  # as a judge; as a reward, "mini" is the built-in composite
 TASTE = "mini-taste"  # as a judge, the raters' formula
+_MINI_JUDGES: dict[str, Callable[[], Reward]] = {
+    FIDELITY: MiniFidelity,
+    TASTE: MiniTaste,
+    "mini-atoms": MiniAtoms,
+    "mini-artefacts": MiniArtefacts,
+}
 NO_SCORES = "none"
 
 
@@ -64,9 +70,9 @@ def load_judges(
 
 
 def _load_judge(source: RewardLike, options: dict[str, Any]) -> Score:
-    if source == FIDELITY:
-        return as_score(MiniFidelity())
-    return as_score(MiniTaste()) if source == TASTE else load_reward(source, **options)
+    if isinstance(source, str) and source in _MINI_JUDGES:
+        return as_score(_MINI_JUDGES[source]())
+    return load_reward(source, **options)
 
 
 def _label(scores: Sequence[tuple[RewardLike, Score]]) -> list[tuple[str, Score]]:
