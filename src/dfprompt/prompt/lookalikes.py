@@ -41,14 +41,9 @@ def report_lookalikes(text: str, *, strict: bool, words_alone: bool = False) -> 
 
     `words_alone`: the text has no spans, and whatever another tool would obey in it is named too.
     """
-    known = find_lookalikes(text)
-    if words_alone and not known and (foreign := find_control(text)) is not None:
-        what = f"control that {foreign.tool} would obey"
-        known = [LookAlike(0, len(text), what, f"pass the dialect {foreign.dialect} to read it, or --plain")]
-    for found in known:
-        written = text[found.offset : found.offset + found.length]
-        problem = f"{quote(written)} looks like {found.what}"
+    for found in _known(text, words_alone):
         if strict:
+            problem = _problem(text, found)
             end = found.offset + found.length
             fixes = (Fix(found.offset, end, found.fix, "the same as a span"),) if found.fix else ()
             raise ParseError(
@@ -60,8 +55,33 @@ def report_lookalikes(text: str, *, strict: bool, words_alone: bool = False) -> 
                 fixes=fixes,
                 suggestion=found.how,
             )
-        message = f"{problem} (at character {found.offset}) and is used as it stands; {found.how}"
-        warnings.warn(message, DFPromptWarning, stacklevel=3)
+        warnings.warn(_remark(text, found), DFPromptWarning, stacklevel=3)
+
+
+def lookalike_remarks(text: str, *, words_alone: bool = False) -> list[str]:
+    """Return what `report_lookalikes` warns of, one sentence each.
+
+    >>> lookalike_remarks("a cat++")[0].partition(" (")[0]
+    '"cat++" looks like compel\'s weight'
+    """
+    return [_remark(text, found) for found in _known(text, words_alone)]
+
+
+def _known(text: str, words_alone: bool) -> list[LookAlike]:
+    known = find_lookalikes(text)
+    if words_alone and not known and (foreign := find_control(text)) is not None:
+        what = f"control that {foreign.tool} would obey"
+        return [LookAlike(0, len(text), what, f"pass the dialect {foreign.dialect} to read it, or --plain")]
+    return known
+
+
+def _problem(text: str, found: LookAlike) -> str:
+    return f"{quote(text[found.offset : found.offset + found.length])} looks like {found.what}"
+
+
+def _remark(text: str, found: LookAlike) -> str:
+    problem = _problem(text, found)
+    return f"{problem} (at character {found.offset}) and is used as it stands; {found.how}"
 
 
 def _emphasis(text: str) -> Iterator[LookAlike]:
