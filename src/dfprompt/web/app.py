@@ -56,6 +56,10 @@ class Routes:
         """Ask the policy for words."""
         return answer_json({"job": self.studio.suggest(await read_json(request)).to_json()})
 
+    async def jobs(self, request: Request) -> Response:
+        """Return what runs and waits."""
+        return answer_json({"jobs": self.studio.jobs.unfinished()})
+
     async def cancel(self, request: Request) -> Response:
         """End a job."""
         return answer_json({"job": self.studio.jobs.cancel(request.path_params["number"]).to_json()})
@@ -105,6 +109,7 @@ class Routes:
             Route("/api/read", self.read, methods=["POST"]),
             Route("/api/draw", self.draw, methods=["POST"]),
             Route("/api/suggest", self.suggest, methods=["POST"]),
+            Route("/api/jobs", self.jobs),
             Route("/api/jobs/{number:int}", self.cancel, methods=["DELETE"]),
             Route("/api/history", self.history),
             Route("/api/history/{number}", self.drawing, methods=["GET", "DELETE"]),

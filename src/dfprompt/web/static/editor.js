@@ -54,10 +54,13 @@ function around(document, at) {
 export class Editor extends Component {
   field = null;
 
-  async shift(by) {
-    const { selectionStart: start, selectionEnd: end } = this.field;
-    const document = await state.change({ do: "shift", start, end, by });
-    if (document) this.field.setSelectionRange(...around(document, start + 1));
+  // One after the other, so that a key held down counts every time.
+  shift(by) {
+    this.turn = (this.turn || Promise.resolve()).then(async () => {
+      const [start, end] = this.wanted || [this.field.selectionStart, this.field.selectionEnd];
+      const document = await state.change({ do: "shift", start, end, by });
+      if (document) this.wanted = around(document, start + 1);
+    });
   }
 
   keys = (event) => {
@@ -75,7 +78,8 @@ export class Editor extends Component {
     if (this.field && this.field.value !== text) {
       const { selectionStart, selectionEnd } = this.field;
       this.field.value = text;
-      if (window.document.activeElement === this.field) this.field.setSelectionRange(selectionStart, selectionEnd);
+      if (window.document.activeElement === this.field) this.field.setSelectionRange(...(this.wanted || [selectionStart, selectionEnd]));
+      this.wanted = null;
     }
   }
 

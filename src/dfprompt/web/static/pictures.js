@@ -96,7 +96,7 @@ class Slider extends Component {
 
 function Strip({ drawing, seed }) {
   const shown = state.labels(drawing);
-  return html`<div class="seeds" role="tablist" aria-label="Seeds">
+  return html`<div class="seeds" role="tablist" aria-label="Seeds drawn">
     ${drawing.seeds.map((each) => html`<button type="button" role="tab" key=${each} aria-selected=${String(each === seed)} aria-label=${`Seed ${each}`} tabindex=${each === seed ? 0 : -1}
       onClick=${() => (state.seed.value = each)}
       onKeyDown=${(event) => {

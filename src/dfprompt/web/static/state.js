@@ -57,8 +57,11 @@ export const complain = (error) => tell(error.message, "error");
 // One request in flight per text; of those that come meanwhile the last one goes next.
 const flights = { text: { busy: false, next: null }, negative: { busy: false, next: null } };
 
+const OVERTAKEN = new Error("another request went first");
+
 function ask(which, body, done) {
   const flight = flights[which];
+  flight.next?.done(null, OVERTAKEN);
   flight.next = { body, done };
   if (flight.busy) return;
   flight.busy = true;
@@ -68,10 +71,10 @@ function ask(which, body, done) {
       flight.next = null;
       try {
         const { document } = await call("/api/read", { settings: wanted(), ...body });
-        if (!flight.next) batch(() => done(document));
+        batch(() => done(document));
       } catch (error) {
         if (error.status === 403) locked.value = true;
-        if (!flight.next) done(null, error);
+        done(null, error);
       }
     }
     flight.busy = false;
@@ -87,7 +90,7 @@ function keep(which, document) {
 export function read(which = side.value) {
   const text = texts.value[which];
   ask(which, { text }, (document, error) => {
-    if (error) return complain(error);
+    if (error) return error === OVERTAKEN || complain(error);
     if (texts.value[which] === document.text) keep(which, document);
   });
 }
@@ -118,10 +121,8 @@ export function change(body, { from, live = false, which = side.value } = {}) {
   const text = from ?? texts.value[which];
   return new Promise((resolve) =>
     ask(which, { text, change: body }, (document, error) => {
-      if (error) {
-        tell(error.message, "error");
-        return resolve(null);
-      }
+      if (error && error !== OVERTAKEN) complain(error);
+      if (error || (!live && texts.value[which] !== text)) return resolve(null); // written over meanwhile
       if (document.text !== texts.value[which]) {
         if (!live) remember("change");
         texts.value = { ...texts.value, [which]: document.text };
