@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from browsing import Served, browser, page_of, serving
 pytestmark = [pytest.mark.slow, pytest.mark.enable_socket]
 TEXT = "a red house in the snow, [watercolor:late]"
 FIELD = "textarea"
+FOCUSED = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +63,23 @@ def step_width(page: Any) -> float:
     return page.locator(".row.plain .track").bounding_box()["width"] / 10
 
 
+def draw(page: Any, served: Served, seeds: int | None = None) -> list[dict[str, Any]]:
+    """Press Draw, wait until it is drawn, and return the drawings, newest first."""
+    start_drawing(page, seeds)
+    return settle(served)
+
+
+def start_drawing(page: Any, seeds: int | None = None) -> None:
+    if seeds is not None:
+        page.get_by_label("Seeds", exact=True).fill(str(seeds))
+        page.get_by_label("Seeds", exact=True).press("Enter")
+    with page.expect_response("**/api/draw"):
+        page.get_by_role("button", name="Draw").click()
+
+
 def settle(served: Served) -> list[dict[str, Any]]:
     """Wait until nothing is being drawn, and return the drawings, newest first."""
-    import time
-
-    for _ in range(600):
+    for _ in range(1200):
         drawings = served.call("/api/history")["drawings"]
         if drawings and not served.call("/api/jobs")["jobs"]:
             return drawings
@@ -127,11 +141,7 @@ def test_everything_goes_by_keyboard(page: Any) -> None:
     seen = []
     for _ in range(12):
         page.keyboard.press("Tab")
-        seen.append(
-            page.evaluate(
-                "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
-            )
-        )
+        seen.append(page.evaluate(FOCUSED))
         if seen[-1].startswith("watercolor, late half"):
             break
     assert seen[-1].startswith("watercolor, late half"), seen
@@ -157,21 +167,15 @@ def test_everything_goes_by_keyboard(page: Any) -> None:
 
 def test_plain_and_edited_are_two_pictures_of_one_seed(page: Any, served: Served) -> None:
     page.get_by_label("Seeds", exact=True).fill("2")
-    page.get_by_label("Seeds", exact=True).press("Enter")
     page.locator(FIELD).focus()
-    page.keyboard.press("Control+Enter")
+    with page.expect_response("**/api/draw"):
+        page.keyboard.press("Control+Enter")
     drawing = settle(served)[0]
     page.wait_for_function("() => document.querySelectorAll('figure img').length === 2")
-    assert [(p["label"], p["seed"]) for p in drawing["pictures"]] == [
-        ("plain", 0),
-        ("yours", 0),
-        ("plain", 1),
-        ("yours", 1),
-    ]
-    files = [
-        (served.folder / "drawings" / drawing["id"] / f"{label}-seed0.png").read_bytes()
-        for label in ("plain", "yours")
-    ]
+    drawn = [(each["label"], each["seed"]) for each in drawing["pictures"]]
+    assert drawn == [("plain", 0), ("yours", 0), ("plain", 1), ("yours", 1)]
+    place = served.folder / "drawings" / drawing["id"]
+    files = [(place / f"{label}-seed0.png").read_bytes() for label in ("plain", "yours")]
     assert files[0] != files[1]
     sizes = page.evaluate("[...document.querySelectorAll('figure img')].map((img) => img.naturalWidth)")
     assert sizes == [64, 64]
@@ -187,31 +191,26 @@ def test_plain_and_edited_are_two_pictures_of_one_seed(page: Any, served: Served
 
 def test_cancelling_keeps_what_is_drawn_and_reloading_keeps_everything(page: Any, served: Served) -> None:
     settle(served)
-    page.get_by_label("Seeds", exact=True).fill("40")
-    page.get_by_label("Seeds", exact=True).press("Enter")
-    page.get_by_role("button", name="Draw").click()
-    page.wait_for_selector("figure img[alt^='yours, seed 0']")
+    start_drawing(page, 16)
+    page.wait_for_selector("figure img[alt^='yours, seed 0']", timeout=60_000)
     page.get_by_role("button", name="Cancel").first.click()
     drawing = settle(served)[0]
-    assert 0 < len(drawing["pictures"]) < 80
-    assert drawing["missing"] == 80 - len(drawing["pictures"])
+    assert 0 < len(drawing["pictures"]) < 32
+    assert drawing["missing"] == 32 - len(drawing["pictures"])
     page.wait_for_selector("text=not drawn")
     write(page, "a blue boat, [mist:early]")
     page.wait_for_timeout(300)
     page.reload()
     text_is(page, "a blue boat, [mist:early]")
     page.wait_for_selector("text=not drawn")
-    assert page.get_by_label("Seeds", exact=True).input_value() == "40"
+    assert page.get_by_label("Seeds", exact=True).input_value() == "16"
     assert bars(page) == ["mist"]
 
 
 def test_the_history_restores_and_can_be_searched(page: Any, served: Served) -> None:
     settle(served)
     write(page, "a green tree at night, [vignette:early]")
-    page.get_by_label("Seeds", exact=True).fill("1")
-    page.get_by_label("Seeds", exact=True).press("Enter")
-    page.get_by_role("button", name="Draw").click()
-    settle(served)
+    draw(page, served, 1)
     page.wait_for_selector(".card:has-text('green tree') ins")  # what changed in the words is marked
     page.get_by_label("Search the history").fill("red watercolor")
     page.wait_for_function("() => !document.querySelector('.history').innerText.includes('green tree')")
@@ -231,9 +230,7 @@ def test_two_tabs_keep_apart_and_share_the_history(page: Any, served: Served) ->
     other.wait_for_selector(FIELD)
     write(other, "a white cat on a hill, [glossy:late]")
     assert page.input_value(FIELD) == TEXT
-    other.get_by_label("Seeds", exact=True).fill("1")
-    other.get_by_label("Seeds", exact=True).press("Enter")
-    other.get_by_role("button", name="Draw").click()
+    start_drawing(other, 1)
     page.wait_for_selector(".card:has-text('white cat')")
     settle(served)
     other.close()

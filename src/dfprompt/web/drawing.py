@@ -21,7 +21,7 @@ from dfprompt.web.history import Drawing, History
 from dfprompt.web.jobs import Job
 
 _PARTS = 1000  # a job's progress counts in thousandths
-AT_ONCE = 16
+AT_ONCE = 8
 """Pictures of a drawing that are drawn together: what a cancel may lose."""
 
 
