@@ -16,8 +16,8 @@ import tiny_pipelines
 from dfprompt.api import comparison
 from dfprompt.api.comparison import Written, compare_prompts
 from dfprompt.errors import DFPromptWarning, InputError, LoadError
+from dfprompt.images.metadata import find_metadata
 from dfprompt.images.reading import read_image
-from dfprompt.images.recipe import find_recipe
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import SamplingSettings
 from dfprompt.prompt import parse_prompt
@@ -62,7 +62,7 @@ def test_everything_named_is_written_and_opens(compare: Callable[..., Any]) -> N
             files.append(Path(image["file"]))
             picture = read_image(Path(image["file"]))
             assert picture.size == (SIZE, SIZE)
-            recipe = find_recipe(picture.text)
+            recipe = find_metadata(picture.text)
             assert (recipe.df_prompt, recipe.seed) == (rewrite["df_prompt"], image["seed"])
             assert image["scores"]["brightness"] == pytest.approx(picture.pixels.mean().item(), abs=0.004)
         if rewrite["timeline"]:
@@ -140,7 +140,7 @@ def test_a_policy_rewrites_and_its_candidates_differ(compare: Callable[..., Any]
     assert len(set(beside["the blue star"])) == 2
     assert all(line.split(": ", 1)[1].startswith("the blue star") for line in beside["the blue star"])
     row = next(each for each in run.shown.rows if each.method == "policy tiny 1")
-    recipe = find_recipe(read_image(run.folder / str(row.picture)).text)
+    recipe = find_metadata(read_image(run.folder / str(row.picture)).text)
     assert recipe.policy is not None
     assert (recipe.policy.name, recipe.policy.hash) == ("tiny", "abc")
     again = compare("a red cat", policy=policy, candidates=2, force=True)

@@ -28,7 +28,7 @@ from dfprompt.evaluation.side_by_side import (
     relabel,
 )
 from dfprompt.evaluation.summary import ScoreLine
-from dfprompt.images.recipe import ModelMark
+from dfprompt.images.metadata import ModelMark
 from dfprompt.images.saving import Entry, check_free, save_pictures
 from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.measure import HowToDraw

@@ -12,7 +12,7 @@ from dfprompt.api.baselines import BaselineSearch
 from dfprompt.api.companions import usual_lexicon
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, DFPromptError, InputError
-from dfprompt.evaluation.control_arms import Control, make_arms
+from dfprompt.evaluation.control_methods import Control, make_control_methods
 from dfprompt.evaluation.lexicon import SUFFIX
 from dfprompt.evaluation.methods import (
     BestOf,
@@ -114,7 +114,7 @@ def _make(spec: str, choices: MethodChoices, get: Callable[[str], Method], known
     if arm in _ARMS:
         words = get(base or "policy")
         control, how = _constant(words, choices) if arm == "constant" else (None, "")
-        method = make_arms(words, control, how)[arm]()
+        method = make_control_methods(words, control, how)[arm]()
         method.name = spec if colon else arm
         return method
     if spec in ("policy", "sft", "starter"):

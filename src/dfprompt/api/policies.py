@@ -18,7 +18,7 @@ from dfprompt.excerpt import quote
 from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.policy.bans import Bans
 from dfprompt.policy.budget import TokenBudget
-from dfprompt.policy.bundle import Policy, check_count
+from dfprompt.policy.policy import Policy, check_count
 from dfprompt.policy.settings import SamplingSettings
 from dfprompt.prompt import DFPrompt
 from dfprompt.search.starter import NAME as STARTER

@@ -34,7 +34,7 @@ from dfprompt.training.examples import read_examples
 from dfprompt.training.grpo import train_grpo
 from dfprompt.training.picture_reward import PictureReward
 from dfprompt.training.ppo import train_ppo
-from dfprompt.training.reinforcement import Report, RlResult
+from dfprompt.training.rl_loop import Report, RlResult
 from dfprompt.training.rl_settings import GrpoSettings, PpoSettings, RlSettings
 from dfprompt.training.rollout import Task
 from dfprompt.training.run_folder import RECIPE, lock_run

@@ -13,12 +13,12 @@ from dfprompt.api.checks import check
 from dfprompt.cli import console
 from dfprompt.cli.options import JSON, takes
 from dfprompt.excerpt import printable
-from dfprompt.images.recipe import read_recipe
+from dfprompt.images.metadata import read_metadata
 from dfprompt.requests.render import LoadRequest
 from dfprompt.requests.write import InspectRequest
 
 if TYPE_CHECKING:
-    from dfprompt.images.recipe import ModelMark, Recipe
+    from dfprompt.images.metadata import GenerationMetadata, ModelMark
     from dfprompt.pipeline.image_pipeline import Pictures
 
 
@@ -38,7 +38,7 @@ def inspect(request: InspectRequest, as_json: bool = JSON) -> None:
       dfprompt inspect picture.png --pipeline mini --output again.png
     """
     check(request)
-    recipe = read_recipe(request.file)
+    recipe = read_metadata(request.file)
     shown = {"file": str(request.file), "recipe": json.loads(recipe.to_json_text())}
     if not as_json:
         _print_recipe(recipe)
@@ -63,7 +63,7 @@ def _draw_again(request: InspectRequest, *, as_json: bool) -> dict[str, Any]:
     return again.to_json()
 
 
-def _print_recipe(recipe: Recipe) -> None:
+def _print_recipe(recipe: GenerationMetadata) -> None:
     rows = {"prompt": recipe.prompt, "DF-Prompt": recipe.df_prompt}
     if recipe.negative_prompt is not None:
         rows["negative"] = recipe.negative_prompt

@@ -11,8 +11,8 @@ from dfprompt.conditioning.compile import plan_prompts
 from dfprompt.conditioning.options import Options
 from dfprompt.errors import ConfigError
 from dfprompt.evaluation.summary import ScoreLine, score_lines
+from dfprompt.images.metadata import ModelMark
 from dfprompt.images.reading import read_image
-from dfprompt.images.recipe import ModelMark
 from dfprompt.measurement.log import MeasurementLog
 from dfprompt.measurement.measure import AT_ONCE, HowToDraw, Measurement, Progress, Shot, fingerprint
 from dfprompt.measurement.prompts import PlainPrompt

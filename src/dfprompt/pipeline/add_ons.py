@@ -12,7 +12,7 @@ import torch
 
 from dfprompt.errors import ConfigError, LoadError, UnsupportedPipelineError, load_errors
 from dfprompt.excerpt import quote
-from dfprompt.images.recipe import ModelMark
+from dfprompt.images.metadata import ModelMark
 from dfprompt.pipeline.identity import hash_weights
 from dfprompt.pipeline.weight_files import check_weights, read_header
 from dfprompt.sources import fetch_file, hub_id_of

@@ -24,7 +24,7 @@ from dfprompt.config import make_config
 from dfprompt.config.provenance import package_version
 from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
-from dfprompt.images.recipe import ModelMark, Recipe
+from dfprompt.images.metadata import GenerationMetadata, ModelMark
 from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.pipeline.defaults import PipelineDefaults, resolve_settings
 from dfprompt.pipeline.denoise import check_lockstep, denoise_lockstep
@@ -70,7 +70,7 @@ class Pictures:
 
     def recipes(
         self, *, policy: ModelMark | None = None, scores: Mapping[str, Tensor] | None = None
-    ) -> list[Recipe]:
+    ) -> list[GenerationMetadata]:
         """Return the recipe of every picture; `scores` holds columns (B,)."""
         columns = {name: values.tolist() for name, values in (scores or {}).items()}
         return [
@@ -331,11 +331,11 @@ class ImagePipeline:
         *,
         policy: ModelMark | None = None,
         scores: Mapping[str, float] | None = None,
-    ) -> Recipe:
+    ) -> GenerationMetadata:
         """Return the recipe of one picture of a request."""
         prompt, negatives = request.prompts[row], request.negatives
         settings = request.settings.model_dump(exclude={"batch_size"}, exclude_none=True)
-        return Recipe(
+        return GenerationMetadata(
             version=package_version("dfprompt") or "unknown",
             prompt=prompt.plain_text,
             df_prompt=str(prompt),

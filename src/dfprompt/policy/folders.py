@@ -25,9 +25,9 @@ from dfprompt.errors import ConfigError, LoadError, load_errors
 from dfprompt.excerpt import quote
 from dfprompt.modelfiles import check_model_folder, check_tokenizer, read_small_json
 from dfprompt.policy.budget import CLIP_TOKENS, TokenBudget
-from dfprompt.policy.bundle import Policy
 from dfprompt.policy.configuration import POLICY_FIELDS, PolicyConfig
 from dfprompt.policy.modeling import PolicyModel
+from dfprompt.policy.policy import Policy
 from dfprompt.policy.restraint import Restraint, read_restraint
 from dfprompt.storage import check_ours, library_errors, whole_folder, write_text
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.excerpt import quote
-from dfprompt.policy.drawing import draw, masked_logprobs
+from dfprompt.policy.categorical import draw, masked_logprobs
 from dfprompt.policy.modeling import PolicyModel, PolicyOutput
-from dfprompt.policy.row import Drawn, FirstWord, Row
+from dfprompt.policy.row_sampler import FirstWord, RowSampler, SampledRow
 from dfprompt.policy.settings import SamplingSettings
 from dfprompt.policy.trajectory import Trajectory
 from dfprompt.policy.vocabulary import INSIDE, OPEN, Vocabulary
@@ -57,7 +57,7 @@ class _Loop:
         self.device = model.device
         tables = model.config.tables
         self.rows = [
-            Row(prompt, seed, model.config.control, vocabulary, settings, tables)
+            RowSampler(prompt, seed, model.config.control, vocabulary, settings, tables)
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
         self.masks = vocabulary.masks.to(self.device)
@@ -144,14 +144,14 @@ class _Loop:
         row.take(self._drawn(row, again, float(first.logprobs[again]), first))
         return again
 
-    def _drawn(self, row: Row, token: int, logprob: float, here: FirstWord) -> Drawn:
-        drawn = Drawn(token, row.state, logprob, slot=self.ids.shape[1])
+    def _drawn(self, row: RowSampler, token: int, logprob: float, here: FirstWord) -> SampledRow:
+        drawn = SampledRow(token, row.state, logprob, slot=self.ids.shape[1])
         if here.controls is not None and not self.vocabulary.closes(token):
             drawn.control, drawn.control_logprobs = self._draw_control(row, *here.controls)
         return drawn
 
     def _draw_control(
-        self, row: Row, ranges: Tensor, weights: Tensor
+        self, row: RowSampler, ranges: Tensor, weights: Tensor
     ) -> tuple[tuple[int, int], tuple[float, float]]:
         """Draw from the two heads of one row: range_logprobs (R,) and weight_logprobs (W,)."""
         drawn = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-Interval = tuple[int, int]
+Offsets = tuple[int, int]
 
 # Of two separators that meet, the weaker goes; of equals, the later.
 _STRENGTH = {",": 1, ";": 2, ".": 3}
@@ -16,8 +16,8 @@ class Layout(NamedTuple):
     """A step's text, where each piece lies in it, and what of it is hidden (offsets in characters)."""
 
     text: str
-    places: tuple[Interval, ...]
-    hidden: tuple[Interval, ...]
+    places: tuple[Offsets, ...]
+    hidden: tuple[Offsets, ...]
 
 
 def lay_out(pieces: Sequence[str], present: Sequence[bool], *, mask: bool = False) -> Layout:
@@ -39,9 +39,9 @@ def lay_out(pieces: Sequence[str], present: Sequence[bool], *, mask: bool = Fals
     return Layout(text, _places(ends, visible), ())
 
 
-def _visible(text: str, pieces: list[Interval], present: Sequence[bool]) -> list[Interval]:
+def _visible(text: str, pieces: list[Offsets], present: Sequence[bool]) -> list[Offsets]:
     """Return the stretches of the whole text that are seen, in order and never touching empty."""
-    seen: list[Interval] = []
+    seen: list[Offsets] = []
     gap = False  # an absent piece lies between the last visible word or separator and here
     bare = False  # the separator at the text's edge is gone, and the spaces after it are going
     for (start, end), here in zip(pieces, present, strict=True):
@@ -63,7 +63,7 @@ def _visible(text: str, pieces: list[Interval], present: Sequence[bool]) -> list
     return seen
 
 
-def _join(text: str, seen: list[Interval], start: int, word: int, end: int) -> int:
+def _join(text: str, seen: list[Offsets], start: int, word: int, end: int) -> int:
     """Tidy the place where what is seen meets a piece whose first word is at `word`; return its start."""
     if text[word] not in _STRENGTH:
         return start
@@ -86,7 +86,7 @@ def _skip_spaces(text: str, start: int, end: int) -> int:
     return start
 
 
-def _last_word(text: str, seen: list[Interval]) -> int:
+def _last_word(text: str, seen: list[Offsets]) -> int:
     """Return the offset of the last visible character that is not a space, or -1."""
     for start, end in reversed(seen):
         for at in range(end - 1, start - 1, -1):
@@ -95,21 +95,21 @@ def _last_word(text: str, seen: list[Interval]) -> int:
     return -1
 
 
-def _drop_from(text: str, seen: list[Interval], at: int) -> None:
+def _drop_from(text: str, seen: list[Offsets], at: int) -> None:
     """Hide everything from `at` on, and the spaces before it."""
     _cut(seen, at)
     _cut(seen, _last_word(text, seen) + 1)
 
 
-def _cut(seen: list[Interval], at: int) -> None:
+def _cut(seen: list[Offsets], at: int) -> None:
     while seen and seen[-1][0] >= at:
         seen.pop()
     if seen and seen[-1][1] > at:
         seen[-1] = (seen[-1][0], at)
 
 
-def _complement(visible: list[Interval], length: int) -> tuple[Interval, ...]:
-    hidden: list[Interval] = []
+def _complement(visible: list[Offsets], length: int) -> tuple[Offsets, ...]:
+    hidden: list[Offsets] = []
     at = 0
     for start, end in [*visible, (length, length)]:
         if at < start:
@@ -118,7 +118,7 @@ def _complement(visible: list[Interval], length: int) -> tuple[Interval, ...]:
     return tuple(hidden)
 
 
-def _places(ends: list[int], visible: list[Interval]) -> tuple[Interval, ...]:
+def _places(ends: list[int], visible: list[Offsets]) -> tuple[Offsets, ...]:
     """Return where each piece lies once only the visible stretches are left."""
     moved: list[int] = []
     shown, run = 0, 0  # characters seen before visible[run]

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from dfprompt.errors import ParseError, PromptValueError
 from dfprompt.excerpt import quote
-from dfprompt.prompt import mistakes
+from dfprompt.prompt import bracket_errors
 from dfprompt.prompt.ast import UNIT, DFPrompt, EffectRange, Span, Weight
 from dfprompt.prompt.escapes import ESCAPABLE
 from dfprompt.prompt.fields import Bracket, read_range, read_weight
 from dfprompt.prompt.foreign import keep_meaning
-from dfprompt.prompt.lookalikes import report_lookalikes
+from dfprompt.prompt.foreign_syntax import report_foreign_syntax
 from dfprompt.prompt.tags import BARE_TAG
 
 _SPECIAL = re.compile(rf"{BARE_TAG.pattern}|[\[\]\\:]")
@@ -29,7 +29,7 @@ def parse_prompt(text: str, *, strict: bool = False) -> DFPrompt:
     ('a [red] horse, ', Span('anime style', EffectRange(1, 0.5), Weight(1.5)))
     """
     prompt = read_back(text)
-    report_lookalikes(text, strict=strict, words_alone=not prompt.controls)
+    report_foreign_syntax(text, strict=strict, words_alone=not prompt.controls)
     return prompt
 
 
@@ -113,7 +113,7 @@ class _Scanner:
             elif self.opened >= 0:
                 self._end_field(at)
         if self.opened >= 0:
-            raise mistakes.unclosed(self._bracket(len(self.text)))
+            raise bracket_errors.unclosed(self._bracket(len(self.text)))
         self._end_plain(len(self.text))
         return self.places
 
@@ -145,7 +145,7 @@ class _Scanner:
 
     def _open(self, at: int) -> None:
         if self.opened >= 0:
-            raise mistakes.nested(self._bracket(at))
+            raise bracket_errors.nested(self._bracket(at))
         self._end_plain(at)
         self.opened = at
 
@@ -156,7 +156,7 @@ class _Scanner:
 
     def _close(self, at: int) -> None:
         if self.opened < 0:
-            raise mistakes.stray_close(self.text, at)
+            raise bracket_errors.stray_close(self.text, at)
         spans = tuple(self._spans(self._bracket(at)))
         self.places.append(Place(self.opened, at + 1, spans, (self.opened + 1, self.colons[0])))
         self.colons.clear()
@@ -169,16 +169,16 @@ class _Scanner:
     def _spans(self, bracket: Bracket) -> list[str | Span]:
         """The span a bracket means; several where network tags stand among its words."""
         if len(bracket.colons) not in (1, 2):
-            raise mistakes.field_count(bracket)
+            raise bracket_errors.field_count(bracket)
         if all(not words or words.isspace() for words in self.words):
-            raise mistakes.no_words(bracket)
+            raise bracket_errors.no_words(bracket)
         fields = bracket.fields
         effect_range = self._range(fields[1])
         if effect_range is None or (len(fields) == 2 and not fields[1].strip()):
-            raise mistakes.bad_range(bracket)
+            raise bracket_errors.bad_range(bracket)
         weight = self._weight(fields[2]) if len(fields) == 3 else UNIT
         if weight is None:
-            raise mistakes.bad_weight(bracket)
+            raise bracket_errors.bad_weight(bracket)
         return [
             Span(words, effect_range, weight) if words.strip() else words for words in self.words if words
         ]

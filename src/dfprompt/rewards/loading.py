@@ -23,7 +23,7 @@ PARTS = {"clip": "clip", "aesthetic": "aesthetic", "pickscore": "preference", "h
 _PUBLISHED = {"clip": CLIP_L, "aesthetic": AESTHETIC, "pickscore": PICKSCORE, "hps": HPS}
 
 
-class ModelShelf:
+class ScoreLoader:
     """Loads models for one device and dtype; what is loaded once is shared by every score that needs it.
 
     `named` maps names such as "mini" to folders. Models that no score holds any more are let go.

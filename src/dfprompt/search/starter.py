@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfprompt.errors import ConfigError
 from dfprompt.policy.budget import TokenBudget
-from dfprompt.policy.bundle import Policy
+from dfprompt.policy.policy import Policy
 from dfprompt.policy.rewrite import Rewrite, append_modifiers
 from dfprompt.policy.settings import SamplingSettings
 from dfprompt.policy.tables import RANGES, WEIGHTS, make_tables

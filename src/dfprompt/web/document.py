@@ -16,8 +16,8 @@ from dfprompt.excerpt import quote
 from dfprompt.prompt import DFPrompt, EffectRange, Plan, Span, Weight, editing
 from dfprompt.prompt.bars import Bar, make_bars
 from dfprompt.prompt.exact import format_decimal, to_json_number
+from dfprompt.prompt.foreign_syntax import foreign_syntax_remarks
 from dfprompt.prompt.formatter import explain_silence
-from dfprompt.prompt.lookalikes import lookalike_remarks
 from dfprompt.prompt.parser import Place, locate_pieces, read_back
 from dfprompt.prompt.tags import explain_tag
 from dfprompt.web.server import describe_error
@@ -134,7 +134,7 @@ def _notes(text: str, prompt: DFPrompt, plan: Plan) -> list[str]:
     tags = [tag for span in prompt.tags if (tag := span.tag) is not None]
     silent = [span for span in plan.never_active if span.weight.first or span.weight.last]  # muted is meant
     return [
-        *lookalike_remarks(text, words_alone=not prompt.controls),
+        *foreign_syntax_remarks(text, words_alone=not prompt.controls),
         *dict.fromkeys(explain_tag(tag) for tag in tags),
         *(explain_silence(plan, span) for span in silent),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from dfprompt.api.gallery import slug
 from dfprompt.evaluation.side_by_side import Compared, Rewrite, draw_side_by_side
 from dfprompt.evaluation.summary import score_lines
-from dfprompt.images.recipe import ModelMark
+from dfprompt.images.metadata import ModelMark
 from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.measure import HowToDraw
 from dfprompt.measurement.prompts import PlainPrompt

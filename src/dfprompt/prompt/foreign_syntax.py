@@ -16,7 +16,7 @@ _PARENTHESIS = re.compile(r"[()]")
 _BRACE = re.compile(r"[{}]")
 
 
-class LookAlike(NamedTuple):
+class ForeignSyntax(NamedTuple):
     """A stretch of text that another tool would obey; `how` says which dialect reads it."""
 
     offset: int
@@ -26,17 +26,17 @@ class LookAlike(NamedTuple):
     fix: str | None = None
 
 
-def find_lookalikes(text: str) -> list[LookAlike]:
+def find_foreign_syntax(text: str) -> list[ForeignSyntax]:
     """Return the first look-alike of each kind, in the order of the text; linear in its length.
 
-    >>> [found.what for found in find_lookalikes("(snow:1.2) BREAK a cat++")]
+    >>> [found.what for found in find_foreign_syntax("(snow:1.2) BREAK a cat++")]
     ['emphasis', 'the keyword BREAK', "compel's weight"]
     """
     firsts = (next(finder(text), None) for finder in _FINDERS)
     return sorted(found for found in firsts if found is not None)
 
 
-def report_lookalikes(text: str, *, strict: bool, words_alone: bool = False) -> None:
+def report_foreign_syntax(text: str, *, strict: bool, words_alone: bool = False) -> None:
     """Warn once per kind of look-alike, or raise ParseError for the first with `strict`.
 
     `words_alone`: the text has no spans, and whatever another tool would obey in it is named too.
@@ -58,33 +58,35 @@ def report_lookalikes(text: str, *, strict: bool, words_alone: bool = False) -> 
         warnings.warn(_remark(text, found), DFPromptWarning, stacklevel=3)
 
 
-def lookalike_remarks(text: str, *, words_alone: bool = False) -> list[str]:
-    """Return what `report_lookalikes` warns of, one sentence each.
+def foreign_syntax_remarks(text: str, *, words_alone: bool = False) -> list[str]:
+    """Return what `report_foreign_syntax` warns of, one sentence each.
 
-    >>> lookalike_remarks("a cat++")[0].partition(" (")[0]
+    >>> foreign_syntax_remarks("a cat++")[0].partition(" (")[0]
     '"cat++" looks like compel\'s weight'
     """
     return [_remark(text, found) for found in _known(text, words_alone)]
 
 
-def _known(text: str, words_alone: bool) -> list[LookAlike]:
-    known = find_lookalikes(text)
+def _known(text: str, words_alone: bool) -> list[ForeignSyntax]:
+    known = find_foreign_syntax(text)
     if words_alone and not known and (foreign := find_control(text)) is not None:
         what = f"control that {foreign.tool} would obey"
-        return [LookAlike(0, len(text), what, f"pass the dialect {foreign.dialect} to read it, or --plain")]
+        return [
+            ForeignSyntax(0, len(text), what, f"pass the dialect {foreign.dialect} to read it, or --plain")
+        ]
     return known
 
 
-def _problem(text: str, found: LookAlike) -> str:
+def _problem(text: str, found: ForeignSyntax) -> str:
     return f"{quote(text[found.offset : found.offset + found.length])} looks like {found.what}"
 
 
-def _remark(text: str, found: LookAlike) -> str:
+def _remark(text: str, found: ForeignSyntax) -> str:
     problem = _problem(text, found)
     return f"{problem} (at character {found.offset}) and is used as it stands; {found.how}"
 
 
-def _emphasis(text: str) -> Iterator[LookAlike]:
+def _emphasis(text: str) -> Iterator[ForeignSyntax]:
     """(w:1.2) and ((w)): each stretch between two parentheses is looked at once."""
     opened = -1
     for match in _PARENTHESIS.finditer(text):
@@ -102,12 +104,12 @@ def _emphasis(text: str) -> Iterator[LookAlike]:
         if colon and words.strip() and not words.endswith("\\") and read_weight(number) is not None:
             plain = not any(special in words for special in "[]:\\")
             fix = f"[{words}::{number}]" if plain else None
-            yield LookAlike(start, at + 1 - start, "emphasis", _EMPHASIS, fix)
+            yield ForeignSyntax(start, at + 1 - start, "emphasis", _EMPHASIS, fix)
         elif doubled and inner.strip():
-            yield LookAlike(start - 1, at + 3 - start, "emphasis", _EMPHASIS)
+            yield ForeignSyntax(start - 1, at + 3 - start, "emphasis", _EMPHASIS)
 
 
-def _signs(text: str) -> Iterator[LookAlike]:
+def _signs(text: str) -> Iterator[ForeignSyntax]:
     """compel's w++ and (w)1.2; a lone + or - after a word is ordinary text."""
     at = text.find("++", 1)
     while at >= 0:
@@ -115,53 +117,53 @@ def _signs(text: str) -> Iterator[LookAlike]:
         while text[end : end + 1] == "+":
             end += 1
         if (text[at - 1].isalnum() or text[at - 1] == ")") and not text[end : end + 1].isalnum():
-            yield LookAlike(at - 1, end - at + 1, "compel's weight", _COMPEL)
+            yield ForeignSyntax(at - 1, end - at + 1, "compel's weight", _COMPEL)
         at = text.find("++", end)
     at = text.find(")", text.find("(") + 1) if "(" in text else -1
     while at >= 0:
         if text[at + 1 : at + 2].isdigit():
-            yield LookAlike(at, 2, "compel's weight", _COMPEL)
+            yield ForeignSyntax(at, 2, "compel's weight", _COMPEL)
         at = text.find(")", at + 1)
 
 
-def _keywords(word: str) -> Callable[[str], Iterator[LookAlike]]:
-    def find(text: str) -> Iterator[LookAlike]:
+def _keywords(word: str) -> Callable[[str], Iterator[ForeignSyntax]]:
+    def find(text: str) -> Iterator[ForeignSyntax]:
         at = text.find(word)
         while at >= 0:
             end = at + len(word)
             if not text[at - 1 : at].isalnum() and not text[end : end + 1].isalnum():
-                yield LookAlike(at, len(word), f"the keyword {word}", _KEYWORD)
+                yield ForeignSyntax(at, len(word), f"the keyword {word}", _KEYWORD)
             at = text.find(word, end)
 
     return find
 
 
-def _embeddings(text: str) -> Iterator[LookAlike]:
+def _embeddings(text: str) -> Iterator[ForeignSyntax]:
     at = text.find("embedding:")
     while at >= 0:
         end = at + len("embedding:")
         if not text[at - 1 : at].isalnum() and text[end : end + 1].strip():
-            yield LookAlike(at, len("embedding:"), "an embedding reference", _EMBEDDING)
+            yield ForeignSyntax(at, len("embedding:"), "an embedding reference", _EMBEDDING)
         at = text.find("embedding:", end)
 
 
-def _wildcards(text: str) -> Iterator[LookAlike]:
+def _wildcards(text: str) -> Iterator[ForeignSyntax]:
     opened = -1
     for match in _BRACE.finditer(text):
         if match[0] == "{":
             opened = match.start()
         elif opened >= 0:
             if "|" in text[opened : match.start()]:
-                yield LookAlike(opened, match.end() - opened, "a random choice", _EXPAND)
+                yield ForeignSyntax(opened, match.end() - opened, "a random choice", _EXPAND)
             opened = -1
 
 
-def _files(text: str) -> Iterator[LookAlike]:
+def _files(text: str) -> Iterator[ForeignSyntax]:
     pieces = text.split("__")
     at = len(pieces[0])
     for name in pieces[1:-1]:
         if name and not name[0].isspace() and name.replace("/", "").replace("-", "").isidentifier():
-            yield LookAlike(at, len(name) + 4, "a wildcard", _EXPAND)
+            yield ForeignSyntax(at, len(name) + 4, "a wildcard", _EXPAND)
         at += len(name) + 2
 
 
@@ -170,7 +172,7 @@ _COMPEL = "pass the dialect compel to read it, or write [words::WEIGHT]"
 _KEYWORD = "the dialect a1111 says what to write instead"
 _EMBEDDING = "the dialect comfyui keeps it as text; load the embedding with the pipeline"
 _EXPAND = "expand it first; no dialect draws at random"
-_FINDERS: tuple[Callable[[str], Iterator[LookAlike]], ...] = (
+_FINDERS: tuple[Callable[[str], Iterator[ForeignSyntax]], ...] = (
     _emphasis,
     _signs,
     _keywords("BREAK"),

@@ -14,14 +14,14 @@ from dfprompt.policy.settings import SamplingSettings
 from dfprompt.policy.tables import ControlTables
 from dfprompt.policy.trajectory import Phrase
 from dfprompt.policy.vocabulary import INSIDE, OPEN, START, Vocabulary
-from dfprompt.prompt.lookalikes import find_lookalikes
+from dfprompt.prompt.foreign_syntax import find_foreign_syntax
 from dfprompt.prompt.tags import split_tags
 
 Control = tuple[int, int]  # classes: range, weight
 
 
 @dataclass
-class Drawn:
+class SampledRow:
     """One token as it was drawn, the state it was drawn in, its slot in the model's cache, its control."""
 
     token: int
@@ -43,7 +43,7 @@ class FirstWord:
     controls: tuple[Tensor, Tensor] | None
 
 
-class Row:
+class RowSampler:
     """The drawing of one row; the user's `text` is only counted and compared."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Row:
         self.control, self.vocabulary, self.settings, self.tables = control, vocabulary, settings, tables
         # One generator per row: its draws do not depend on the batch around it.
         self.generator = np.random.Generator(np.random.PCG64(seed))
-        self.drawn: list[Drawn] = []
+        self.drawn: list[SampledRow] = []
         self.phrases: list[Phrase] = []
         self.state = START
         self.first_word: FirstWord | None = None
@@ -76,7 +76,7 @@ class Row:
         """The next number in [0, 1) of this row."""
         return float(self.generator.random())
 
-    def take(self, drawn: Drawn) -> list[int] | None:
+    def take(self, drawn: SampledRow) -> list[int] | None:
         """Accept a drawn token: None. Or refuse it: the cache slots of the modifier to be drawn again."""
         closes = self.state == INSIDE and self.vocabulary.closes(drawn.token)
         if closes:
@@ -101,7 +101,7 @@ class Row:
         self.drawn[-1].control, self.drawn[-1].control_logprobs = control, logprobs
         self.closing, self.done = False, bool(self.end)
 
-    def _record(self, drawn: Drawn) -> None:
+    def _record(self, drawn: SampledRow) -> None:
         self.drawn.append(drawn)
         self.state = self.vocabulary.follow(self.state, drawn.token)
         if self.state == OPEN:
@@ -128,7 +128,7 @@ class Row:
             return "no words"
         if len(split_tags(text)) > 1:
             return "holds a network tag"
-        return next((f"looks like {found.what}" for found in find_lookalikes(text)), "")
+        return next((f"looks like {found.what}" for found in find_foreign_syntax(text)), "")
 
     def _close(self, text: str, objection: str) -> None:
         whole = f"{self._text}, {text}"

@@ -11,14 +11,14 @@ import torch
 from dfprompt.policy import compute_logprobs
 from dfprompt.training.examples import Example
 from dfprompt.training.sft import negative_logprob
-from dfprompt.training.teaching import Lessons, TaughtRow, Wording, encode_example, teach
+from dfprompt.training.sft_batches import EncodedExample, SftBatches, Wording, collate, encode_example
 from tiny_policies import naive_masks, tiny_model, tiny_tokenizer
 from tiny_training import fresh_policy, tiny_examples
 
 CAT = Example("a red cat", ("golden hour", "8k"))
 
 
-def encode(example: Example, **options: object) -> TaughtRow:
+def encode(example: Example, **options: object) -> EncodedExample:
     return encode_example(fresh_policy().vocabulary, example, **{"max_new_tokens": 40, **options})  # type: ignore[arg-type]
 
 
@@ -77,7 +77,7 @@ def test_capitals_and_full_stops_come_in_their_shares() -> None:
 
 
 def fresh_policy_with_stops():  # type: ignore[no-untyped-def]
-    from dfprompt.policy.bundle import make_vocabulary
+    from dfprompt.policy.policy import make_vocabulary
 
     return make_vocabulary(tiny_model(separators=(",", ".")), tiny_tokenizer())
 
@@ -102,7 +102,7 @@ def test_the_loss_is_the_naive_one() -> None:
 def test_rows_that_teach_nothing_weigh_nothing() -> None:
     """All of a pass may be such rows: modifiers that no policy may say, in passes of one row."""
     policy = fresh_policy()
-    silent, row = TaughtRow((1, 2), (), (), unsayable=1), encode(CAT)
+    silent, row = EncodedExample((1, 2), (), (), unsayable=1), encode(CAT)
     none = negative_logprob(policy.model, policy.vocabulary, [silent])
     none.backward()
     assert none.item() == 0
@@ -116,16 +116,16 @@ def test_rows_that_teach_nothing_weigh_nothing() -> None:
 def test_rows_never_reach_into_each_other() -> None:
     policy = fresh_policy()
     rows = [encode(example) for example in tiny_examples(6)]
-    together = compute_logprobs(policy.model, policy.vocabulary, teach(policy.vocabulary, rows)).text
+    together = compute_logprobs(policy.model, policy.vocabulary, collate(policy.vocabulary, rows)).text
     for number, row in enumerate(rows):
-        alone = compute_logprobs(policy.model, policy.vocabulary, teach(policy.vocabulary, [row])).text
+        alone = compute_logprobs(policy.model, policy.vocabulary, collate(policy.vocabulary, [row])).text
         torch.testing.assert_close(together[number, : len(row.tokens)], alone[0], atol=1e-5, rtol=0)
         assert not together[number, len(row.tokens) :].any()
 
 
 def test_the_short_prompt_is_given_and_not_taught() -> None:
     """The loss has a term per token of the modifiers, whatever stands before them."""
-    trajectory = teach(fresh_policy().vocabulary, [encode(CAT), encode(Example("a", ("8k",)))])
+    trajectory = collate(fresh_policy().vocabulary, [encode(CAT), encode(Example("a", ("8k",)))])
     assert trajectory.text_mask.sum(1).tolist() == [
         len(encode(CAT).tokens),
         len(encode(Example("a", ("8k",))).tokens),
@@ -135,8 +135,8 @@ def test_the_short_prompt_is_given_and_not_taught() -> None:
 
 
 def test_lessons_are_the_same_whoever_asks_and_when() -> None:
-    def lessons() -> Lessons:
-        return Lessons(
+    def lessons() -> SftBatches:
+        return SftBatches(
             fresh_policy().vocabulary, tiny_examples(), batch_size=6, rejected_share=0.1, max_new_tokens=24,
             wording=Wording(0.5, 0.0), seed=3,
         )  # fmt: skip

@@ -22,8 +22,8 @@ from dfprompt.policy import Policy
 from dfprompt.training.checkpoint import Checkpoints
 from dfprompt.training.devices import make_accelerator, restore_scaler, scaler_state, seed_step
 from dfprompt.training.export import export_policy, save_policy
-from dfprompt.training.learner import Learner
 from dfprompt.training.metrics import MetricsLog
+from dfprompt.training.rl_algorithm import RlAlgorithm
 from dfprompt.training.rl_settings import RlSettings
 from dfprompt.training.rollout import (
     PLAIN_MEANING,
@@ -58,7 +58,7 @@ class RlResult:
 
 
 def train_on_rewards(
-    algorithm: Callable[[Any, Policy, SettingsT], Learner],
+    algorithm: Callable[[Any, Policy, SettingsT], RlAlgorithm],
     policy: Policy,
     train: Sequence[Task],
     validation: Sequence[Task],
@@ -113,7 +113,7 @@ class _Loop:
     def __init__(
         self,
         stage: _Stage,
-        learner: Learner,
+        learner: RlAlgorithm,
         plan: RolloutPlan,
         checked: Draws,
         folder: Path,

@@ -13,8 +13,8 @@ from torch import Tensor
 from dfprompt.conditioning import weighting as rules
 from dfprompt.conditioning.cache import Encoding, EncodingCache
 from dfprompt.conditioning.capabilities import Weighting
+from dfprompt.conditioning.encoder_layout import Conditioning, EncoderLayout, lay_out_tokens
 from dfprompt.conditioning.encoders import TextEncoder, Unit
-from dfprompt.conditioning.layouts import Conditioning, Layout, lay_out
 
 
 class Encoded:
@@ -42,14 +42,14 @@ class Encoded:
         self.lost = {text: reading.lost for text, reading in readings.items() if reading.lost}
         # A pooled vector is weighted by nobody, so it needs no masked encodings either.
         applied = rule if encoder.sequence else "scale"
-        self._layouts = {each: lay_out(each, readings[each.text].windows, applied) for each in heard}
+        self._layouts = {each: lay_out_tokens(each, readings[each.text].windows, applied) for each in heard}
         self._empty = {
             each.clip_skip: Unit(readings[""].windows[0].ids, None, each.clip_skip) for each in heard
         }
         self.forwards = self.encoded = 0
         self._known = self._encode(self._needed(), cache, batch_size)
 
-    def layout(self, conditioning: Conditioning) -> Layout | None:
+    def layout(self, conditioning: Conditioning) -> EncoderLayout | None:
         """Return what the encoder reads for a conditioning; equal layouts sound the same, None is silence."""
         return self._layouts.get(conditioning)
 
@@ -72,7 +72,7 @@ class Encoded:
     def token_weights(self, conditioning: Conditioning, windows: int) -> list[float]:
         """Return the weight of each vector of the sequence, 1 in the windows that pad it to this number."""
         reading = self._readings[""] if conditioning.silent else self._readings[conditioning.text]
-        weights = lay_out(conditioning, reading.windows, self.rule).weights
+        weights = lay_out_tokens(conditioning, reading.windows, self.rule).weights
         missing = windows - len(reading.windows) if self.encoder.chunks else 0
         return [*weights, *[1.0] * (missing * len(reading.windows[0].places))]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dfprompt.conditioning.capabilities import Weighting
 from dfprompt.conditioning.encoders import Unit
-from dfprompt.conditioning.tokens import Interval, Window, assign_weights, find_covered
+from dfprompt.conditioning.tokens import Offsets, Window, assign_weights, find_covered
 
 
 class Conditioning(NamedTuple):
@@ -21,13 +21,13 @@ class Conditioning(NamedTuple):
 
     text: str
     weights: tuple[tuple[int, int, float], ...] = ()
-    hidden: tuple[Interval, ...] = ()
+    hidden: tuple[Offsets, ...] = ()
     clip_skip: int | None = None
     silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class EncoderLayout:
     """The units an encoder reads for a conditioning, window by window, and what is done with them.
 
     `weights` and `hidden` have one entry per vector of all windows. `masked` holds, for each span
@@ -51,7 +51,7 @@ class Layout:
         return not self.hides and all(weight == 1 for weight in self.weights)
 
 
-def lay_out(conditioning: Conditioning, windows: Sequence[Window], rule: Weighting) -> Layout:
+def lay_out_tokens(conditioning: Conditioning, windows: Sequence[Window], rule: Weighting) -> EncoderLayout:
     """Place a conditioning's weights and hidden stretches on the windows of its text."""
     text, stretches, away, skip, _ = conditioning
     weights = [assign_weights(text, window.places, stretches) for window in windows]
@@ -63,7 +63,7 @@ def lay_out(conditioning: Conditioning, windows: Sequence[Window], rule: Weighti
             if gone != hidden:
                 masked.append(_units(windows, gone, skip))
                 down_weights.append(stretch[2])
-    return Layout(
+    return EncoderLayout(
         _units(windows, hidden, skip),
         tuple(chain.from_iterable(weights)),
         tuple(chain.from_iterable(hidden)),

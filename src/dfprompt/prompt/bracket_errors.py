@@ -5,6 +5,13 @@ from __future__ import annotations
 from dfprompt.errors import Fix, ParseError
 from dfprompt.prompt.effect import EffectRange
 from dfprompt.prompt.exact import complement, format_decimal, round_places
+from dfprompt.prompt.field_errors import (
+    RANGE_EXPECTED,
+    WEIGHT_EXPECTED,
+    Reading,
+    explain_range,
+    explain_weight,
+)
 from dfprompt.prompt.fields import (
     Bracket,
     fields_mean_span,
@@ -12,13 +19,6 @@ from dfprompt.prompt.fields import (
     read_range,
     read_weight,
     split_arrow,
-)
-from dfprompt.prompt.misreadings import (
-    RANGE_EXPECTED,
-    WEIGHT_EXPECTED,
-    Reading,
-    explain_range,
-    explain_weight,
 )
 
 BRACKET_EXPECTED = "[words:RANGE], [words:RANGE:WEIGHT] or [words::WEIGHT]; \\[ for a literal bracket"

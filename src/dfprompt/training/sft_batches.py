@@ -19,7 +19,7 @@ from dfprompt.training.examples import Example, RowOrder
 
 
 @dataclass(frozen=True)
-class TaughtRow:
+class EncodedExample:
     """One example in tokens: what is read, and what is to be said (`states` are the grammar's)."""
 
     context: tuple[int, ...]
@@ -44,7 +44,7 @@ def encode_example(
     context_size: int | None = None,
     wording: Wording | None = None,
     generator: np.random.Generator | None = None,
-) -> TaughtRow:
+) -> EncodedExample:
     """The tokens of an example; one that was rejected says nothing and ends.
 
     Modifiers the policy may not say are left out and counted; a row that only has such teaches
@@ -73,10 +73,10 @@ def encode_example(
         tokens += [vocabulary.separator_of("." if stop else ","), *ids]
     if whole and (tokens or not unsayable):
         tokens.append(vocabulary.end_id)
-    return TaughtRow(tuple(context), tuple(tokens), _states(vocabulary, tokens), unsayable)
+    return EncodedExample(tuple(context), tuple(tokens), _states(vocabulary, tokens), unsayable)
 
 
-class Lessons:
+class SftBatches:
     """The rows of each optimiser step, encoded: the same for the same seed, whoever asks and when."""
 
     def __init__(
@@ -95,18 +95,18 @@ class Lessons:
         self.order = RowOrder([each.kept for each in examples], rejected_share=rejected_share, seed=seed)
         self.wording = wording or Wording()
         self._max_new_tokens, self._context_size = max_new_tokens, context_size
-        self._encoded: dict[int, TaughtRow] = {}
+        self._encoded: dict[int, EncodedExample] = {}
 
-    def rows(self, step: int) -> list[TaughtRow]:
+    def rows(self, step: int) -> list[EncodedExample]:
         """The rows of a step, counted from 0; a batch may run over the border of two epochs."""
         first = step * self.batch_size
         return [self._row(position) for position in range(first, first + self.batch_size)]
 
-    def encode(self, examples: Sequence[Example]) -> list[TaughtRow]:
+    def encode(self, examples: Sequence[Example]) -> list[EncodedExample]:
         """Other examples as they are written, such as those to validate on."""
         return [self._encode(example, Wording(), None) for example in examples]
 
-    def _row(self, position: int) -> TaughtRow:
+    def _row(self, position: int) -> EncodedExample:
         number = self.order.at(position)
         if number in self._encoded:
             return self._encoded[number]
@@ -116,7 +116,9 @@ class Lessons:
             self._encoded[number] = row
         return row
 
-    def _encode(self, example: Example, wording: Wording, generator: np.random.Generator | None) -> TaughtRow:
+    def _encode(
+        self, example: Example, wording: Wording, generator: np.random.Generator | None
+    ) -> EncodedExample:
         return encode_example(
             self.vocabulary,
             example,
@@ -127,8 +129,8 @@ class Lessons:
         )
 
 
-def teach(
-    vocabulary: Vocabulary, rows: Sequence[TaughtRow], device: torch.device | str = "cpu"
+def collate(
+    vocabulary: Vocabulary, rows: Sequence[EncodedExample], device: torch.device | str = "cpu"
 ) -> Trajectory:
     """A batch of rows as a trajectory without controls and without log-probabilities of its own."""
     width = max(len(row.context) for row in rows)

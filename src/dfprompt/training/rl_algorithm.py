@@ -38,7 +38,7 @@ from dfprompt.training.update import (
 _MEAN, _CRITIC = "heads_mean", "critic/"
 
 
-class Learner(ABC):
+class RlAlgorithm(ABC):
     """An algorithm of stage 2 with everything it trains; `learn` takes a rollout and updates.
 
     `trained` is what checkpoints hold, `policy` is changed in place. Dropout is off: with it, the

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfprompt.errors import GenerationError
-from dfprompt.policy.drawing import draw, masked_logprobs
+from dfprompt.policy.categorical import draw, masked_logprobs
 
 
 def naive_draw(

@@ -10,7 +10,7 @@ from dfprompt.excerpt import quote
 from dfprompt.prompt.effect import MAX_WEIGHT, MIN_WEIGHT, RANGE_WORDS, EffectRange
 from dfprompt.prompt.exact import complement, format_decimal
 from dfprompt.prompt.fields import read_number, split_arrow
-from dfprompt.prompt.slips import find_slip
+from dfprompt.prompt.number_errors import find_slip
 
 RANGE_EXPECTED = "START->END in time left, 1 (noise) to 0 (image), or early, late, full"
 WEIGHT_EXPECTED = f"a number from {MIN_WEIGHT} to {MAX_WEIGHT}, or FIRST->LAST for a ramp"

@@ -27,7 +27,7 @@ from dfprompt.training.grpo import Grpo, train_grpo
 from dfprompt.training.metrics import read_rows
 from dfprompt.training.model_setup import set_up_model
 from dfprompt.training.ppo import Ppo, explained, train_ppo
-from dfprompt.training.reinforcement import RlResult
+from dfprompt.training.rl_loop import RlResult
 from dfprompt.training.rollout import Attempt, RolloutPlan, roll_out
 from dfprompt.training.settings import ModelSettings
 from dfprompt.training.update import Experience

@@ -23,7 +23,7 @@ class Round:
     pairs: tuple[Pair, ...]
 
 
-class Ledger:
+class BudgetedScores:
     """Scores by (prompt, seed), within a budget of images that counts every one of them."""
 
     def __init__(self, plain: DFPrompt, measure: Measure, budget: int, report: Report | None = None) -> None:

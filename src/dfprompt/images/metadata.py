@@ -46,14 +46,14 @@ class ModelMark(_Part):
     scale: float | None = None
 
 
-class Recipe(_Part):
+class GenerationMetadata(_Part):
     """What it takes to draw a picture again.
 
     `prompt` holds the plain words and `df_prompt` the DF-Prompt; `settings` what was asked of the
     pipeline, by its own names; `scores` the numbers the picture was given.
 
-    >>> recipe = Recipe(prompt="a cat", df_prompt="a cat", seed=7, model=ModelMark(name="mini"))
-    >>> parse_recipe(recipe.to_json_text()) == recipe
+    >>> recipe = GenerationMetadata(prompt="a cat", df_prompt="a cat", seed=7, model=ModelMark(name="mini"))
+    >>> parse_metadata(recipe.to_json_text()) == recipe
     True
     """
 
@@ -95,10 +95,10 @@ class Recipe(_Part):
         return "\n".join([*lines, ", ".join(parts)])
 
 
-def parse_recipe(text: str, name: str = "the picture") -> Recipe:
+def parse_metadata(text: str, name: str = "the picture") -> GenerationMetadata:
     """Read the JSON of a recipe; raises ImageFileError that says what is wrong with it.
 
-    >>> parse_recipe("[]", "a.png")
+    >>> parse_metadata("[]", "a.png")
     Traceback (most recent call last):
         ...
     dfprompt.errors.ImageFileError: a.png: its recipe is damaged: input should be an object
@@ -112,16 +112,16 @@ def parse_recipe(text: str, name: str = "the picture") -> Recipe:
     if not isinstance(values, dict):
         raise ImageFileError(f"{name}: its recipe is damaged: input should be an object")
     try:
-        return Recipe.model_validate(values)
+        return GenerationMetadata.model_validate(values)
     except ValidationError as error:
         problems = [_describe(detail) for detail in error.errors(include_url=False)[:5]]
         raise ImageFileError(f"{name}: its recipe is damaged: {'; '.join(problems)}") from error
 
 
-def find_recipe(chunks: Mapping[str, str], name: str = "the picture") -> Recipe:
+def find_metadata(chunks: Mapping[str, str], name: str = "the picture") -> GenerationMetadata:
     """Return the recipe among a picture's text chunks; raises ImageFileError if there is none."""
     if CHUNK in chunks:
-        return parse_recipe(chunks[CHUNK], name)
+        return parse_metadata(chunks[CHUNK], name)
     if PARAMETERS in chunks:
         raise ImageFileError(
             f"{name}: it carries no dfprompt recipe, only another program's: {quote(chunks[PARAMETERS], 200)}"
@@ -131,11 +131,11 @@ def find_recipe(chunks: Mapping[str, str], name: str = "the picture") -> Recipe:
     )
 
 
-def read_recipe(path: str | Path) -> Recipe:
+def read_metadata(path: str | Path) -> GenerationMetadata:
     """Return the recipe in a picture file; raises ImageFileError if it has none, or a damaged one."""
     from dfprompt.images.reading import read_text
 
-    return find_recipe(read_text(path), str(path))
+    return find_metadata(read_text(path), str(path))
 
 
 def _describe(detail: Any) -> str:

@@ -8,8 +8,8 @@ import pytest
 
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.policy import Rewrite, SamplingSettings
-from dfprompt.policy.bundle import candidate_seed
 from dfprompt.policy.kinds import choose_kinds, same_kind
+from dfprompt.policy.policy import candidate_seed
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import DFPrompt, Span, Weight, parse_prompt
 from tiny_policies import tiny_policy

@@ -109,7 +109,9 @@ def _control(span: Span) -> Control:
     return span.effect_range, span.weight
 
 
-def make_arms(base: Method, control: Control | None = None, how: str = "") -> dict[str, Callable[[], Method]]:
+def make_control_methods(
+    base: Method, control: Control | None = None, how: str = ""
+) -> dict[str, Callable[[], Method]]:
     """Return the arms of a base method by name; `control` of the constant one, found as `how` says."""
     return {
         "stripped": lambda: Stripped(base),

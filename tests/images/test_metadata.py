@@ -15,11 +15,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dfprompt.errors import ImageFileError
+from dfprompt.images.metadata import GenerationMetadata, ModelMark, find_metadata, parse_metadata
 from dfprompt.images.reading import read_image
-from dfprompt.images.recipe import ModelMark, Recipe, find_recipe, parse_recipe
 from dfprompt.images.saving import Entry, save_pictures
 
-FULL = Recipe(
+FULL = GenerationMetadata(
     version="0.1.0",
     prompt="a café, film grain",
     df_prompt="a café, [film grain:late:1.25]",
@@ -40,7 +40,7 @@ FULL = Recipe(
 )
 
 
-def save(path: Path, recipe: Recipe | None = FULL) -> Path:
+def save(path: Path, recipe: GenerationMetadata | None = FULL) -> Path:
     save_pictures([Entry(path, Image.new("RGB", (8, 8), "red"), recipe)])
     return path
 
@@ -55,7 +55,7 @@ def write_chunks(path: Path, **chunks: str) -> Path:
 
 def test_a_recipe_comes_back_from_the_file_whole(tmp_path: Path) -> None:
     picture = read_image(save(tmp_path / "a.png"))
-    assert find_recipe(picture.text) == FULL
+    assert find_metadata(picture.text) == FULL
     assert picture.pixels[:, 0, 0].tolist() == [1, 0, 0]
 
 
@@ -70,7 +70,7 @@ def test_the_parameters_are_those_other_programs_read(tmp_path: Path) -> None:
 
 
 def test_other_programs_read_the_negative_prompt_s_plain_words() -> None:
-    recipe = Recipe(
+    recipe = GenerationMetadata(
         prompt="a cat",
         df_prompt="a cat",
         negative_prompt="[blurry:early], ugly",
@@ -79,7 +79,7 @@ def test_other_programs_read_the_negative_prompt_s_plain_words() -> None:
         model=ModelMark(name="mini"),
     )
     assert "\nNegative prompt: blurry, ugly\n" in recipe.to_parameters()
-    assert parse_recipe(recipe.to_json_text()).negative_prompt == "[blurry:early], ugly"
+    assert parse_metadata(recipe.to_json_text()).negative_prompt == "[blurry:early], ugly"
 
 
 def test_without_a_recipe_nothing_is_written(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_without_a_recipe_nothing_is_written(tmp_path: Path) -> None:
 
 
 def test_the_json_names_only_what_is_set() -> None:
-    recipe = Recipe(prompt="a", df_prompt="a", seed=0, model=ModelMark(name="mini"))
+    recipe = GenerationMetadata(prompt="a", df_prompt="a", seed=0, model=ModelMark(name="mini"))
     assert json.loads(recipe.to_json_text()) == {
         "dfprompt": 1,
         "version": "",
@@ -103,8 +103,10 @@ def test_the_json_names_only_what_is_set() -> None:
 
 @given(st.text(st.characters(exclude_categories=("Cs",))), st.integers(0, 2**64 - 1))
 def test_any_text_and_seed_come_back(text: str, seed: int) -> None:
-    recipe = Recipe(prompt=text, df_prompt=text, negative_prompt=text, seed=seed, model=ModelMark(name="m"))
-    assert parse_recipe(recipe.to_json_text()) == recipe
+    recipe = GenerationMetadata(
+        prompt=text, df_prompt=text, negative_prompt=text, seed=seed, model=ModelMark(name="m")
+    )
+    assert parse_metadata(recipe.to_json_text()) == recipe
     assert recipe.to_json_text().isascii()
 
 
@@ -112,13 +114,13 @@ def test_any_text_and_seed_come_back(text: str, seed: int) -> None:
 def test_any_text_survives_the_file(tmp_path: Path, text: str) -> None:
     recipe = FULL.model_copy(update={"prompt": text, "df_prompt": text})
     found = read_image(save(tmp_path / "a.png", recipe))
-    assert find_recipe(found.text) == recipe
+    assert find_metadata(found.text) == recipe
     assert found.text["parameters"].startswith(text.replace("\0", "\ufffd").replace("\ud83d", "?"))
 
 
 def test_what_a_later_version_adds_is_passed_over() -> None:
     later = {**json.loads(FULL.to_json_text()), "weather": "fine"}
-    assert parse_recipe(json.dumps(later)) == FULL
+    assert parse_metadata(json.dumps(later)) == FULL
 
 
 def damaged(**changes: Any) -> str:
@@ -150,7 +152,7 @@ def damaged(**changes: Any) -> str:
 )
 def test_damaged_recipes_are_refused_in_one_sentence(text: str, said: str) -> None:
     with pytest.raises(ImageFileError) as refused:
-        parse_recipe(text, "a.png")
+        parse_metadata(text, "a.png")
     message = str(refused.value)
     assert message.startswith("a.png: its recipe is ")
     assert said in message
@@ -160,7 +162,7 @@ def test_damaged_recipes_are_refused_in_one_sentence(text: str, said: str) -> No
 
 def test_a_huge_recipe_is_refused_unread() -> None:
     with pytest.raises(ImageFileError, match="1,000,002 characters, more than 1,000,000"):
-        parse_recipe('"' + "a" * 1_000_000 + '"', "a.png")
+        parse_metadata('"' + "a" * 1_000_000 + '"', "a.png")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_a_huge_recipe_is_refused_unread() -> None:
 def test_pictures_without_our_recipe_are_named(tmp_path: Path, chunks: dict[str, str], said: str) -> None:
     picture = read_image(write_chunks(tmp_path / "a.png", **chunks))
     with pytest.raises(ImageFileError, match=said):
-        find_recipe(picture.text, picture.name)
+        find_metadata(picture.text, picture.name)
 
 
 def test_a_compressed_chunk_that_explodes_is_refused(tmp_path: Path) -> None:
@@ -185,4 +187,4 @@ def test_a_compressed_chunk_that_explodes_is_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:33] + chunk + content[33:])  # behind the header chunk
     with pytest.raises(ImageFileError, match=r"a\.png"):
-        find_recipe(read_image(path).text, "a.png")
+        find_metadata(read_image(path).text, "a.png")
