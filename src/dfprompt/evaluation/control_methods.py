@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -107,14 +107,3 @@ def _commonest(controls: Sequence[Control]) -> Control:
 
 def _control(span: Span) -> Control:
     return span.effect_range, span.weight
-
-
-def make_control_methods(
-    base: Method, control: Control | None = None, how: str = ""
-) -> dict[str, Callable[[], Method]]:
-    """Return the arms of a base method by name; `control` of the constant one, found as `how` says."""
-    return {
-        "stripped": lambda: Stripped(base),
-        "shuffled": lambda: Shuffled(base),
-        "constant": lambda: Constant(base, control, how=how),
-    }

@@ -15,9 +15,11 @@ from dfprompt.errors import InputError
 from dfprompt.requests.studio import STUDIO_FOLDER, StudioRequest
 from dfprompt.storage import lock_folder
 from dfprompt.web.document import edit_text, make_document, read_text
+from dfprompt.web.dropping import read_dropped
 from dfprompt.web.guard import Rules
 from dfprompt.web.history import History
 from dfprompt.web.jobs import Jobs
+from dfprompt.web.presets import list_presets, save_preset
 from dfprompt.web.server import Place, answer_json, make_app, make_rules, read_json, serve
 from dfprompt.web.studio import Studio, folder_of
 
@@ -55,6 +57,36 @@ class Routes:
     async def suggest(self, request: Request) -> Response:
         """Ask the policy for words."""
         return answer_json({"job": self.studio.suggest(await read_json(request)).to_json()})
+
+    async def inspect(self, request: Request) -> Response:
+        """Return what a dropped picture says of how it was drawn."""
+        return answer_json({"found": read_dropped(await request.body())})
+
+    async def export(self, request: Request) -> Response:
+        """Return a prompt for other tools, and as a command."""
+        return answer_json(self.studio.export(await read_json(request)))
+
+    async def presets(self, request: Request) -> Response:
+        """Return the styles, after one was kept or forgotten."""
+        folder = self.studio.history.folder
+        if request.method == "POST":
+            save_preset(folder, await read_json(request))
+        return answer_json({"presets": list_presets(folder, self.studio.lexicon)})
+
+    async def tune(self, request: Request) -> Response:
+        """Search words, ranges and weights by reward."""
+        return answer_json({"job": self.studio.tune(await read_json(request)).to_json()})
+
+    async def strip(self, request: Request) -> Response:
+        """Draw what a picture looked like at each step, or return that."""
+        if request.method == "POST":
+            return answer_json({"job": self.studio.strip(await read_json(request)).to_json()})
+        query = request.query_params
+        drawing = self.studio.history.find(query.get("drawing", ""))
+        path = self.studio.strip_place(drawing, query.get("label", ""), query.get("seed", ""))
+        if not path.is_file():
+            raise InputError("these steps are not drawn yet")
+        return FileResponse(path, media_type="image/png", content_disposition_type="inline")
 
     async def jobs(self, request: Request) -> Response:
         """Return what runs and waits."""
@@ -109,6 +141,11 @@ class Routes:
             Route("/api/read", self.read, methods=["POST"]),
             Route("/api/draw", self.draw, methods=["POST"]),
             Route("/api/suggest", self.suggest, methods=["POST"]),
+            Route("/api/inspect", self.inspect, methods=["POST"]),
+            Route("/api/export", self.export, methods=["POST"]),
+            Route("/api/presets", self.presets, methods=["GET", "POST"]),
+            Route("/api/tune", self.tune, methods=["POST"]),
+            Route("/api/strip", self.strip, methods=["GET", "POST"]),
             Route("/api/jobs", self.jobs),
             Route("/api/jobs/{number:int}", self.cancel, methods=["DELETE"]),
             Route("/api/history", self.history),

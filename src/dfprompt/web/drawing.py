@@ -17,6 +17,7 @@ from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt.parser import read_back
 from dfprompt.requests.render import RenderSettings
+from dfprompt.storage import append_lines
 from dfprompt.web.history import Drawing, History
 from dfprompt.web.jobs import Job
 
@@ -47,7 +48,7 @@ def draw(
         meter.batch(done)
         tell(drawing)
 
-    draw_side_by_side(
+    shown = draw_side_by_side(
         pipeline,
         [compared],
         drawing.seeds,
@@ -59,6 +60,10 @@ def draw(
         at_once=AT_ONCE,
         progress=batch_done,
     )
+    there = {row.key for row in history.rows(drawing)}
+    shared = [row.to_line() for row in shown.rows if row.key not in there]  # drawn once, said several ways
+    if shared:
+        append_lines(history.place(drawing) / ROWS, shared)
 
 
 class _Meter:

@@ -194,6 +194,62 @@ class Studio:
 
         return standings(self.history.rows(drawing), self._board.columns())
 
+    def export(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a prompt in the forms of other tools and as a command."""
+        from dfprompt.web.exporting import export_all
+
+        text, negative, settings = (
+            read_text(values),
+            _negative(values.get("negative")),
+            values.get("settings"),
+        )
+        steps = self.plan_of(settings)(read_back(text)).num_inference_steps
+        chosen = self.settings(settings)
+        return export_all(text, negative, steps, chosen, str(self.request.pipeline), _seeds(values["seeds"]))
+
+    def tune(self, values: Mapping[str, Any]) -> Job:
+        """Search words, ranges and weights for a prompt by reward, and show each round as it comes."""
+        from dfprompt.web.tuning import make_tuning
+
+        prompt = read_back(read_text(values))
+        request = make_tuning(prompt, values, self.request, self.settings(values.get("settings")))
+        folder = self.history.folder / "searches"
+        return self.jobs.submit("tune", str(prompt)[:200], lambda job: self._tune(job, request, folder))
+
+    def _tune(self, job: Job, request: Any, folder: Path) -> dict[str, Any]:
+        from dfprompt.web.tuning import tune
+
+        with remarks_in(job):
+            return tune(request, self._loaded()[0], folder, job)
+
+    def strip_place(self, drawing: Drawing, label: str, seed: str) -> Path:
+        """Return where the steps of a picture lie; raises InputError for a picture the drawing has not."""
+        if label not in drawing.labels or seed not in map(str, drawing.seeds):
+            raise InputError(f"drawing {drawing.id} has no picture {quote(label)} of seed {quote(seed)}")
+        return self.history.place(drawing) / f"steps-{drawing.labels.index(label)}-seed{seed}.png"
+
+    def strip(self, values: Mapping[str, Any]) -> Job:
+        """Draw a picture again and keep what it looked like after every step."""
+        drawing = self.history.find(str(values.get("drawing")))
+        label, seed = str(values.get("label")), str(values.get("seed"))
+        place = self.strip_place(drawing, label, seed)
+        text = dict(drawing.columns).get(label)
+        prompt = DFPrompt.from_plain(drawing.plain) if text is None else read_back(text)
+        plan = self.plan_of(drawing.settings)(prompt)
+
+        def work(job: Job) -> dict[str, Any]:
+            from dfprompt.web.steps import draw_strip
+
+            pipeline, _ = self._loaded()
+            if not place.is_file():
+                with remarks_in(job):
+                    settings = self.settings(drawing.settings)
+                    draw_strip(pipeline, prompt, int(seed), settings, drawing.negative, job.report, place)
+            told = {"drawing": drawing.id, "label": label, "seed": int(seed)}
+            return {**told, "texts": [step.text for step in plan.steps]}
+
+        return self.jobs.submit("strip", f"steps of {label}, seed {seed}", work)
+
     def suggest(self, values: Mapping[str, Any]) -> Job:
         """Ask the policy for rewrites of a prompt, whose own words and spans stay."""
         from dfprompt.requests.write import OptimizeRequest
