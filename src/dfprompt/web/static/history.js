@@ -20,7 +20,30 @@ export function difference(before, after) {
     else if (i < a.length && (j === b.length || table[i + 1][j] >= table[i][j + 1])) push("gone", a[i++]);
     else push("new", b[j++]);
   }
-  return parts;
+  return together(parts);
+}
+
+// A lone space between two changes belongs to both, or every word would change by itself.
+function together(parts) {
+  const joined = [];
+  let gone = "";
+  let come = "";
+  const flush = () => {
+    if (gone.trim()) joined.push({ kind: "gone", text: gone.trim() });
+    if (come.trim()) joined.push({ kind: "new", text: come.trim() });
+    gone = come = "";
+  };
+  parts.forEach(({ kind, text }, index) => {
+    const between = kind === "same" && !text.trim() && index > 0 && index < parts.length - 1 && (gone || come);
+    if (kind !== "new" && (kind === "gone" || between)) gone += text;
+    if (kind !== "gone" && (kind === "new" || between)) come += text;
+    if (kind === "same" && !between) {
+      flush();
+      joined.push({ kind, text });
+    }
+  });
+  flush();
+  return joined;
 }
 
 const TAGS = { same: "span", gone: "del", new: "ins" };

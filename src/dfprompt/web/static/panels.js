@@ -2,6 +2,7 @@
 
 import { Component, html, hue, icon } from "./html.js";
 import * as state from "./state.js";
+import { call } from "./wire.js";
 
 export function Panel({ name, title, children }) {
   return html`<section class="panel" aria-label=${title} id=${`panel-${name}`}>
@@ -62,4 +63,50 @@ export function Settings({ settings, defaults, seeds }) {
     </div>
     <p class="hint">Empty fields take the model's own value.</p>
   <//>`;
+}
+
+export class Styles extends Component {
+  async load(body) {
+    try {
+      const { presets } = await call("/api/presets", body);
+      this.setState({ presets });
+    } catch (error) {
+      state.complain(error);
+    }
+  }
+
+  componentDidMount() {
+    this.load();
+  }
+
+  async take(preset) {
+    for (const span of preset.text.match(/\[[^\]]*\]/g) || []) if (!state.texts.value.text.includes(span)) await state.change({ do: "append", span }, { which: "text" });
+  }
+
+  render({ text }, { presets = [], name = "" }) {
+    return html`<${Panel} name="styles" title="Styles">
+      <ul class="styles">${presets.map((preset) => html`<li key=${preset.name}><button type="button" title=${preset.text} onClick=${() => this.take(preset)}><b>${preset.name}</b><span>${preset.text}</span></button>
+        ${preset.own && html`<button type="button" class="quiet" aria-label=${`Forget ${preset.name}`} onClick=${() => this.load({ name: preset.name, text: null })}>${icon("trash")}</button>`}</li>`)}</ul>
+      <form class="row-of" onSubmit=${(event) => { event.preventDefault(); this.load({ name, text }).then(() => this.setState({ name: "" })); }}>
+        <input type="text" placeholder="Name" aria-label="Name of the style" value=${name} onInput=${(event) => this.setState({ name: event.target.value })} />
+        <button type="submit" disabled=${!name.trim()}>Keep the brackets of this prompt as a style</button></form>
+    <//>`;
+  }
+}
+
+export class Tune extends Component {
+  render({ job, done, text }, { images = 48 }) {
+    const told = job?.result || done?.result;
+    const most = Math.max(...(told?.best || []).map((each) => Math.abs(each.mean)), 0.001);
+    return html`<${Panel} name="tune" title="Tune">
+      <p class="hint">Draws candidates, keeps what scores better on the same seeds, and makes sure on fresh ones. Your own words stay.</p>
+      <p class="row-of"><label>Pictures <input type="number" min="16" max="2000" step="8" value=${images} onChange=${(event) => this.setState({ images: Number(event.target.value) })} /></label>
+        ${job ? html`<button type="button" onClick=${() => state.cancel(job)}>Stop</button>` : html`<button type="button" class="go" onClick=${() => state.tune(images)}>Search</button>`}
+        ${job && html`<span class="hint">${told?.stage || "waiting"} \u00b7 ${job.done} of ${job.total}</span>`}</p>
+      ${done?.result?.sentence && !job && html`<p>${done.result.sentence}</p>`}
+      ${told?.best?.length > 0 && html`<ol class="best">${told.best.map((each) => html`<li key=${each.text} class=${each.text === "plain" ? "of-plain" : ""}>
+        <i style=${{ width: `${(Math.abs(each.mean) / most) * 100}%` }} /><span>${each.text}</span><small>${each.mean.toFixed(3)} over ${each.pictures}</small>
+        ${each.text !== "plain" && html`<button type="button" class="plain" disabled=${each.text === text} onClick=${() => state.write(each.text, "tune", "text")}>Take</button>`}</li>`)}</ol>`}
+    <//>`;
+  }
 }

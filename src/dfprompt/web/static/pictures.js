@@ -2,7 +2,7 @@
 
 import { Component, html, icon, number, signed } from "./html.js";
 import * as state from "./state.js";
-import { picture } from "./wire.js";
+import { picture, stripOf } from "./wire.js";
 
 export class Picture extends Component {
   load(id) {
@@ -41,6 +41,23 @@ function Scores({ shown, plain, standings, label }) {
   </dl>`;
 }
 
+// The picture after each step, and the words that acted there.
+class Steps extends Component {
+  componentDidMount() {
+    stripOf(this.props.strip).then((address) => this.setState({ address }), state.complain);
+  }
+
+  render({ strip }, { address }) {
+    const { texts, label, seed } = strip;
+    const said = (step) => (step === 0 || texts[step] !== texts[step - 1] ? texts[step] : "");
+    return html`<section class="steps" aria-label=${`Steps of ${label}, seed ${seed}`}><header><h3>${label}, seed ${seed}: after each step</h3>
+      <button type="button" class="quiet" aria-label="Close the steps" onClick=${() => state.hideStrip(strip)}>${icon("close")}</button></header>
+      <ol tabindex="0" role="group" aria-label="Steps">${texts.map((text, step) => html`<li><span class="frame-of" role="img" aria-label=${`after step ${step + 1}: ${text}`}
+        style=${address ? { backgroundImage: `url(${address})`, backgroundSize: `${texts.length * 100}% 100%`, backgroundPosition: `${texts.length > 1 ? (step / (texts.length - 1)) * 100 : 0}% 0` } : {}} />
+        <b>${step + 1}</b> <small title=${text}>${said(step)}</small></li>`)}</ol></section>`;
+  }
+}
+
 function Side({ drawing, seed, standings }) {
   const plain = find(drawing, "plain", seed);
   return html`<div class="side" style=${{ "--columns": state.labels(drawing).length }}>
@@ -49,7 +66,7 @@ function Side({ drawing, seed, standings }) {
       const text = label === "plain" ? drawing.plain : drawing.columns.find(([name]) => name === label)[1];
       return html`<figure key=${label}>
         <${Picture} id=${shown?.id} alt=${`${label}, seed ${seed}: ${text}`} />
-        <figcaption><b>${label}</b><span title=${text}>${text}</span></figcaption>
+        <figcaption><b>${label}</b><span title=${text}>${text}</span>${shown?.id && html`<button type="button" class="quiet" aria-label=${`Steps of ${label}`} title="What it looked like after each step" onClick=${() => state.strip(drawing.id, label, seed)}>${icon("strip")}</button>`}</figcaption>
         <${Scores} shown=${shown} plain=${plain} standings=${standings} label=${label} />
       </figure>`;
     })}
@@ -127,7 +144,7 @@ function Standings({ standings, drawing }) {
 
 const mean = (line) => (line?.mean == null ? "\u2013" : number(line.mean));
 
-export function Pictures({ drawing, seed, view, pair, standings, job }) {
+export function Pictures({ drawing, seed, view, pair, standings, job, strips }) {
   if (!drawing) {
     return html`<section class="pictures none" aria-label="Pictures"><p>${job ? "The first picture is on its way." : "Nothing is drawn yet. Write what the picture shows, then press Draw."}</p></section>`;
   }
@@ -144,6 +161,7 @@ export function Pictures({ drawing, seed, view, pair, standings, job }) {
       </div>`}
     </header>
     ${mode === "slider" ? html`<${Slider} drawing=${drawing} seed=${seed} pair=${pair} />` : html`<${Side} drawing=${drawing} seed=${seed} standings=${standings} />`}
+    ${[...strips.values()].filter((strip) => strip.drawing === drawing.id).map((strip) => html`<${Steps} key=${`${strip.drawing}/${strip.label}/${strip.seed}`} strip=${strip} />`)}
     ${drawing.seeds.length > 1 && html`<${Strip} drawing=${drawing} seed=${seed} />`}
     <${Standings} standings=${standings} drawing=${drawing} />
   </section>`;

@@ -39,7 +39,11 @@ export const tour = signal(0);
 export const document_ = computed(() => documents.value[side.value]);
 export const running = computed(() => [...jobs.value.values()].filter((job) => job.state === "running" || job.state === "waiting"));
 
-const wanted = () => Object.fromEntries(Object.entries(settings.value).filter(([, value]) => value !== "" && value != null));
+export const dropped = signal(null); // a picture that waits for a decision
+export const reference = signal(null);
+export const strips = signal(new Map()); // what pictures looked like at each step
+
+export const wanted = () => Object.fromEntries(Object.entries(settings.value).filter(([, value]) => value !== "" && value != null));
 
 // ---- telling -------------------------------------------------------------------------------------------
 
@@ -316,6 +320,10 @@ function takeJob(job) {
   if (before?.state === job.state) return;
   if (job.state === "failed") tell(job.message, "error");
   if (job.kind === "draw" && job.state === "done") said.value = "The pictures are drawn.";
+  if (job.kind === "strip" && job.state === "done") {
+    const { drawing, label, seed } = job.result;
+    strips.value = new Map(strips.value).set(`${drawing}/${label}/${seed}`, job.result);
+  }
   if (job.kind === "suggest" && job.state === "done") {
     suggestions.value = job.result;
     panel.value = "suggest";
@@ -421,4 +429,40 @@ export function setSeeds(first, count) {
   const start = Math.max(0, Math.floor(first) || 0);
   seeds.value = Array.from({ length: Math.max(1, Math.min(64, Math.floor(count) || 1)) }, (_, index) => start + index);
   save();
+}
+
+export function apply(found) {
+  remember("apply");
+  batch(() => {
+    texts.value = { text: found.text, negative: found.negative };
+    settings.value = { ...settings.value, ...found.settings };
+  });
+  if (found.seed != null) setSeeds(found.seed, seeds.value.length);
+  read("text");
+  read("negative");
+  save();
+  tell("Applied. Undo brings back what stood here.");
+}
+
+export async function tune(images) {
+  const { text, negative } = texts.value;
+  try {
+    takeJob((await call("/api/tune", { text, negative, images, settings: wanted() })).job);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+export async function strip(drawing, label, seed) {
+  try {
+    takeJob((await call("/api/strip", { drawing, label, seed })).job);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+export function hideStrip({ drawing, label, seed }) {
+  const left = new Map(strips.value);
+  left.delete(`${drawing}/${label}/${seed}`);
+  strips.value = left;
 }

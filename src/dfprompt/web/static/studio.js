@@ -3,9 +3,10 @@
 import { render } from "./vendor/preact.mjs";
 import { effect } from "./vendor/signals-core.mjs";
 import { Editor, EditorBar } from "./editor.js";
+import { drop, Dropped, Export, Reference } from "./elsewhere.js";
 import { History } from "./history.js";
 import { html, icon } from "./html.js";
-import { Lexicon, Settings, Suggest } from "./panels.js";
+import { Lexicon, Settings, Styles, Suggest, Tune } from "./panels.js";
 import { Pictures } from "./pictures.js";
 import * as state from "./state.js";
 import { Timeline } from "./timeline.js";
@@ -76,41 +77,63 @@ function App(now) {
         <span class="grow" />
         ${helper("suggest", "spark", "Suggest", () => { if (panel !== "suggest") state.suggest(); toggle("suggest"); })}
         ${helper("lexicon", "plus", "Add words")}
+        ${helper("styles", "styles", "Styles")}
+        ${helper("tune", "tune", "Tune")}
+        ${helper("export", "share", "Export")}
         ${helper("settings", "settings", "Settings")}
       </div>
       ${panel === "suggest" && html`<${Suggest} suggestions=${now.suggestions} bans=${now.bans} text=${texts.text} busy=${now.suggesting} withRewrite=${now.withRewrite} />`}
       ${panel === "lexicon" && html`<${Lexicon} lexicon=${server.lexicon} text=${texts[side]} />`}
+      ${panel === "styles" && html`<${Styles} text=${texts.text} />`}
+      ${panel === "tune" && html`<${Tune} text=${texts.text} job=${jobs.find((each) => each.kind === "tune")} done=${now.tuned} />`}
+      ${panel === "export" && html`<${Export} text=${texts.text} negative=${texts.negative} seeds=${seeds} settings=${now.settings} />`}
       ${panel === "settings" && html`<${Settings} settings=${now.settings} defaults=${server.defaults} />`}
       <${Queue} jobs=${jobs} />
-      <${Pictures} drawing=${drawing} seed=${now.seed} view=${now.view} pair=${now.pair} standings=${now.standings} job=${job} />
+      <${Pictures} drawing=${drawing} seed=${now.seed} view=${now.view} pair=${now.pair} standings=${now.standings} job=${job} strips=${now.strips} />
+      ${now.reference && html`<${Reference} found=${now.reference} />`}
     </main>
     ${now.historyOpen && html`<${History} drawings=${drawings} current=${current} search=${now.search} total=${now.total} />`}
+    ${now.dropped && html`<${Dropped} found=${now.dropped} texts=${texts} settings=${now.settings} seeds=${seeds} />`}
     ${now.toast && html`<div class=${`toast ${now.toast.kind}`}>${now.toast.message}<button type="button" class="quiet" aria-label="Close the message" onClick=${() => (state.toast.value = null)}>${icon("close")}</button></div>`}
     <p class="unseen" role="status" aria-live="polite">${now.said}</p>
   </div>`;
 }
 
 const KNOWN = ["server", "online", "locked", "side", "texts", "documents", "problems", "drag", "cursor", "settings", "seeds", "locks", "drawings", "total", "search",
-  "current", "standings", "seed", "view", "pair", "suggestions", "bans", "withRewrite", "panel", "historyOpen", "toast", "said", "past", "future", "tour"];
+  "current", "standings", "seed", "view", "pair", "suggestions", "bans", "withRewrite", "panel", "historyOpen", "toast", "said", "past", "future", "tour", "dropped", "reference", "strips"];
+
+// Everything the page shows, read so that a change of any of it draws the page again.
+function look() {
+  const now = Object.fromEntries(KNOWN.map((name) => [name, state[name].value]));
+  now.jobs = state.running.value;
+  now.suggesting = now.jobs.some((job) => job.kind === "suggest");
+  now.tuned = [...state.jobs.value.values()].findLast((job) => job.kind === "tune" && job.state === "done");
+  return now;
+}
 
 let asked = false;
 const root = document.getElementById("app");
 root.textContent = "";
 effect(() => {
-  const now = Object.fromEntries(KNOWN.map((name) => [name, state[name].value]));
-  now.jobs = state.running.value;
-  now.suggesting = now.jobs.some((job) => job.kind === "suggest");
+  look();
   if (asked) return;
   asked = true;
   requestAnimationFrame(() => {
     asked = false;
-    const latest = Object.fromEntries(KNOWN.map((name) => [name, state[name].peek()]));
-    latest.jobs = state.running.peek();
-    latest.suggesting = latest.jobs.some((job) => job.kind === "suggest");
-    render(html`<${App} ...${latest} />`, root);
+    render(html`<${App} ...${look()} />`, root);
   });
 });
 
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  drop(event.dataTransfer.files[0]);
+});
+addEventListener("paste", (event) => {
+  const file = [...event.clipboardData.files].find((each) => each.type.startsWith("image/"));
+  if (file) event.preventDefault();
+  drop(file);
+});
 addEventListener("keydown", (event) => {
   const command = event.ctrlKey || event.metaKey;
   if (event.defaultPrevented || /TEXTAREA|INPUT|SELECT/.test(event.target.tagName)) return;

@@ -64,9 +64,12 @@ export async function listen(onEvent, onState) {
 // A picture's address for <img>: fetched with the token, kept while the page is open.
 const MOST = 600;
 const pictures = new Map();
-export function picture(id) {
+export const picture = (id) => fetched(`/api/pictures/${id}`);
+export const stripOf = ({ drawing, label, seed }) => fetched(`/api/strip?${new URLSearchParams({ drawing, label, seed })}`);
+
+function fetched(id) {
   if (!pictures.has(id)) {
-    pictures.set(id, send(`/api/pictures/${id}`).then((answer) => answer.blob()).then(URL.createObjectURL));
+    pictures.set(id, send(id).then((answer) => answer.blob()).then(URL.createObjectURL));
     pictures.get(id).catch(() => pictures.delete(id));
     if (pictures.size > MOST) {
       const [oldest, address] = pictures.entries().next().value;
