@@ -151,6 +151,8 @@ def edit_text(text: str, change: Mapping[str, Any], plan_of: PlanOf) -> str:
     ...           lambda prompt: make_plan(prompt, 10))
     'a [cat:late]'
     """
+    if not isinstance(change, Mapping):
+        raise InputError(f"a change is an object, not {quote(change)}")
     edit = _EDITS.get(str(change.get("do")))
     if edit is None:
         raise InputError(f"there is no change {quote(change.get('do'))}; use {', '.join(_EDITS)}")

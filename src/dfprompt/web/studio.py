@@ -65,6 +65,8 @@ class Studio:
 
     def settings(self, given: Mapping[str, Any] | None) -> RenderSettings:
         """Return how to draw: what a page asks for over what the command line said."""
+        if given is not None and not isinstance(given, Mapping):
+            raise InputError(f"settings are an object, not {quote(given)}")
         asked = dict(given or {})
         base = {name: getattr(self.request, name) for name in RenderSettings.model_fields}
         return make_request(RenderSettings, {**base, **asked}, lambda name: _SPOKEN.get(name, name))
@@ -198,14 +200,13 @@ class Studio:
         """Return a prompt in the forms of other tools and as a command."""
         from dfprompt.web.exporting import export_all
 
-        text, negative, settings = (
-            read_text(values),
-            _negative(values.get("negative")),
-            values.get("settings"),
-        )
+        text, negative = read_text(values), _negative(values.get("negative"))
+        settings = values.get("settings")
         steps = self.plan_of(settings)(read_back(text)).num_inference_steps
         chosen = self.settings(settings)
-        return export_all(text, negative, steps, chosen, str(self.request.pipeline), _seeds(values["seeds"]))
+        return export_all(
+            text, negative, steps, chosen, str(self.request.pipeline), _seeds(values.get("seeds", [0]))
+        )
 
     def tune(self, values: Mapping[str, Any]) -> Job:
         """Search words, ranges and weights for a prompt by reward, and show each round as it comes."""
