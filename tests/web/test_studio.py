@@ -206,7 +206,7 @@ GRAPH = {
 @pytest.mark.parametrize(
     ("content", "source", "text", "seed"),
     [
-        (png(parameters=A1111), "AUTOMATIC1111", "a red house, [film grain:late]", 7),
+        (png(parameters=A1111), "AUTOMATIC1111", "a red house, [film grain:0.45->0]", 7),
         (png(prompt=json.dumps(GRAPH)), "ComfyUI", "a red house, [film grain:late]", 5),
     ],
 )
