@@ -51,8 +51,8 @@ const when = (created) => new Date(created).toLocaleString(undefined, { month: "
 
 class Card extends Pure {
   render({ drawing, parent, shown, depth }) {
-    const last = drawing.pictures.filter((each) => each.label !== "plain" && each.id);
-    const face = last.find((each) => each.seed === drawing.seeds[0]) || last[0] || drawing.pictures[0];
+    const label = state.labels(drawing).at(-1);
+    const face = drawing.pictures.find((each) => each.label === label && each.id) || drawing.pictures[0];
     const words = parent ? difference(parent.text, drawing.text) : [{ kind: "same", text: drawing.text }];
     return html`<li class=${`card ${shown ? "shown" : ""}`} style=${{ "--depth": depth }}>
       <button type="button" class="face" aria-current=${shown ? "true" : "false"} onClick=${() => state.show(drawing.id)}>
