@@ -1,7 +1,7 @@
 """The studio's measures: editing in the browser, a drawing against the command line's, memory, size, history.
 
-`python benchmarks/run.py studio` prints one line per measure; times are processor seconds where one process does
-the work, and what a person waits for in the browser. Needs chromium and playwright for the first.
+`python benchmarks/run.py studio` prints one line per measure: processor seconds where one process does the
+work, and what a person waits for in the browser. The browser's need chromium and playwright.
 """
 
 from __future__ import annotations

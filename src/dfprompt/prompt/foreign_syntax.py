@@ -61,8 +61,8 @@ def report_foreign_syntax(text: str, *, strict: bool, words_alone: bool = False)
 def foreign_syntax_remarks(text: str, *, words_alone: bool = False) -> list[str]:
     """Return what `report_foreign_syntax` warns of, one sentence each.
 
-    >>> foreign_syntax_remarks("a cat++")[0].partition(" (")[0]
-    '"cat++" looks like compel\'s weight'
+    >>> foreign_syntax_remarks("(snow:1.2)")[0].partition(" (at")[0]
+    '"(snow:1.2)" looks like emphasis'
     """
     return [_remark(text, found) for found in _known(text, words_alone)]
 
