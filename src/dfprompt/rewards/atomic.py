@@ -170,7 +170,7 @@ def read_dsg(source: str | Path) -> list[dict[str, Any]]:
         raise InputError(f"{path} is no table of DSG: it needs the columns {', '.join(_DSG)}")
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
-        new = {"prompt": row["text"], "id": row["item_id"], "questions": []}
+        new: dict[str, Any] = {"prompt": row["text"], "id": row["item_id"], "questions": []}
         entry = found.setdefault(row["item_id"], new)
         entry["questions"].append(
             {
