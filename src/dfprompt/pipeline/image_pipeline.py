@@ -12,11 +12,11 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
-from dfprompt.conditioning.capabilities import Weighting, capabilities_of
+from dfprompt.conditioning.capabilities import capabilities_of
 from dfprompt.conditioning.compile import count_windows
 from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.lora_words import loaded_loras, named_loras
-from dfprompt.conditioning.options import LongPrompts, Options
+from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.prompts import Dialect, Prompts
 from dfprompt.conditioning.schedule import accepts, read_schedule
 from dfprompt.config import make_config
@@ -32,8 +32,7 @@ from dfprompt.pipeline.progress import Report, Steps, reporting
 from dfprompt.pipeline.request import Request, read_request
 from dfprompt.pipeline.schedulers import make_scheduler
 from dfprompt.pipeline.stock import draw_rows, scheduled, warn_of_idle_negative
-from dfprompt.prompt.clocks import Clock
-from dfprompt.prompt.plan import Absence
+from dfprompt.requests.doors import takes_fields
 from dfprompt.requests.render import RenderSettings
 
 # What usually fits beside the weights: sixteen pictures of 512 x 512, four of 1024 x 1024.
@@ -127,57 +126,30 @@ class ImagePipeline:
         self.pipe.to(device)
         return self
 
+    @takes_fields(RenderSettings)
     def generate(
         self,
         prompts: Prompts,
         seeds: int | Sequence[int],
         *,
         negative_prompt: Prompts | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        true_cfg_scale: float | None = None,
-        scheduler: str | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        weighting: Weighting | None = None,
-        clock: Clock = "steps",
-        absence: Absence = "delete",
-        clip_skip: int | None = None,
-        long_prompts: LongPrompts = "chunk",
-        max_sequence_length: int | None = None,
-        vae_tiling: bool = False,
-        batch_size: int | None = None,
         share: bool = False,
         dialect: str = "native",
         plain: bool = False,
         strict: bool = False,
         progress: bool | Report = False,
+        **settings: Any,
     ) -> Tensor:
         """Draw one picture per prompt and seed: (B,3,H,W) float32 in [0, 1] on the CPU.
 
         A picture depends on its prompt, its seed and the settings, not on the batch it is drawn in
-        (to floating-point tolerance); what is left out has the pipeline's own default. `share`
-        computes what rows have in common once. Raises ParseError, PromptValueError or ConfigError for bad
-        input, UnsupportedPipelineError for what the pipeline cannot do, GenerationError when drawing fails.
+        (to floating-point tolerance). `settings` are the fields of RenderSettings; what is left out has the
+        pipeline's own default. `share` computes what rows have in common once. Raises ParseError,
+        PromptValueError or ConfigError for bad input, UnsupportedPipelineError for what the pipeline cannot
+        do, GenerationError when drawing fails.
 
         >>> # images = pipeline.generate("a red horse, [anime style:early:1.5]", seeds=[1, 2, 3])
         """
-        settings = {
-            "num_inference_steps": num_inference_steps,
-            "guidance_scale": guidance_scale,
-            "true_cfg_scale": true_cfg_scale,
-            "scheduler": scheduler,
-            "height": height,
-            "width": width,
-            "weighting": weighting,
-            "clock": clock,
-            "absence": absence,
-            "clip_skip": clip_skip,
-            "long_prompts": long_prompts,
-            "max_sequence_length": max_sequence_length,
-            "vae_tiling": vae_tiling,
-            "batch_size": batch_size,
-        }
         return self.draw(
             prompts,
             seeds,
