@@ -319,7 +319,7 @@ def test_a_second_search_in_the_folder_is_told_that_one_is_running(
         tune(resume=True)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_and_resumed_draws_no_image_twice(
     tiny_folder: Callable[[str], Path], tmp_path: Path, tune: Callable[..., TuneRun]
 ) -> None:

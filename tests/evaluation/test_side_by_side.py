@@ -58,11 +58,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shown(sd: ImagePipeline, folder: Path) -> SideBySide:
     nasty = DFPrompt.from_plain(NASTY).append(Span("<b onload=x>", "late", 1.5))
+    brief = DFPrompt.from_plain(NASTY).append(Span("<b onload=x>", "early", 1.5))
     prompts = [
         Compared(
             PlainPrompt("a red house"), (Rewrite("with", parse_prompt("a red house, [old film:late]")),)
         ),
-        Compared(PlainPrompt(NASTY), relabel([Rewrite("with", nasty), Rewrite("with", nasty)])),
+        Compared(PlainPrompt(NASTY), relabel([Rewrite("with", nasty), Rewrite("with", brief)])),
     ]
     board = Scoreboard({"light": brightness, "boom": _boom}, {"red": redness})
     return draw_side_by_side(sd, prompts, [3, 4, 5], board, HowToDraw(SETTINGS), folder / "rows.jsonl", _name)

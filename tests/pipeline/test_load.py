@@ -293,7 +293,7 @@ def test_a_pipeline_of_no_known_family_is_refused() -> None:
         up_block_types=("UpBlock2D",) * 2,
         attention_head_dim=4,
     )
-    message = '"DDPMPipeline" belongs to no family dfprompt prepares arguments for'
+    message = "DDPMPipeline takes no prompt, so there are no words to steer"
     with pytest.raises(UnsupportedPipelineError, match=message):
         ImagePipeline(DDPMPipeline(net, DDIMScheduler()))
 

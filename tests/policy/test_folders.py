@@ -135,11 +135,14 @@ def test_lora_names_the_layers_there_are() -> None:
         add_lora(tiny_model(), target_modules=["q_proj"])
 
 
-def test_a_lora_without_its_base_is_named(tmp_path: Path) -> None:
+def test_a_lora_without_its_base_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_policy_folder(policy(), tmp_path / "base")
     model = add_lora(load_policy_folder(tmp_path / "base").model, rank=2, base=tmp_path / "base")
     save_policy_folder(Policy(model, tiny_tokenizer()), tmp_path / "adapted")
     (tmp_path / "base").rename(tmp_path / "moved")
+    (tmp_path / "elsewhere" / "here").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "base").mkdir()  # a folder of that name beside the current one is no base
+    monkeypatch.chdir(tmp_path / "elsewhere" / "here")
     with pytest.raises(LoadError, match="base model is not where it was"):
         load_policy_folder(tmp_path / "adapted")
 

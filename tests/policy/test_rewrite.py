@@ -65,6 +65,7 @@ def test_json_names_everything() -> None:
         "plain": "a cat",
         "text": "a cat, [film grain:late:1.25]",
         "spans": ["a cat, ", {"text": "film grain", "range": [0.5, 0], "weight": 1.25}],
+        "unchanged": None,
         "modifiers": [{"text": "film grain", "range": [0.5, 0], "weight": 1.25}],
         "logprob": -3.0,
         "score": -0.5,

@@ -375,3 +375,31 @@ def test_the_users_words_begin_every_text_that_is_encoded(text: str, seed: int, 
         warnings.simplefilter("ignore", DFPromptWarning)  # the user's own look-alikes
         assert parse_prompt(format_prompt(row.prompt)) == row.prompt
     assert row.prompt.plain_text.startswith(text.rstrip())
+
+
+def test_at_least_so_many_modifiers_where_the_policy_would_leave_the_prompt_alone() -> None:
+    quiet = tiny_policy(ending=12.0)  # ends at once
+    free = SamplingSettings(max_new_tokens=40, temperature=0)
+    assert [each.unchanged for each in quiet.rewrite(["a red cat"], [0], free)] == [
+        "left alone: nothing it knows would help here"
+    ]
+    for least in (1, 2):
+        forced = dataclasses.replace(free, temperature=1.0, min_modifiers=least)
+        found = quiet.rewrite(PROMPTS[:2], [1, 2], forced)
+        assert [len(each.modifiers) for each in found] == [least, least]
+        assert not any(each.unchanged for each in found)
+    with pytest.raises(ConfigError, match="at least 2 modifiers and at most 1"):
+        SamplingSettings(min_modifiers=2, max_modifiers=1)
+    assert (
+        ROLLOUT.min_modifiers == dataclasses.replace(SHORT, min_modifiers=3).for_rollouts().min_modifiers == 0
+    )
+
+
+def test_a_prompt_that_is_too_long_or_of_which_all_is_left_out_is_not_called_left_alone() -> None:
+    policy = tiny_policy(budget=4)
+    (full,) = policy.rewrite(["a red cat on a hill at night"], [0], SHORT)
+    assert full.unchanged == "unchanged: the prompt leaves no room for another word"
+    nothing = dataclasses.replace(SHORT, bans=Bans(substrings=list("abcdefghijklmnopqrstuvwxyz0123456789")))
+    (banned,) = tiny_policy().rewrite(["a red cat"], [3], nothing)
+    assert not banned.modifiers
+    assert banned.unchanged != "left alone: nothing it knows would help here" or not banned.dropped

@@ -10,8 +10,9 @@ from huggingface_hub import constants
 
 import tiny_rewards
 from dfprompt.errors import LoadError
+from dfprompt.published import AESTHETIC, CLIP_H, CLIP_L, HPS, PICKSCORE, Published
 from dfprompt.rewards import ScoreLoader
-from dfprompt.rewards.weights import AESTHETIC, CLIP_H, CLIP_L, HPS, PICKSCORE, Published, find_source
+from dfprompt.rewards.weights import find_source
 from tiny_rewards import pictures, prompts
 
 

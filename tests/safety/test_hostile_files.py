@@ -1,6 +1,6 @@
 """Hostile files for every command that reads any: no code, no question, no traceback, 10 seconds, 1 GB.
 
-A dozen per command in the quick run, DFPROMPT_HOSTILE_FILES (60) in the slow one; made by code from a seed.
+Five per command in the quick run, DFPROMPT_HOSTILE_FILES (60) in the nightly one; made by code from a seed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hostile_files import hostile_folder, hostile_picture, hostile_recipe, hosti
 from tiny_policies import tiny_model, tiny_tokenizer
 
 SECONDS, GIGABYTE = 10, 2**30
-QUICK, MANY = 12, int(os.environ.get("DFPROMPT_HOSTILE_FILES", "60"))
+QUICK, MANY = 5, int(os.environ.get("DFPROMPT_HOSTILE_FILES", "60"))
 
 
 def _limit() -> None:
@@ -141,7 +141,7 @@ def test_hostile_files_are_refused_in_words(name: str, good: dict[str, Path], tm
     _try(name, QUICK, good, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("name", CASES)
 def test_many_hostile_files(name: str, good: dict[str, Path], tmp_path: Path) -> None:

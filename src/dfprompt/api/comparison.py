@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from dfprompt.evaluation.side_by_side import (
     relabel,
 )
 from dfprompt.evaluation.summary import ScoreLine
+from dfprompt.evaluation.variations import knows_weights, vary
 from dfprompt.images.metadata import ModelMark
 from dfprompt.images.saving import Entry, check_free, save_pictures
 from dfprompt.measurement.log import ROWS
@@ -64,7 +64,7 @@ class ComparisonRun:
     @property
     def pictures(self) -> list[Path]:
         """The pictures' files."""
-        return [self.folder / str(row.picture) for row in self.shown.rows]
+        return list(dict.fromkeys(self.folder / str(row.picture) for row in self.shown.rows))
 
     def to_json(self) -> dict[str, Any]:
         """Return output, report, grid, model, settings, seeds, prompts (with rewrites, images, standings)."""
@@ -88,12 +88,15 @@ class ComparisonRun:
         rewrites = []
         for each in prompt.all:
             timeline = self.timelines.get((prompt.plain.id, each.label))
+            same = self.shown.same_as(prompt, each)
             rewrites.append(
                 {
                     "label": each.label,
                     "df_prompt": str(each.prompt),
                     "spans": each.prompt.to_json()["spans"],
                     "timeline": str(timeline) if timeline else None,
+                    "unchanged": each.unchanged or None,
+                    "same_as": same,
                     "images": [self._image_json(row) for row in self.shown.of(prompt, each.label)],
                 }
             )
@@ -122,7 +125,8 @@ def compare_prompts(
     """Draw plain words and rewrites of them from the same seeds, score the pictures, and write a report.
 
     `texts` are plain words (`df`: with spans to keep) that the policy rewrites, `candidates` times each;
-    `written` are DF-Prompts of the user's own. The pipeline's own policy is the default.
+    `written` are DF-Prompts of the user's own, `vary` words to draw all the time, early, late, and late and
+    gently. The pipeline's own policy is the default, but for `vary`.
     `number` starts the count in file names, for several comparisons in one folder. `resume` goes on with what
     the folder holds, `force` draws it anew. Raises InputError for nothing to compare, a prompt beside itself,
     or files that exist without either, and what loading, drawing and scoring raise.
@@ -136,7 +140,9 @@ def compare_prompts(
     folder = choose_folder(request.output, next(iter(prompts)))
     loaded = open_pipeline(request)
     companions, seeds = companions_of(loaded), request.numbers
-    chosen_policy = companions.policy if request.policy is None else request.policy
+    _add_variations(prompts, bases, request, loaded)
+    own = None if request.vary else companions.policy
+    chosen_policy = own if request.writer is None else request.writer
     if chosen_policy is not None and bases:
         writer = chosen_policy
         if not isinstance(writer, Policy):
@@ -166,6 +172,20 @@ def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, 
     return prompts
 
 
+def _add_variations(
+    prompts: dict[str, list[Rewrite]],
+    bases: Sequence[DFPrompt],
+    request: CompareRequest,
+    pipeline: ImagePipeline,
+) -> None:
+    weights = knows_weights(pipeline.pipe)
+    for words in request.vary:
+        prefix = f"{words.strip()} " if len(request.vary) > 1 else ""
+        for base in bases:
+            varied = vary(base, words, weights=weights)
+            prompts[base.plain_text] += [replace(each, label=prefix + each.label) for each in varied]
+
+
 def _add_rewrites(
     prompts: dict[str, list[Rewrite]],
     bases: Sequence[DFPrompt],
@@ -177,13 +197,16 @@ def _add_rewrites(
     candidates, seed = request.candidates, request.numbers[0]
     steps = pipeline.resolve(request.settings).num_inference_steps
     acting = policy.model.config.tables.acting(steps)
-    sampling = budgeted(sampling, policy, pipeline)
+    asked = sampling or SamplingSettings(min_modifiers=request.at_least)
+    sampling = budgeted(asked, policy, pipeline)
     mark = ModelMark(name=policy.name, hash=policy.digest or None)
     label = "policy" if policy.name in ("", "policy") else f"policy {policy.name}"
     for base, rewrites in zip(
         bases, policy.candidates(bases, candidates, seed, sampling, acting=acting), strict=True
     ):
-        prompts[base.plain_text] += [Rewrite(label, rewrite.prompt, mark) for rewrite in rewrites]
+        prompts[base.plain_text] += [
+            Rewrite(label, rewrite.prompt, mark, rewrite.unchanged) for rewrite in rewrites
+        ]
 
 
 def budgeted(sampling: SamplingSettings | None, policy: Policy, pipeline: ImagePipeline) -> SamplingSettings:
@@ -192,7 +215,7 @@ def budgeted(sampling: SamplingSettings | None, policy: Policy, pipeline: ImageP
     if chosen.budget is not None:
         return chosen
     counting = tokenizers_of(pipeline) or tuple(policy.budget.tokenizers)
-    return dataclasses.replace(chosen, budget=TokenBudget(policy.budget.limit, counting))
+    return replace(chosen, budget=TokenBudget(policy.budget.limit, counting))
 
 
 class _Paths:

@@ -21,6 +21,7 @@ class Listed(NamedTuple):
 
 
 COMMANDS = {
+    "start": Listed("Begin", "start", "Draw first pictures on your model: four questions, or none."),
     "optimize": Listed(
         "Write", "optimize", "Append modifiers to plain words, each with a range and a weight."
     ),

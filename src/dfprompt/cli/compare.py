@@ -31,7 +31,8 @@ def compare(request: CompareRequest, as_json: bool = JSON) -> None:
     \b
     Examples:
       dfprompt compare "a red house in the snow"
-      dfprompt compare "a red cat on a hill" "a blue boat at night" --seeds 8 --candidates 2 --output out
+      dfprompt compare "a red house in the snow" --vary watercolor --pipeline models/sd15
+      dfprompt compare "a red house in the snow" "a blue boat at night" --seeds 8 --candidates 2
       dfprompt compare --with "a red house in the snow, [film grain:late:1.25]" --pipeline models/sd15
     """
     check(request)
@@ -41,7 +42,8 @@ def compare(request: CompareRequest, as_json: bool = JSON) -> None:
         _answer_lines(request)
         return
     run = compare_prompts(request, progress=True)
-    if request.policy is None and companions_of(request.pipeline).policy is None:
+    unwritten = request.writer is None and companions_of(request.pipeline).policy is None
+    if unwritten and not request.vary:
         console.note(f"only what --with says was drawn beside plain: {HOW_TO_GET_A_POLICY}")
     if as_json:
         console.write_json(run.to_json())
@@ -70,7 +72,7 @@ def _print(run: ComparisonRun) -> None:
     for prompt in answer["prompts"]:
         console.write(prompt["prompt"])
         for rewrite in prompt["rewrites"][1:]:
-            console.write(f"  {rewrite['label']}: {rewrite['df_prompt']}")
+            console.write(f"  {rewrite['label']}: {_says(rewrite)}")
     if answer["scores"]:
         heads = ("mean", "plain", "to plain", "95 % interval", "won", "tied", "lost")
         several = len(answer["prompts"]) > 1
@@ -79,6 +81,13 @@ def _print(run: ComparisonRun) -> None:
         console.rich_console().print(table.rich())
     console.write(f"grid: {run.grid}")
     console.write(f"report: {run.report}")
+
+
+def _says(rewrite: Mapping[str, Any]) -> str:
+    if rewrite["unchanged"]:
+        return f"{rewrite['unchanged']} (--at-least 1 makes the policy add something)"
+    same = f" (the same pictures as {rewrite['same_as']})" if rewrite["same_as"] else ""
+    return f"{rewrite['df_prompt']}{same}"
 
 
 def _cells(each: Mapping[str, Any]) -> list[object]:

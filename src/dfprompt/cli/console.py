@@ -83,7 +83,8 @@ def write_file(path: Path, text: str, *, force: bool) -> None:
     with storage.reported(path, InputError, "check the folder"):
         if os.path.lexists(path) and not force:
             raise InputError(f"{path} exists already; choose another name or add --force")
-        storage.write_text(path, text)
+        with storage.tidied(path.parent):
+            storage.write_text(path, text)
 
 
 def note(text: str) -> None:

@@ -89,5 +89,7 @@ def _mark(mark: ModelMark) -> str:
 def _write(output: Path, pictures: Pictures, *, force: bool) -> None:
     from dfprompt.images.saving import Entry, save_pictures
     from dfprompt.images.tensors import to_pil
+    from dfprompt.storage import tidied
 
-    save_pictures([Entry(output, to_pil(pictures.images)[0], pictures.recipes()[0])], force=force)
+    with tidied(output.parent):
+        save_pictures([Entry(output, to_pil(pictures.images)[0], pictures.recipes()[0])], force=force)

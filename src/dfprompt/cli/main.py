@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import sys
+import traceback
 import warnings
 from typing import NoReturn
 
@@ -71,7 +72,7 @@ def run(commands: typer.Typer) -> None:
         console.show_error(error)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.filename is not None:
+        if not _is_of_a_stream(error):
             _stop_at(error)
         # A result that nobody can be given, such as on a full device: nothing more can be written there.
         _close_stdout()
@@ -87,6 +88,13 @@ def run(commands: typer.Typer) -> None:
         sys.exit(DFPromptError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: a person is never shown a traceback
         _stop_at(error)
+
+
+def _is_of_a_stream(error: OSError) -> bool:
+    """Say whether writing to the standard streams failed: then it was raised in what prints."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    raised_in = frame.f_globals.get("__name__", "")
+    return error.filename is None and raised_in.startswith(("dfprompt.cli.", "typer.", "click.", "rich."))
 
 
 def _stop_at(error: Exception) -> NoReturn:

@@ -12,6 +12,7 @@ from dfprompt.cli import console
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.write import OptimizeRequest
 from dfprompt.search.starter import NAME as STARTER
+from dfprompt.search.styles import find_style
 
 if TYPE_CHECKING:
     from dfprompt.policy import Policy, Rewrite
@@ -30,24 +31,29 @@ def optimize(request: OptimizeRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt optimize "a red cat on a hill"
-      dfprompt optimize "a red cat on a hill" --candidates 3 --seed 7 --ban "film grain"
+      dfprompt optimize "a red house in the snow"
+      dfprompt optimize "a red house in the snow" --candidates 3 --seed 7 --ban "film grain"
+      dfprompt optimize "portrait of a fisherman" --style photo
       dfprompt optimize "a blue boat, [mist:early]" --df --to a1111 --steps 20
       dfprompt optimize "a castle by the sea" --policy runs/sft/policy --json
     """
     check(request)
     from dfprompt.api.policies import load_policy
 
-    loaded = load_policy(request.policy, device=request.device)
+    loaded = load_policy(request.writer, device=request.device)
     if list(request.texts) == STDIN:
         console.for_each_line(lambda line: _rewrite([line], loaded, request)[0])
         return
     rows = _rewrite(request.texts, loaded, request)
-    if request.policy == STARTER:
+    by_rules = request.writer.partition(":")[0] == STARTER
+    negative = find_style(request.style).negative if request.style else None
+    if by_rules:
         console.note(f"written by {loaded.name}")
+    if negative and not as_json:
+        console.note(f'what to keep out, for --negative: "{negative}"')
     if as_json:
-        named = loaded.name if request.policy == STARTER else request.policy
-        console.write_json({"policy": named, "prompts": rows})
+        named = loaded.name if by_rules else request.policy
+        console.write_json({"policy": named, "negative": negative, "prompts": rows})
     else:
         _print(rows, request)
 
@@ -62,6 +68,7 @@ def _rewrite(texts: Sequence[str], writer: Policy, request: OptimizeRequest) -> 
         control_temperature=request.control_temperature,
         restraint=request.restraint,
         max_modifiers=request.max_modifiers,
+        min_modifiers=request.at_least,
         bans=Bans(words=request.ban, substrings=request.ban_substring, artists=request.ban_artists),
     )
     found = optimize_prompt(
@@ -85,6 +92,9 @@ def _print(rows: Sequence[Mapping[str, Any]], request: OptimizeRequest) -> None:
     for row in rows:
         for candidate in row["candidates"]:
             console.write_result(candidate["text"])
+            if candidate["unchanged"]:
+                forced = "" if candidate["dropped"] else "; --at-least 1 makes the policy add something"
+                console.note(candidate["unchanged"] + forced)
             for remark in candidate.get("lost", ()):
                 console.note(f"lost in {request.target}: {remark}")
             for dropped in candidate["dropped"]:

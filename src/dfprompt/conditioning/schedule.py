@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.conditioning.capabilities import find_capabilities
 from dfprompt.errors import ConfigError, PromptValueError, UnsupportedPipelineError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.clocks import CLOCKS, Clock, check_steps
@@ -187,7 +187,8 @@ def own_sigmas(classes: Iterable[str], scheduler: Any, steps: int) -> list[float
 
     `classes` are the names of the pipeline's class and those it inherits from.
     """
-    family = capabilities_of(classes).family
+    known = find_capabilities(classes)
+    family = "" if known is None else known.family
     if family not in ("flux", "qwen-image"):
         return None
     if family == "flux" and scheduler.config.get("use_flow_sigmas", False):

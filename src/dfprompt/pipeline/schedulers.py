@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.conditioning.capabilities import family_of
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, UnsupportedPipelineError
 from dfprompt.excerpt import quote
@@ -224,7 +224,7 @@ def _model_settings(class_name: str, kind: Kind, own: Any, known: set[str]) -> d
 
 def _check_call(pipe: Any, scheduler: Any) -> None:
     """Refuse a scheduler that the pipeline's own call could not drive."""
-    family = capabilities_of(kind.__name__ for kind in type(pipe).__mro__).family
+    family = family_of(pipe)
     taken = inspect.signature(scheduler.set_timesteps).parameters
     needed = {"mu"} if scheduler.config.get("use_dynamic_shifting", False) else set()
     if family in ("flux", "qwen-image"):

@@ -29,7 +29,7 @@ from dfprompt.policy.configuration import POLICY_FIELDS, PolicyConfig
 from dfprompt.policy.modeling import PolicyModel
 from dfprompt.policy.policy import Policy
 from dfprompt.policy.restraint import Restraint, read_restraint
-from dfprompt.storage import check_ours, library_errors, whole_folder, write_text
+from dfprompt.storage import check_ours, library_errors, tidied, whole_folder, write_text
 
 CARD = "policy.json"
 ADAPTER = "adapter_config.json"
@@ -166,7 +166,8 @@ def keep_restraint(folder: Path, restraint: Restraint) -> None:
     """Write a measured curve into the policy.json of a folder; raises LoadError where there is none."""
     folder = policy_in(folder)
     card = {**_read_card(folder), "restraint": restraint.to_json()}
-    write_text(folder / CARD, json.dumps({"dfprompt": _VERSION, **card}, indent=1) + "\n")
+    with tidied(folder):
+        write_text(folder / CARD, json.dumps({"dfprompt": _VERSION, **card}, indent=1) + "\n")
 
 
 def _restraint(card: Mapping[str, Any], folder: Path) -> Restraint | None:
@@ -213,7 +214,8 @@ def _load_adapted(folder: Path, dtype: torch.dtype, above: tuple[Path, ...]) -> 
     from dfprompt.policy.lora import load_adapter
 
     named = str(read_small_json(folder / ADAPTER).get("base_model_name_or_path") or "")
-    base = next((place for place in (folder / named, Path(named)) if named and place.is_dir()), None)
+    places = (folder / named, Path(named)) if named else ()
+    base = next((place for place in places if (place / "config.json").is_file()), None)
     above = (*above, folder.resolve())
     if base is not None and base.resolve() in above:
         raise LoadError(f"{folder}: {ADAPTER} names a base model that leads back to itself; correct it")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dfprompt.policy.trajectory import Phrase, Trajectory
 
 _SEPARATORS = (",", ";", ".")
+LEFT_ALONE = "left alone: nothing it knows would help here"
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,22 @@ class Rewrite:
         """Whether anything was appended."""
         return bool(self.modifiers)
 
+    @property
+    def unchanged(self) -> str:
+        """Why nothing was appended, in words for the user; "" if something was."""
+        if self.modifiers:
+            return ""
+        if self.dropped:
+            return "unchanged: everything it drew was left out"
+        return LEFT_ALONE if self.end == "end" else "unchanged: the prompt leaves no room for another word"
+
     def to_json(self) -> dict[str, Any]:
         """The rewrite as a JSON object, as `dfprompt optimize --json` prints it."""
         return {
             "plain": self.plain,
             "text": str(self.prompt),
             "spans": self.prompt.to_json()["spans"],
+            "unchanged": self.unchanged or None,
             "modifiers": [span.to_json() for span in self.modifiers],
             "logprob": round(self.logprob, 6),
             "score": round(self.score, 6),

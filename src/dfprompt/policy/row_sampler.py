@@ -72,6 +72,11 @@ class RowSampler:
         if settings.budget is not None and not settings.budget.fits(text):
             self._finish("budget")
 
+    @property
+    def modifiers_if_ended(self) -> int:
+        """How many modifiers stand if the row ends with its next token: those kept, and one just written."""
+        return self._kept() + (self.state == INSIDE)
+
     def uniform(self) -> float:
         """The next number in [0, 1) of this row."""
         return float(self.generator.random())

@@ -115,7 +115,8 @@ class _Loop:
         """The next token of every row that goes on; None for the others."""
         states = torch.tensor([row.state for row in self.rows], device=self.device)
         logprobs = masked_logprobs(out.logits[:, -1], self.masks[states])
-        drawn = self._draw_words(logprobs, [0.0 if row.done else row.uniform() for row in self.rows])
+        allowed = self._without_early_ends(logprobs)
+        drawn = self._draw_words(allowed, [0.0 if row.done else row.uniform() for row in self.rows])
         chosen = logprobs.gather(1, drawn[:, None])[:, 0].tolist()
         per_token = self.model.config.control == "token"
         ranges, weights = self._control_logprobs(out) if per_token else (None, None)
@@ -166,6 +167,15 @@ class _Loop:
         """Log-probabilities of both heads at the last position, (B, R) and (B, W), on the CPU."""
         ranges = masked_logprobs(out.range_logits[:, -1], self.acting)
         return ranges.cpu(), out.weight_logits[:, -1].float().log_softmax(-1).cpu()
+
+    def _without_early_ends(self, logprobs: Tensor) -> Tensor:
+        """Forbid the end to rows that have too few modifiers; what is recorded is without this, too."""
+        early = [row.modifiers_if_ended < self.settings.min_modifiers for row in self.rows]
+        if not any(early):
+            return logprobs
+        logprobs = logprobs.clone()
+        logprobs[torch.tensor(early, device=self.device), self.vocabulary.end_id] = -torch.inf
+        return logprobs
 
     def _draw_words(self, logprobs: Tensor, uniforms: Sequence[float]) -> Tensor:
         """Tokens of log-probabilities (B, V), with the bias of the end; what is recorded is without it."""

@@ -11,6 +11,8 @@ from dfprompt.errors import InputError
 from dfprompt.requests.base import Flag, Request, Texts, Words
 from dfprompt.requests.render import DialectRequest, LoadRequest
 
+Style = Annotated[str | None, Flag(metavar="S")]
+
 
 class OptimizeRequest(Request):
     """What `dfprompt optimize` rewrites."""
@@ -19,6 +21,8 @@ class OptimizeRequest(Request):
     """Plain words; - reads one prompt per line and answers in JSON lines."""
     policy: Annotated[str, Flag(metavar="P")] = "mini"
     """Who writes: mini, mini-sft, starter, a folder (a run's too), or a hub id."""
+    style: Style = None
+    """Write by rules for a look: photo, painting, watercolor, anime, cinematic, line-art or render."""
     candidates: Annotated[int, Flag(metavar="C")] = Field(default=1, ge=1)
     """Different rewrites of each prompt."""
     seed: Annotated[int, Flag(metavar="S")] = Field(default=0, ge=0)
@@ -37,6 +41,8 @@ class OptimizeRequest(Request):
     """Append no artists' names."""
     max_modifiers: Annotated[int | None, Flag(metavar="N")] = None
     """Append at most this many."""
+    at_least: Annotated[int, Flag(metavar="N")] = Field(default=0, ge=0, le=20)
+    """Append this many even where the policy would leave the prompt alone."""
     target: Annotated[Literal["native", "a1111", "comfyui"], Flag("--to", "D")] = "native"
     """Print as native, a1111 or comfyui."""
     steps: Annotated[int | None, Flag(metavar="N")] = None
@@ -45,6 +51,11 @@ class OptimizeRequest(Request):
     """Keep spans already written in TEXT."""
     device: Annotated[str, Flag(metavar="D")] = "auto"
     """Where it runs: auto, cpu, cuda, cuda:1 or mps."""
+
+    @property
+    def writer(self) -> str:
+        """The policy asked for: the rules of a style where one is named."""
+        return self.policy if self.style is None else f"starter:{self.style}"
 
 
 class PlanRequest(DialectRequest):

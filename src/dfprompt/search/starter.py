@@ -18,6 +18,7 @@ from dfprompt.policy.settings import SamplingSettings
 from dfprompt.policy.tables import RANGES, WEIGHTS, make_tables
 from dfprompt.prompt import DFPrompt, Span
 from dfprompt.search.lexicon import Lexicon, built_in_lexicon
+from dfprompt.search.styles import Style
 
 if TYPE_CHECKING:
     from dfprompt.policy.trajectory import Trajectory
@@ -32,6 +33,8 @@ _USUAL = 3
 class StarterPolicy(Policy):
     """Appends one modifier each of a few categories, with the lexicon's own ranges and weights.
 
+    With a `style` it appends that style's words instead.
+
     A `Policy` by its calls, without a model: log-probabilities are 0 throughout, and of the settings the
     bans, the number of modifiers and the token budget hold. `name` says that nothing was learned.
 
@@ -40,9 +43,10 @@ class StarterPolicy(Policy):
     True
     """
 
-    def __init__(self, lexicon: Lexicon | None = None) -> None:
-        self.lexicon = lexicon or built_in_lexicon()
-        self.name, self.digest, self.domain, self.budget = LABEL, "", None, TokenBudget()
+    def __init__(self, lexicon: Lexicon | None = None, *, style: Style | None = None) -> None:
+        self.lexicon, self.style = lexicon or built_in_lexicon(), style
+        self.name = LABEL if style is None else f"{LABEL}, style {style.name}"
+        self.digest, self.domain, self.budget = "", None, TokenBudget()
         self.restraint = None
         # Callers ask a policy's model for its tables of controls alone.
         self.model: Any = SimpleNamespace(config=SimpleNamespace(tables=make_tables(RANGES, WEIGHTS)))
@@ -69,14 +73,26 @@ class StarterPolicy(Policy):
         return [self._rewrite(base, seed, chosen) for base, seed in zip(bases, seeds, strict=True)]
 
     def _rewrite(self, base: DFPrompt, seed: int, settings: SamplingSettings) -> Rewrite:
-        most = _USUAL if settings.max_modifiers is None else settings.max_modifiers
+        usual = max(_USUAL, settings.min_modifiers)
+        most = usual if settings.max_modifiers is None else settings.max_modifiers
         budget = settings.budget or self.budget
         kept: list[Span] = []
-        for span in self._choose(base.plain_text, random.Random(seed), settings)[:most]:
+        # The prompt has a say in the lot, so that not every prompt gets the same words.
+        lots = random.Random(f"{seed} {base.plain_text.casefold()}")
+        choose = self._choose if self.style is None else self._choose_style
+        for span in choose(base.plain_text, lots, settings)[:most]:
             if budget.fits(append_modifiers(base, [*kept, span]).plain_text):
                 kept.append(span)
         prompt = append_modifiers(base, kept)
         return Rewrite(base.plain_text, prompt, tuple(kept), logprob=0.0, actions=0, seed=seed)
+
+    def _choose_style(self, text: str, rng: random.Random, settings: SamplingSettings) -> tuple[Span, ...]:
+        """Return the style's first words, which make it, then the others in an order drawn by lot."""
+        said = text.casefold()
+        spans = self.style.spans if self.style else ()
+        left = [span for span in spans if span.text.casefold() not in said]
+        ordered = [*left[:1], *rng.sample(left[1:], max(0, len(left) - 1))]
+        return tuple(span for span in ordered if not settings.bans.find_all([span.text]))
 
     def _choose(self, text: str, rng: random.Random, settings: SamplingSettings) -> tuple[Span, ...]:
         """Return one allowed modifier of each category the prompt says nothing of, in the usual order."""
