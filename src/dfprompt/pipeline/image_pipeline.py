@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from dfprompt.conditioning.schedule import accepts, read_schedule
 from dfprompt.config import make_config
 from dfprompt.config.provenance import package_version
 from dfprompt.domain import Domain
-from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
+from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError, each_warning_once
 from dfprompt.images.metadata import GenerationMetadata, ModelMark
 from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.pipeline.defaults import PipelineDefaults, resolve_settings
@@ -216,7 +216,7 @@ class ImagePipeline:
         with (
             scheduled(self.pipe, scheduler),
             _tiled(self.pipe, request.settings.vae_tiling),
-            _each_warning_once(),
+            each_warning_once(),
             reporting(progress) as report,
         ):
             warn_of_idle_negative(self.pipe, request)
@@ -330,27 +330,3 @@ def _tiled(pipe: Any, tiling: bool) -> Iterator[None]:
         yield
     finally:
         pipe.vae.disable_tiling()
-
-
-@contextmanager
-def _each_warning_once() -> Iterator[None]:
-    """Show each of our warnings once in the block, however many batches repeat it."""
-    said: set[str] = set()
-    with warnings.catch_warnings():
-        show = warnings.showwarning
-
-        def show_once(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if issubclass(category, DFPromptWarning) and str(message) in said:
-                return
-            said.add(str(message))
-            show(message, category, filename, lineno, file, line)
-
-        warnings.showwarning = show_once
-        yield
