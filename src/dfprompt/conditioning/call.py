@@ -89,6 +89,11 @@ class CallRequest:
     encode_batch_size: int = 32
     cache: EncodingCache = SHARED_CACHE
 
+    @property
+    def options(self) -> Options:
+        """How texts become encodings; raises ConfigError for what cannot be."""
+        return Options(**{name: getattr(self, name) for name in Options.__dataclass_fields__})
+
 
 def call_door(kind: Callable[P, CallRequest]) -> Callable[[Callable[[CallRequest], Out]], Callable[P, Out]]:
     """Return a decorator that lets a function of a request be called with the request's fields.
@@ -153,14 +158,7 @@ class Call:
 def make_call(request: CallRequest) -> Call:
     """Read and check everything that was asked, and compile the prompts if they need it."""
     pipe, negative_prompt = request.pipe, request.negative_prompt
-    options = Options(
-        request.weighting,
-        request.absence,
-        request.clip_skip,
-        request.long_prompts,
-        request.encode_batch_size,
-        request.lora_scale,
-    )
+    options = request.options
     user = UserCallback(request.callback_on_step_end, request.callback_on_step_end_tensor_inputs)
     adapter = adapter_for(pipe, max_sequence_length=request.max_sequence_length)
     _check_call(request)
