@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfprompt.api.companions import HOW_TO_GET_A_POLICY, choose_lexicon, companions_of
+from dfprompt.api.companions import HOW_TO_GET_A_POLICY, MINI, choose_lexicon, companions_of
 from dfprompt.api.written import plain_of, read_base, read_written
 from dfprompt.errors import ConfigError, DFPromptWarning, InputError, LoadError
 from dfprompt.excerpt import quote
@@ -39,7 +39,6 @@ if TYPE_CHECKING:  # each command imports its own request alone
     from dfprompt.requests.write import InspectRequest, OptimizeRequest
 
 STDIN = ["-"]
-MINI = "mini"
 
 
 def check(request: Request) -> None:

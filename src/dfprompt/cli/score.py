@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dfprompt.api.checks import MINI, STDIN, check
+from dfprompt.api.checks import STDIN, check
+from dfprompt.api.companions import MINI
 from dfprompt.cli import console, score_input
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.learn import CalibrateRequest
