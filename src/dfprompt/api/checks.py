@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # each command imports its own request alone
     from dfprompt.requests.render import DeviceRequest, GenerateRequest, RenderRequest
     from dfprompt.requests.score import ScoreImagesRequest, ScoreRequest
     from dfprompt.requests.start import StartRequest
+    from dfprompt.requests.studio import StudioRequest
     from dfprompt.requests.write import InspectRequest, OptimizeRequest
 
 STDIN = ["-"]
@@ -75,6 +76,12 @@ def _check_comparison(request: CompareRequest) -> None:
     nobody_writes = request.writer is None and companions_of(request.pipeline).policy is None
     if not written and not request.vary and nobody_writes:
         raise InputError(f"nothing to compare with plain: {HOW_TO_GET_A_POLICY}")
+
+
+def _check_studio(request: StudioRequest) -> None:
+    check_drawing(request)
+    check_scores(request)
+    check_output(request.output)
 
 
 def _check_search(request: TuneRequest) -> None:
@@ -277,6 +284,7 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "GenerateRequest": _check_generate,
     "CompareRequest": _check_comparison,
     "TuneRequest": _check_search,
+    "StudioRequest": _check_studio,
     "EvaluateRequest": _check_evaluation,
     "AblateModifiersRequest": _check_ablation,
     "AttributionRequest": _check_attribution,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from dfprompt.conditioning.lora_words import loaded_loras, named_loras
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.prompts import Dialect, Prompts
 from dfprompt.conditioning.run import check_steerable
-from dfprompt.conditioning.schedule import accepts, read_schedule
+from dfprompt.conditioning.schedule import Schedule, accepts, read_schedule
 from dfprompt.config import make_config
 from dfprompt.config.provenance import package_version
 from dfprompt.domain import Domain
@@ -207,6 +208,26 @@ class ImagePipeline:
     def resolve(self, settings: RenderSettings | None = None) -> RenderSettings:
         """Fill what is not set with the pipeline's own defaults; raises ConfigError for what cannot be."""
         return resolve_settings(self.pipe, self.defaults, settings or RenderSettings())
+
+    def schedule(self, settings: RenderSettings | None = None) -> Schedule:
+        """Return the denoiser evaluations that drawing with these settings makes; nothing is drawn."""
+        chosen = self.resolve(settings)
+        with scheduled(self.pipe, make_scheduler(str(chosen.scheduler), self.pipe)):
+            return read_schedule(
+                self.pipe,
+                num_inference_steps=chosen.num_inference_steps,
+                clock=chosen.clock,
+                height=chosen.height,
+                width=chosen.width,
+            )
+
+    def reader(self) -> ImagePipeline:
+        """Return a twin with the same weights and a scheduler of its own: plans can be read off it in one
+        thread while this one draws in another.
+        """
+        pipe = copy.copy(self.pipe)
+        object.__setattr__(pipe, "scheduler", copy.deepcopy(self.pipe.scheduler))
+        return ImagePipeline(pipe, origin=self.origin, defaults=self.defaults)
 
     def draw_request(
         self, request: Request, *, share: bool = False, progress: bool | Report = False
