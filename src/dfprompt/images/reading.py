@@ -170,6 +170,19 @@ def read_text(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> dict[str, st
         return _text_of(opened)
 
 
+def text_of_bytes(content: bytes, name: str = "the picture") -> dict[str, str]:
+    """The text chunks of a picture that was sent, not read from a file; raises as `read_text` does.
+
+    >>> text_of_bytes(b"no picture")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    dfprompt.errors.ImageFileError: the picture: not a picture; known formats are PNG, JPEG, WEBP, GIF, ...
+    """
+    with _decoding(Path(name), MAX_PIXELS), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        _refuse_size(opened, name, MAX_PIXELS)
+        return _text_of(opened)
+
+
 @contextmanager
 def _decoding(path: Path | str, max_pixels: int) -> Iterator[None]:
     """What Pillow raises on files that are no pictures, as an ImageFileError that says why."""
