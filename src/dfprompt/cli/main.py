@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -49,6 +50,8 @@ def _says_more_than_torchvision(record: logging.LogRecord) -> bool:
 
 def main() -> None:
     """Run the command line."""
+    # Looking through every installed package for pydantic's plugins is a tenth of what an error costs.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     run(app)
 
 
@@ -81,9 +84,13 @@ def run(commands: typer.Typer) -> None:
         console.note(stopping.describe(stopped, sys.argv[1:]))
         sys.exit(stopped.exit_code)
     except MemoryError:
-        console.note("error: out of memory; nothing half-written was left. Take smaller pictures or batches")
-        sys.exit(DFPromptError.exit_code)
+        _stop_without_memory()
     except Exception as error:  # noqa: BLE001 - the last resort: a person is never shown a traceback
+        if "torch" in sys.modules:
+            from dfprompt.pipeline.memory import ran_out_of_memory
+
+            if ran_out_of_memory(error):
+                _stop_without_memory()
         _stop_at(error)
 
 
@@ -92,6 +99,11 @@ def _is_of_a_stream(error: OSError) -> bool:
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     raised_in = frame.f_globals.get("__name__", "")
     return error.filename is None and raised_in.startswith(("dfprompt.cli.", "typer.", "click.", "rich."))
+
+
+def _stop_without_memory() -> NoReturn:
+    console.note("error: out of memory; nothing half-written was left. Take smaller pictures or batches")
+    sys.exit(DFPromptError.exit_code)
 
 
 def _stop_at(error: Exception) -> NoReturn:
