@@ -111,7 +111,7 @@ def listen(
 
     def note_output(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         if len(heard.calls) == 1:
-            heard.output = output
+            heard.output = keep(output)  # a ControlNet's list is emptied by its denoiser
 
     with undisturbed(pipe, call):
         with (
