@@ -53,6 +53,8 @@ _LAID_OUT = (
     "callback_on_step_end",
     "callback_on_step_end_tensor_inputs",
 )
+# Arguments that let a model rewrite the prompt before it is encoded; some are on by default.
+_REWRITER = re.compile(r"use_pe|expand_prompts|\w*prompt_(rewrite|enhancement|upsampling)")
 # With these a pipeline of a known family hears a text once more, as it was before the first step.
 _NEEDS_LISTENING = ("skip_guidance_layers",)
 
@@ -81,6 +83,9 @@ def run(
     keywords in `call` are the pipeline's own and reach it unchanged: steps, guidance, pictures,
     generators, sizes, callbacks. Prompts without control give the stock call's result to the bit.
 
+    What some pipelines have inside to rewrite a prompt is left off, unless the call asks for it: a
+    DF-Prompt is about the words that are encoded.
+
     Families that `dfprompt capabilities` calls special encode all texts at once and take weights.
     Every other pipeline is steered by what its denoisers hear: `run` listens to the pipeline's own
     encoding of each distinct text (at most one evaluation each) and puts it in place step by step;
@@ -100,6 +105,7 @@ def run(
     >>> # run(pipe, "a red horse, [anime style:early:1.5]", num_inference_steps=20).images[0]
     """
     _check_call(pipe, call)
+    call = {**_own_words(pipe), **call}
     options = Options(weighting, absence, call.get("clip_skip"), long_prompts, encode_batch_size)
     with load_loras(pipe, loras):
         reading = Dialect(dialect, plain, strict, loaded_loras(pipe))
@@ -206,6 +212,12 @@ def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
             )
         if name not in own and name not in old:
             raise ConfigError(f"{title} takes no {name}; {nearest(name, [*own, *parameters(run)])}")
+
+
+def _own_words(pipe: Any) -> dict[str, Any]:
+    """Return what switches a pipeline's own rewriter of prompts off, where it is on by default."""
+    names = [name for name in parameters(type(pipe).__call__) if _REWRITER.fullmatch(name)]
+    return {name: False for name in names if call_default(pipe, name) is True}
 
 
 def _check_options(pipe: Any, options: Options) -> None:
