@@ -19,6 +19,7 @@ import diffusers
 import torch
 import transformers
 import transformers.utils.logging
+from diffusers.models.controlnets import controlnet_cosmos
 from diffusers.models.transformers import transformer_cosmos
 from PIL import Image
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
@@ -48,6 +49,8 @@ SLOW_TO_DECODE = ("SanaPipeline", "SanaPAGPipeline", "SanaControlNetPipeline", "
 MENDED: dict[str, dict[str, Any]] = {
     "NucleusMoEImagePipeline": {"max_sequence_length": 512},
     "Flux2Pipeline": {"max_sequence_length": 256},
+    "Cosmos2_5_PredictBasePipeline": {"max_sequence_length": 256},
+    "Cosmos2_5_TransferPipeline": {"max_sequence_length": 256},
     "FluxControlInpaintPipeline": {"mask_image": Image.new("L", (8, 8), 255)},
     **{name: {"output_type": "latent"} for name in SLOW_TO_DECODE},
 }
@@ -231,7 +234,8 @@ def use_stand_ins() -> None:
     transformers.AutoTokenizer.from_pretrained = classmethod(tokenizer)
     transformers.PreTrainedModel.from_pretrained = classmethod(model)
     transformers.AutoConfig.from_pretrained = staticmethod(config)
-    transformer_cosmos.transforms = _Resizing  # torchvision's, of which one function is needed
+    for module in (transformer_cosmos, controlnet_cosmos):
+        module.transforms = _Resizing  # torchvision's, of which one function is needed
     chats = (
         "AutoProcessor",
         "Qwen2VLProcessor",
@@ -263,10 +267,15 @@ def pipelines(checkout: Path, only: Collection[str] = ()) -> Iterator[tuple[str,
             if not (inspect.isclass(case) and inspect.isclass(kind) and case.__module__ == module.__name__):
                 continue
             made = hasattr(case, "get_dummy_components") and hasattr(case, "get_dummy_inputs")
-            kind = next(each for each in kind.__mro__ if each.__module__.startswith("diffusers."))
+            kind = _own_kind(kind)
             if made and kind.__name__ not in seen:
                 seen.add(kind.__name__)
                 yield kind.__name__, lambda case=case: _build(case)
+
+
+def _own_kind(kind: type) -> type:
+    """Return the class of diffusers that a test's own class stands for."""
+    return next(each for each in kind.__mro__ if each.__module__.startswith("diffusers."))
 
 
 def _build(case: Any) -> tuple[Any, dict[str, Any]]:
@@ -289,7 +298,7 @@ def _build(case: Any) -> tuple[Any, dict[str, Any]]:
     inputs = tester.get_dummy_inputs(
         **({"device": "cpu"} if _takes(tester.get_dummy_inputs, "device") else {})
     )
-    return pipe, {**inputs, **MENDED.get(type(pipe).__name__, {})}
+    return pipe, {**inputs, **MENDED.get(_own_kind(type(pipe)).__name__, {})}
 
 
 def _settle(part: torch.nn.Module) -> None:
