@@ -380,7 +380,7 @@ def main() -> None:
     parser.add_argument("classes", nargs="*")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--part", default="1/1")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     part, parts = map(int, asked.part.split("/"))
     warnings.filterwarnings("ignore")
     signal.signal(signal.SIGPROF, _give_up)

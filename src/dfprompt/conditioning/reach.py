@@ -51,7 +51,9 @@ def read_results() -> dict[str, Any]:
 def describe_reach() -> str:
     """Return what docs/status.md says of every class: a Markdown table, made of `list_reach`."""
     reach = list_reach()
-    counts = ", ".join(f"{sum(each.how == how for each in reach)} {how}" for how in ("special", "generic", "no"))
+    counts = ", ".join(
+        f"{sum(each.how == how for each in reach)} {how}" for how in ("special", "generic", "no")
+    )
     drawn = sum(each.reason == _DRAWN for each in reach)
     lines = [f"{len(reach)} classes: {counts}; {drawn} of them drawn and equal to a switch done by hand."]
     lines += ["", "| class | how | weights | what was seen |", "|---|---|---|---|"]

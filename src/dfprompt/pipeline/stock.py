@@ -70,10 +70,9 @@ def guidance_arguments(pipe: Any, request: Request) -> dict[str, float]:
     """Return the stock call's arguments for guidance, under the names this family has for it."""
     settings = request.settings
     arguments = {"guidance_scale": settings.guidance_scale, "true_cfg_scale": settings.true_cfg_scale}
-    if capabilities_of(kind.__name__ for kind in type(pipe).__mro__).family == "qwen-image" and not (
-        pipe.transformer.config.get("guidance_embeds", False)
-    ):
-        # Its guidance_scale is for distilled models only; classifier-free guidance has the other name.
+    family = capabilities_of(kind.__name__ for kind in type(pipe).__mro__)
+    if family.distilled_guidance and not pipe.transformer.config.get("guidance_embeds", False):
+        # Classifier-free guidance has the other name.
         arguments = {"true_cfg_scale": settings.guidance_scale or settings.true_cfg_scale}
     return {name: value for name, value in arguments.items() if value is not None and accepts(pipe, name)}
 

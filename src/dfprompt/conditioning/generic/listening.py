@@ -62,7 +62,8 @@ class Heard:
             return
         self.timesteps = tuple(float(each) for each in timesteps)
         self.begin = getattr(scheduler, "begin_index", None)
-        if self.begin is None and self.calls:
+        # A time that counts from 0 to 1 may look like one of the last timesteps: only these runs begin late.
+        if self.begin is None and self.calls and accepts(pipe, "strength"):
             self.begin = _find_time(self.calls[0].slots, self.timesteps)
         self.evaluations = vars(pipe).get("_num_timesteps")
 
