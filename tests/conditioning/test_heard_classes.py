@@ -31,7 +31,7 @@ def build(tiny_pipe: Any, kind: str) -> tuple[Any, dict[str, Any]]:
         call |= {"image": picture(), "strength": 1.0}
         call |= {"control_image": picture()} if "ControlNet" in kind else {}
     if "PAG" in kind:
-        parts["pag_applied_layers"] = "blocks.0" if source == "sd3" else "mid"
+        parts["pag_applied_layers"] = "mid"
         call |= {"pag_scale": 2.0, "guidance_scale": 3.0}
     taken = inspect.signature(getattr(diffusers, kind).__init__).parameters
     parts["requires_safety_checker"] = False
@@ -45,14 +45,6 @@ def add_parts(kind: str, source: str, parts: dict[str, Any]) -> dict[str, Any]:
     if "ControlNet" in kind:
         parts["controlnet"] = control(source, parts)
         return {"image" if source in ("sd1", "sdxl") else "control_image": picture()}
-    if "Adapter" in kind:
-        parts["adapter"] = diffusers.T2IAdapter(
-            in_channels=3,
-            channels=parts["unet"].config.block_out_channels[:2],
-            num_res_blocks=1,
-            downscale_factor=2,
-        )
-        return {"image": picture()}
     if "AnimateDiff" in kind:
         unet = parts["unet"].config
         parts["motion_adapter"] = diffusers.MotionAdapter(
@@ -73,7 +65,10 @@ def control(source: str, parts: dict[str, Any]) -> Any:
         return kind.from_transformer(parts["transformer"], num_single_layers=1, **small)
     if source == "sd3":
         return diffusers.SD3ControlNetModel.from_transformer(
-            parts["transformer"], num_layers=1, load_weights_from_transformer=False
+            parts["transformer"],
+            num_layers=1,
+            num_extra_conditioning_channels=0,
+            load_weights_from_transformer=False,
         )
     if source == "qwen-image":
         return diffusers.QwenImageControlNetModel.from_transformer(parts["transformer"], **small)
@@ -87,10 +82,8 @@ def control(source: str, parts: dict[str, Any]) -> Any:
         "StableDiffusionControlNetPAGPipeline",
         "StableDiffusionXLPAGPipeline",
         "StableDiffusionXLControlNetImg2ImgPipeline",
-        "StableDiffusionAdapterPipeline",
         "AnimateDiffPipeline",
         "StableDiffusion3ControlNetPipeline",
-        "StableDiffusion3PAGPipeline",
         "FluxControlNetPipeline",
         "FluxKontextPipeline",
         "QwenImageControlNetPipeline",

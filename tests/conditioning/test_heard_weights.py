@@ -191,6 +191,9 @@ def test_every_family_has_classes_and_none_has_two():
     # Pipelines of the same parts that order their rows, or ask their denoiser, in ways of their own.
     for name in ("InstructPix2Pix", "SAG", "AttendAndExcite", "Upscale", "Panorama", "Depth2Img"):
         assert find_weighted([f"StableDiffusion{name}Pipeline"]) is None
+    assert (
+        find_weighted(["StableDiffusion3PAGPipeline"]) is None
+    )  # perturbed rows go through values of their own
 
 
 def test_pictures_before_the_words_leave_places_in_place():

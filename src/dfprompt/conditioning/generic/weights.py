@@ -87,7 +87,7 @@ WEIGHTED_FAMILIES = (
     ),
     WeightedFamily(
         "Stable Diffusion 3",
-        rf"StableDiffusion3{_VARIANT}",
+        r"StableDiffusion3(ControlNet)?(Img2Img|Inpaint(ing)?)?Pipeline",
         TWO_STREAM_VALUES,
         places.sd3_places,
         order="negative",
