@@ -1,141 +1,154 @@
-"""Stage 2 under kill -9: 20 kills at random moments of one run on mini, resumed each time, against none.
+"""Every command that writes, killed and run again: at 50 operations of each, then at random in chains.
 
-python benchmarks/bench_kills.py             PPO, 20 kills
-python benchmarks/bench_kills.py --algorithm grpo --kills 5 --seed 3
-Policy, best policy, metrics and samples must be equal to the bit; times and throughput are left out.
+python benchmarks/bench_kills.py                                    until 1,000 kills are made
+python benchmarks/bench_kills.py --kills 60 --points 3              less of it
+python benchmarks/bench_kills.py --journal kills.jsonl              goes on with what is in the journal
+python benchmarks/bench_kills.py --commands compare,tune
+
+A point is one kill at the n-th thing done to the disk. A chain is up to four kills, each of the run that goes
+on after the one before, half of them at an operation and half at a moment of processor time. Afterwards the
+command is run to its end: its files must be those of the undisturbed run to the bit, and no others.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import random
+import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.mini_evaluation import make_mini_prompts
 from machine import header
 
-RECIPES = Path(__file__).parents[1] / "recipes"
-TIMES = ("pictures_per_second", "rollout_seconds", "update_seconds")
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from crash_commands import COMMANDS, write_inputs
+from crash_machine import begin, differences, go_on, import_everything, run, spread, tree
+
+_LONGEST = 4  # kills of one chain
 
 
-def command(algorithm: str, data: Path, output: Path, steps: int, *, resume: bool) -> list[str]:
-    """The training as a user would type it: a step is 8 rows, and every step is saved."""
-    start = [sys.executable, "-m", "dfprompt.cli.main", "train", algorithm, "--output", str(output)]
-    if resume:
-        return [*start, "--resume"]
-    changes = [
-        f"data.folder={data}",
-        "rollout.rows=8",
-        "optimizer.batch_size=8",
-        "optimizer.micro_batch_size=8",
-        f"optimizer.steps={steps}",
-        "validation.rows=4",
-        "validation.samples=2",
-        "validation.interval=8",
-        "checkpoints.interval=1",
-        'device="cpu"',
-    ]
-    recipe = RECIPES / f"mini-{algorithm}.toml"
-    return [*start, "--recipe", str(recipe), *(part for each in changes for part in ("--set", each))]
+@dataclass(frozen=True)
+class Trial:
+    """One beginning, its kills and its end; `differing` names files that were lost, doubled or half there."""
+
+    command: str
+    number: str
+    kills: int = 0
+    differing: list[str] = field(default_factory=list)
 
 
-def steps_done(folder: Path) -> int:
-    """How many steps a run has written down."""
-    path = folder / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+class Place:
+    """A folder with what the commands read; the undisturbed run of each, made when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        write_inputs(folder)
+        self.folder, self.wholes = folder, {}
+
+    def whole(self, name: str) -> tuple[int, dict[str, Any]]:
+        """Operations and files of a command that nobody disturbs."""
+        if name not in self.wholes:
+            folder = self.folder / "whole"
+            begin(COMMANDS[name], folder)
+            ended = run(COMMANDS[name].parts, folder)
+            if ended.code:
+                raise SystemExit(f"{name} fails undisturbed: {ended.err}")
+            self.wholes[name] = ended.operations, tree(folder)
+            shutil.rmtree(folder)
+        return self.wholes[name]
+
+    def point(self, name: str, number: int, of: int) -> Trial:
+        """Kill at one of `of` operations spread over the whole run."""
+        operations, _ = self.whole(name)
+        points = spread(operations, of)
+        kills = [partial(run, at=points[number])] if number < len(points) else []
+        return self._try(name, f"point {number} of {of}", kills)
+
+    def chain(self, name: str, number: int) -> Trial:
+        """Kill at random, and what goes on again, up to `_LONGEST` times."""
+        chance, (operations, _) = random.Random(f"{name} {number}"), self.whole(name)
+        kills = []
+        for _ in range(chance.randint(1, _LONGEST)):
+            if chance.random() < 0.5:
+                kills.append(partial(run, at=chance.randint(1, operations)))
+            else:
+                kills.append(partial(run, limit=partial(_end_after, chance.uniform(0.01, 1.5))))
+        return self._try(name, f"chain {number}", kills)
+
+    def _try(self, name: str, number: str, kills: Sequence[Any]) -> Trial:
+        command, folder, made = COMMANDS[name], self.folder / "run", 0
+        begin(command, folder)
+        for kill in kills:
+            ended = go_on(command, folder, kill)
+            made += ended.code < 0
+        last = go_on(command, folder)
+        wrong = differences(folder, self.whole(name)[1])
+        if last.code:
+            wrong = [f"ends with {last.code}: {last.err.strip()[-300:]}", *wrong]
+        shutil.rmtree(folder)
+        return Trial(name, number, made, wrong)
 
 
-def run_killed(words: Sequence[str], folder: Path, moment: int, delay: float) -> bool:
-    """Start, wait until so many steps are done and a little longer, kill; False if it ended before."""
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        while steps_done(folder) < moment and process.poll() is None:
-            time.sleep(0.005)
-        time.sleep(delay)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            return True
-        if process.returncode:
-            raise SystemExit(f"the run failed: {process.stderr.read() if process.stderr else ''}")
-        return False
+def _end_after(seconds: float) -> None:
+    """Let the system end this process after so much processor time: nothing handles that signal."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def results(folder: Path) -> dict[str, Any]:
-    """What has to be equal: weights by digest, every figure but times, every sample."""
-    found: dict[str, Any] = {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for name in ("policy", "best")
-        for path in sorted((folder / name).rglob("*.safetensors"))
-    }
-    for name in ("metrics.jsonl", "samples.jsonl"):
-        rows = [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
-        found[name] = [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
-    return found
-
-
-def first_difference(one: Sequence[Any], other: Sequence[Any]) -> str:
-    """Where two lists of rows first differ, for whoever has to find out why."""
-    if len(one) != len(other):
-        return f"{len(one)} rows against {len(other)}"
-    row, pair = next((at, pair) for at, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
-    keys = sorted(key for key in pair[0].keys() | pair[1].keys() if pair[0].get(key) != pair[1].get(key))
-    told = [f"{key} {pair[0].get(key)!r} against {pair[1].get(key)!r}" for key in keys[:6]]
-    return f"row {row}: {', '.join(told)}"
+def trials(place: Place, names: Sequence[str], points: int, done: set[tuple[str, str]]) -> Iterator[Trial]:
+    """Make the points of all commands in turn, then chains without end, without those that are done."""
+    for number in range(points):
+        for name in names:
+            if (name, f"point {number} of {points}") not in done:
+                yield place.point(name, number, points)
+    number = 0
+    while True:
+        for name in names:
+            if (name, f"chain {number}") not in done:
+                yield place.chain(name, number)
+        number += 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one line per kill and the verdict; 1 if anything differs."""
+    """Print a line per command and the verdict; 1 if anything was lost."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--algorithm", choices=("ppo", "grpo"), default="ppo")
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--points", type=int, default=50)
+    parser.add_argument("--commands", default=",".join(COMMANDS))
+    parser.add_argument("--journal", type=Path, help="one line per trial; those in it are not made again")
     asked = parser.parse_args(arguments)
-    print(header(f"stage 2 under kill -9: {asked.algorithm} on mini, {asked.kills} kills"))
-    chance, steps = random.Random(asked.seed), asked.kills + 2
-    with tempfile.TemporaryDirectory() as place:
-        root = Path(place)
-        (root / "data").mkdir()
-        lines = [json.dumps({"short": each.text, "modifiers": []}) for each in make_mini_prompts(48)]
-        for name in ("train", "validation"):
-            (root / "data" / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        whole, killed = root / "whole", root / "killed"
-        started = time.perf_counter()
-        first = command(asked.algorithm, root / "data", whole, steps, resume=False)
-        subprocess.run(first, check=True, capture_output=True)
-        seconds = time.perf_counter() - started
-        step = (json.loads((whole / "metrics.jsonl").read_text().splitlines()[1]))["rollout_seconds"]
-        print(f"  uninterrupted: {steps} steps in {seconds:.0f} s")
-        kills, moments = 0, []
-        while kills < asked.kills:
-            resume = (killed / "recipe.toml").exists()
-            words = command(asked.algorithm, root / "data", killed, steps, resume=resume)
-            # One kill in five comes anywhere in starting up, the others anywhere in a step.
-            moment = 0 if chance.random() < 0.2 else kills + 1
-            delay = chance.uniform(0, 8.0 if moment == 0 else 1.5 * step)
-            if not run_killed(words, killed, max(moment, 0), delay):
-                break
-            kills += 1
-            moments.append(steps_done(killed))
-        print(f"  killed {kills} times, with so many steps done: {', '.join(map(str, moments))}")
-        last = command(asked.algorithm, root / "data", killed, steps, resume=True)
-        subprocess.run(last, check=True, capture_output=True)
-        one, other = results(whole), results(killed)
-        differing = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-    print(f"  differing: {', '.join(differing) if differing else 'nothing; equal to the bit'}")
-    for name in differing:
-        if isinstance(one.get(name), list):
-            print(f"    {name}: {first_difference(one[name], other[name])}")
-    return int(bool(differing) or kills < asked.kills)
+    print(header(f"kill -9 of every command that writes: {asked.kills} kills"))
+    rows: list[Trial] = []
+    if asked.journal and asked.journal.exists():
+        rows = [Trial(**json.loads(line)) for line in asked.journal.read_text().splitlines()]
+    import_everything()
+    with tempfile.TemporaryDirectory() as folder:
+        made = trials(
+            Place(Path(folder)), asked.commands.split(","), asked.points,
+            {(row.command, row.number) for row in rows},
+        )  # fmt: skip
+        while sum(row.kills for row in rows) < asked.kills:
+            rows.append(next(made))
+            if asked.journal:
+                with asked.journal.open("a") as file:
+                    file.write(json.dumps(asdict(rows[-1])) + "\n")
+            if rows[-1].differing:
+                print(f"  {rows[-1].command}, {rows[-1].number}: {', '.join(rows[-1].differing)}", flush=True)
+    for name in dict.fromkeys(row.command for row in rows):
+        own = [row for row in rows if row.command == name]
+        lost = sum(bool(row.differing) for row in own)
+        print(f"  {name:20} {sum(row.kills for row in own):5} kills in {len(own):4} runs, {lost} lost")
+    lost = sum(bool(row.differing) for row in rows)
+    print(f"  {sum(row.kills for row in rows)} kills in {len(rows)} runs, {lost} lost")
+    return int(lost > 0)
 
 
 if __name__ == "__main__":

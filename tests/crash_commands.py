@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _DRAW = ("--steps", "2")
@@ -13,17 +14,29 @@ _SHORTS = ("a red cat on a hill", "a blue boat at night", "a green star", "a yel
 
 @dataclass(frozen=True)
 class Command:
-    """What is typed, and what is added to go on; `manifest` is the file that tells a folder is its own."""
+    """What is typed, and what is added to go on.
+
+    `manifest` is the file that tells a folder is its own, `target` where it writes, `before` the words of
+    another run that stands there already, and `given` what is laid beside before anything runs.
+    """
 
     words: tuple[str, ...]
     again: tuple[str, ...] = ()
     manifest: str = ""
     slow: bool = False
+    target: tuple[str, ...] = ("--output", "out")
+    before: tuple[str, ...] = ()
+    given: str = ""
+
+    @property
+    def owns_folder(self) -> bool:
+        """Whether it writes a folder of its own, not one file beside others."""
+        return self.target == ("--output", "out")
 
     @property
     def parts(self) -> Sequence[str]:
-        """The words with the folder they write into."""
-        return (*self.words, "--output", "out")
+        """The words with the place they write into."""
+        return (*self.words, *self.target)
 
 
 def _set(*changes: str) -> tuple[str, ...]:
@@ -39,6 +52,12 @@ _RUN = (
     "checkpoints.interval=1",
 )
 _STAGE_TWO = (*_RUN, "model.base=mini-sft", "rollout.rows=8", "validation.rows=2")
+_CONFIDENCE = (
+    "confidence.seeds=1",
+    "confidence.aesthetic=mini",
+    "confidence.clip=mini",
+    "confidence.batch_size=2",
+)
 COMMANDS = {
     "generate": Command(("generate", "a red cat, [film grain:late]", "--seeds", "2", *_DRAW), ("--force",)),
     "compare": Command(
@@ -91,12 +110,56 @@ COMMANDS = {
         slow=True,
     ),
     "train ppo": Command(("train", "ppo", *_set(*_STAGE_TWO)), ("--resume",), "recipe.toml", slow=True),
+    "plan": Command(("plan", "a cat, [film grain:late]"), ("--force",), target=("--svg", "out/plan.svg")),
+    "inspect": Command(
+        ("inspect", "out/a-red-cat-seed0.png", "--pipeline", "mini"),
+        ("--force",),
+        target=("--output", "out/again.png"),
+        before=("generate", "a red cat", "--output", "out", *_DRAW),
+    ),
+    "calibrate": Command(
+        ("calibrate", "--prompts", "../prompts.txt", "--pipeline", "mini", "--seeds", "4", *_DRAW),
+        ("--force",),
+        target=("--output", "out/reward.toml"),
+    ),
+    "ablate attribution": Command(
+        ("ablate", "attribution", "a red cat, [film grain:late], [golden hour:full]", "--seeds", "1", *_DRAW),
+        manifest="rows.jsonl",
+        slow=True,
+    ),
+    "curate pictures": Command(
+        ("curate", "../few.txt", "--pipeline", "mini", *_set(*_CONFIDENCE)),
+        ("--resume",),
+        "recipe.toml",
+        slow=True,
+    ),
+    "restrain": Command(
+        ("restrain", "policy", "--count", "6", "--seeds", "1"), (), "rows.jsonl", slow=True, given="policy"
+    ),
+}
+# Over what another run left: whatever a kill leaves is the old, the new, or gone on with.
+COMMANDS |= {
+    f"{name} --force": replace(
+        COMMANDS[name],
+        words=(*COMMANDS[name].words, "--force"),
+        before=(*before, *COMMANDS[name].target),
+        slow=True,
+    )
+    for name, before in {
+        "generate": ("generate", "a red cat, [film grain:late]", "--seeds", "2", "--steps", "1"),
+        "calibrate": ("calibrate", "--prompts", "../prompts.txt", "--seeds", "4", "--steps", "1"),
+        "curate": ("curate", "../few.txt", "--no-images"),
+        "train sft": (*COMMANDS["train sft"].words, *_set("optimizer.learning_rate=0.01")),
+    }.items()
 }
 
 
 def write_inputs(place: Path) -> None:
-    """What the commands read: prompts, logs and rows to train on, beside the folder they run in."""
+    """What the commands read: prompts, logs, rows to train on, a picture, a policy, beside their folder."""
+    from dfprompt.api.world import mini_folder
+
     place.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(mini_folder("policy"), place / "policy")
     (place / "prompts.txt").write_text("\n".join(_SHORTS[:2]) + "\n")
     logs = [
         f"{short}, {style}, golden hour"
@@ -104,6 +167,7 @@ def write_inputs(place: Path) -> None:
         for style in ("film grain", "bokeh", "8k", "soft glow")
     ]
     (place / "logs.txt").write_text("\n".join(logs) + "\n")
+    (place / "few.txt").write_text("\n".join(logs[:4]) + "\n")
     (place / "data").mkdir(exist_ok=True)
     rows = [
         {"short": short, "modifiers": ["golden hour", "film grain"][: 1 + at % 2], "kept": at % 5 != 0}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -18,6 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from crash_commands import Command
 
 OPERATIONS = frozenset(
     "os.rename os.remove os.mkdir os.rmdir os.truncate os.chmod os.link os.symlink shutil.rmtree".split()
@@ -185,7 +188,7 @@ def tree(folder: Path) -> dict[str, Any]:
         if path.suffix in (".json", ".jsonl"):
             lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
             found[name] = [_steady(json.loads(line)) for line in lines]
-        elif path.name == "recipe.toml":
+        elif path.suffix == ".toml":
             found[name] = path.read_text().partition("[provenance]")[0]
         else:
             found[name] = path.read_bytes()
@@ -198,6 +201,38 @@ def _steady(value: Any) -> Any:
     return [_steady(each) for each in value] if isinstance(value, list) else value
 
 
+def go_on(command: Command, folder: Path, running: Callable[..., Ended] | None = None) -> Ended:
+    """Run the command again; with what it takes to go on where something is there to go on with.
+
+    `running` is `run`, or what ends it early.
+    """
+    running = running or run
+    again = running(command.parts, folder)
+    if again.code == 2 and command.again:
+        again = running([*command.parts, *command.again], folder)
+    if again.code == 2 and command.again == ("--resume",) and command.words[0] != "tune":
+        again = running([*command.parts, "--force"], folder)
+    return again
+
+
+def begin(command: Command, folder: Path) -> None:
+    """Lay out what the command begins with: what is given, and what another run left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if command.given:
+        shutil.copytree(folder.parent / command.given, folder / command.given)
+    if command.before:
+        left = run(command.before, folder)
+        assert left.code == 0, left.err
+
+
+def differences(folder: Path, expected: dict[str, Any]) -> list[str]:
+    """Names of files that are lost, too many, half or other than expected, and unfinished ones left over."""
+    found = tree(folder)
+    names = sorted(found.keys() | expected.keys())
+    differing = [name for name in names if name not in found or found[name] != expected.get(name)]
+    return differing + [str(left.relative_to(folder)) for left in folder.rglob(".dfprompt-*")]
+
+
 def spread(count: int, points: int) -> list[int]:
     """At most `points` of the operations 1..count, the first and the last among them.
 
@@ -206,4 +241,4 @@ def spread(count: int, points: int) -> list[int]:
     """
     if count <= points:
         return list(range(1, count + 1))
-    return sorted({1 + round(each * (count - 1) / (points - 1)) for each in range(points)})
+    return sorted({1 + round(each * (count - 1) / max(1, points - 1)) for each in range(points)})

@@ -12,7 +12,7 @@ from transformers import GPT2Config, LlamaConfig, PreTrainedTokenizerFast
 from transformers.models.auto import AutoModelForCausalLM
 
 from dfprompt.policy import Policy, PolicyModel, TokenBudget
-from dfprompt.policy.bundle import make_vocabulary
+from dfprompt.policy.policy import make_vocabulary
 from dfprompt.policy.vocabulary import Vocabulary
 
 WORDS = (

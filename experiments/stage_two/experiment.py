@@ -21,7 +21,7 @@ from dfprompt.api.training import run_sft
 from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config
 from dfprompt.errors import ConfigError, TrainingError
-from dfprompt.evaluation.control_arms import Stripped
+from dfprompt.evaluation.control_methods import Stripped
 from dfprompt.evaluation.methods import Method, PolicyMethod
 from dfprompt.training.run_folder import RECIPE, check_same_recipe
 from dfprompt.training.sft_settings import SftSettings

@@ -56,7 +56,14 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'dfprompt' has no attribute {name!r}")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
+    try:
+        module = importlib.import_module(_EXPORTS[name])
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "dfprompt":
+            raise
+        # The language is a distribution of its own, without what needs torch.
+        raise ImportError(f"dfprompt.{name} needs the whole package: pip install dfprompt") from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
@@ -177,6 +177,33 @@ def find_cached(hub_id: str, files: Sequence[str] | None = None, *, kind: RepoKi
     return folder if any(folder.iterdir()) else None
 
 
+class Download(NamedTuple):
+    """What a repository would send: the files, their size in GB, the licence its page names."""
+
+    files: list[str]
+    gigabytes: float
+    licence: str
+
+
+def measure_download(hub_id: str, choose: Choose, *, kind: RepoKind = "model", command: str = "") -> Download:
+    """Ask the hub what the chosen files of a repository weigh, and their licence; nothing is downloaded.
+
+    Raises LoadError naming `command` where the hub cannot be reached, and what `choose` raises.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
+    command = command or f"hf download {'--repo-type dataset ' if kind == 'dataset' else ''}{hub_id}"
+    try:
+        info = HfApi().repo_info(hub_id, repo_type=kind, files_metadata=True)
+    except (OSError, ValueError, HTTPError) as error:
+        what = "the data set " if kind == "dataset" else ""
+        raise _unreachable(what + quote(hub_id), command, error) from error
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    wanted = list(choose(list(sizes)))
+    return Download(wanted, sum(sizes[name] for name in wanted) / 1e9, _licence(info))
+
+
 def download(hub_id: str, choose: Choose, *, kind: RepoKind = "model", command: str = "") -> Path:
     """Download the chosen files of a repository, saying first what will come; returns their folder.
 
@@ -184,19 +211,17 @@ def download(hub_id: str, choose: Choose, *, kind: RepoKind = "model", command: 
     folder before the first byte. `command` is the command line that fetches the same by hand: LoadError names
     it where the hub cannot be reached or has no such repository, and what `choose` raises.
     """
-    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HTTPError
 
     command = command or f"hf download {'--repo-type dataset ' if kind == 'dataset' else ''}{hub_id}"
+    found = measure_download(hub_id, choose, kind=kind, command=command)
+    said = f"{found.gigabytes:.2f} GB, licence {found.licence}"
+    warnings.warn(
+        f"downloading {hub_id}: {said}, into {constants.HF_HUB_CACHE}", DFPromptWarning, stacklevel=3
+    )
     try:
-        info = HfApi().repo_info(hub_id, repo_type=kind, files_metadata=True)
-        sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-        wanted = list(choose(list(sizes)))
-        said = f"{sum(sizes[name] for name in wanted) / 1e9:.2f} GB, licence {_licence(info)}"
-        warnings.warn(
-            f"downloading {hub_id}: {said}, into {constants.HF_HUB_CACHE}", DFPromptWarning, stacklevel=3
-        )
-        return Path(snapshot_download(hub_id, repo_type=kind, allow_patterns=wanted))
+        return Path(snapshot_download(hub_id, repo_type=kind, allow_patterns=found.files))
     except (OSError, ValueError, HTTPError) as error:
         what = "the data set " if kind == "dataset" else ""
         raise _unreachable(what + quote(hub_id), command, error) from error

@@ -235,6 +235,35 @@ def lock_folder(folder: Path) -> Iterator[None]:
         drop_empty(made)
 
 
+@contextmanager
+def tidied(folder: Path) -> Iterator[None]:
+    """Clear what killed commands left of single files in a folder; hold it while another is written there.
+
+    For commands that write one file into a folder of the user's: they own nothing else in it. Where somebody
+    else holds the folder, or there is none yet, nothing is cleared and nothing held.
+
+    >>> import tempfile
+    >>> place = Path(tempfile.mkdtemp())
+    >>> (place / ".dfprompt-0123456789abcdef.partial").touch()
+    >>> with tidied(place):
+    ...     write_text(place / "a.txt", "a cat")
+    >>> [each.name for each in place.iterdir()]
+    ['a.txt']
+    """
+    descriptor = None
+    with suppress(OSError, InputError):
+        descriptor = os.open(folder, os.O_RDONLY)  # refused on Windows, where folders have no locks
+        _lock(descriptor, folder)
+        for each in folder.iterdir():
+            if _UNFINISHED.fullmatch(each.name):
+                _delete(each)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def check_ours(folder: Path, names: Iterable[str], manifest: str, *, force: bool | None = None) -> None:
     """Refuse a folder that holds files of a command's own `names` but not the `manifest` it leaves.
 

@@ -16,8 +16,8 @@ import tiny_pipelines
 from dfprompt.api import comparison
 from dfprompt.api.comparison import Written, compare_prompts
 from dfprompt.errors import DFPromptWarning, InputError, LoadError
+from dfprompt.images.metadata import find_metadata
 from dfprompt.images.reading import read_image
-from dfprompt.images.recipe import find_recipe
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import SamplingSettings
 from dfprompt.prompt import parse_prompt
@@ -62,7 +62,7 @@ def test_everything_named_is_written_and_opens(compare: Callable[..., Any]) -> N
             files.append(Path(image["file"]))
             picture = read_image(Path(image["file"]))
             assert picture.size == (SIZE, SIZE)
-            recipe = find_recipe(picture.text)
+            recipe = find_metadata(picture.text)
             assert (recipe.df_prompt, recipe.seed) == (rewrite["df_prompt"], image["seed"])
             assert image["scores"]["brightness"] == pytest.approx(picture.pixels.mean().item(), abs=0.004)
         if rewrite["timeline"]:
@@ -139,8 +139,8 @@ def test_a_policy_rewrites_and_its_candidates_differ(compare: Callable[..., Any]
     ]
     assert len(set(beside["the blue star"])) == 2
     assert all(line.split(": ", 1)[1].startswith("the blue star") for line in beside["the blue star"])
-    row = next(each for each in run.shown.rows if each.method == "policy tiny 1")
-    recipe = find_recipe(read_image(run.folder / str(row.picture)).text)
+    row = next(each for each in run.shown.rows if each.method == "policy tiny 2")
+    recipe = find_metadata(read_image(run.folder / str(row.picture)).text)
     assert recipe.policy is not None
     assert (recipe.policy.name, recipe.policy.hash) == ("tiny", "abc")
     again = compare("a red cat", policy=policy, candidates=2, force=True)
@@ -212,10 +212,78 @@ def test_without_weights_for_the_usual_scores_pictures_are_drawn_unscored(
     assert run.report.exists()
     silent = compare(written=["a cat, [snow:late]"], rewards=["none"], judges=[], force=True)
     assert silent.to_json()["scores"] == {}
-    with pytest.raises(LoadError, match="no CLIP"):
+    with pytest.raises(LoadError, match="'clip' are not on this machine"):
         compare(written=["a cat, [snow:late]"], rewards=["clip"], force=True)
 
 
 def test_pictures_without_metadata(compare: Callable[..., Any]) -> None:
     run = compare(written=["a cat, [snow:late]"], metadata=False)
     assert not any(read_image(path).text for path in run.pictures)
+
+
+def test_words_vary_in_time_without_a_policy_and_what_is_heard_twice_is_drawn_once(
+    compare: Callable[..., Any],
+) -> None:
+    run = compare("a red house", vary=["old film"], seeds=[0])
+    labels = ["all the time", "early", "late", "late and gently"]
+    assert [line.split(":")[0] for line in _beside(run)["a red house"]] == labels
+    assert len(run.pictures) == 5
+    assert len({path.read_bytes() for path in run.pictures}) == 5
+    rewrites = run.to_json()["prompts"][0]["rewrites"]
+    assert [each["same_as"] for each in rewrites] == [None] * 5
+    one = SETTINGS.model_copy(update={"num_inference_steps": 1})  # late has no step, early has all
+    short = compare("a red house", vary=["old film"], settings=one, force=True)
+    same = {each["label"]: each["same_as"] for each in short.to_json()["prompts"][0]["rewrites"]}
+    assert same == {
+        "plain": None,
+        "all the time": None,
+        "early": "all the time",
+        "late": "plain",
+        "late and gently": "plain",
+    }
+    assert len(short.pictures) == 2 * 2
+    page = short.report.read_text()
+    assert page.count("the same pictures, drawn once") == 3
+    assert page.count("<figure>") == 4
+    late = [each for each in short.to_json()["prompts"][0]["standings"] if each["label"] == "late"]
+    assert {each["to_plain"]["tied"] for each in late} == {2}
+
+
+def test_several_words_and_several_prompts_vary(compare: Callable[..., Any]) -> None:
+    run = compare("a red house", "a dog, snow", vary=["snow", "grain"], seeds=[0])
+    beside = _beside(run)
+    assert beside["a dog, snow"][2] == "snow late: a dog, [snow:late]"
+    assert beside["a red house"][4] == "grain all the time: a red house, [grain:full]"
+    found = {each["label"]: each for each in run.to_json()["prompts"][1]["rewrites"]}
+    assert found["snow all the time"]["same_as"] == "plain"
+    for given, message in (
+        ({"vary": [" "]}, "takes the words to try"),
+        ({"vary": ["[snow:late]"]}, "takes words alone"),
+    ):
+        with pytest.raises(InputError, match=message):
+            compare("a cat", force=True, **given)
+    with pytest.raises(InputError, match="beside a prompt"):
+        compare(vary=["snow"], written=["a cat, [grain:late]"], force=True)
+
+
+def test_a_policy_that_leaves_a_prompt_alone_says_so_and_draws_nothing_twice(
+    compare: Callable[..., Any],
+) -> None:
+    quiet = tiny_policy(ending=12.0)
+    run = compare("a red cat", "the blue star", policy=quiet)
+    answer = run.to_json()
+    left = answer["prompts"][0]["rewrites"][1]
+    assert left["unchanged"] == "left alone: nothing it knows would help here"
+    assert left["same_as"] == "plain"
+    assert [each["file"] for each in left["images"]] == [
+        each["file"] for each in answer["prompts"][0]["rewrites"][0]["images"]
+    ]
+    assert len(run.pictures) == 2 * 2
+    assert len(list(run.folder.glob("*seed*.png"))) == 2 * 2
+    assert run.report.read_text().count("left alone: nothing it knows would help here.") == 2
+    again = compare("a red cat", "the blue star", policy=quiet, resume=True)
+    assert again.to_json()["prompts"] == answer["prompts"]
+    forced = compare("a red cat", policy=quiet, at_least=1, force=True)
+    (rewrite,) = forced.to_json()["prompts"][0]["rewrites"][1:]
+    assert rewrite["unchanged"] is None
+    assert any(isinstance(span, dict) for span in rewrite["spans"]) or rewrite["df_prompt"] != "a red cat"

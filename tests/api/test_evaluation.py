@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,11 @@ import tiny_rewards
 from dfprompt.api import evaluation, policies
 from dfprompt.api.companions import companions_of
 from dfprompt.api.evaluation import EvaluationRun, evaluate
-from dfprompt.api.methods import NAMES, MethodChoices, _suffix_words, load_methods
+from dfprompt.api.methods import METHODS, Asked, MethodChoices, _suffix_words, load_methods, named
 from dfprompt.api.mini_evaluation import find_facts
 from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import compute_cmmd
-from dfprompt.evaluation.methods import Plain
+from dfprompt.evaluation.methods import BestOf, Method, Plain
 from dfprompt.evaluation.modifiers import find_modifiers
 from dfprompt.evaluation.picture_sets import embed_files
 from dfprompt.images.saving import Entry, save_pictures
@@ -30,6 +31,8 @@ from dfprompt.measurement.log import read_rows
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy, save_policy_folder
+from dfprompt.requests.base import Flag
+from dfprompt.requests.evaluate import EvaluateRequest
 from dfprompt.requests.render import RenderSettings
 from dfprompt.search.lexicon import built_in_lexicon
 from runs import SIZE
@@ -235,7 +238,7 @@ def test_every_name_there_is_runs(sd: ImagePipeline, policy: Policy, tmp_path: P
     prompts.write_text("".join(json.dumps({"prompt": p, "human": f"{p}, 8k"}) + "\n" for p in PROMPTS))
     theirs = tmp_path / "t.jsonl"
     theirs.write_text("".join(json.dumps({"prompt": p, "rewrite": f"{p}, old"}) + "\n" for p in PROMPTS))
-    names = [name for name in NAMES if name not in ("sft", "suffix-controls")]
+    names = [name.replace("-N", "-4") for name in METHODS if name not in ("sft", "suffix-controls")]
     specs = [*names, f"sft={folder}", f"mine={folder}", f"theirs={theirs}", "best-of-2:human"]
     run = evaluate(
         prompts, specs, tmp_path / "out", pipeline=sd, settings=SETTINGS, rewards=[brightness], policy=policy,
@@ -284,6 +287,24 @@ def test_what_is_tested_is_no_validation(sd: ImagePipeline, tmp_path: Path) -> N
 def test_names_that_are_no_methods(specs: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_methods(specs, _choices())
+
+
+def test_a_new_method_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is taken and may take another's words; the help names every one that is built in."""
+    (methods,) = (each for each in EvaluateRequest.model_fields["methods"].metadata if isinstance(each, Flag))
+    assert set(METHODS) <= set(re.findall(r"[\w-]+", str(methods.help)))
+    monkeypatch.setattr("dfprompt.api.methods.METHODS", dict(METHODS))
+
+    @named("louder-N", words="plain")
+    def louder(asked: Asked) -> Method:
+        return BestOf(asked.number, asked.words, asked.name)
+
+    made = load_methods(["louder-3", "louder-2:suffix"], _choices(suffix="8k"))
+    assert [(method.name, method.pictures) for method in made] == [("louder-3", 3), ("louder-2:suffix", 2)]
+    assert "the suffix 8k" in made[1].definition
+    for wrong in ("lowder-3", "louder", "plain:suffix", "best-of-2:"):
+        with pytest.raises(ConfigError, match="there is no method"):
+            load_methods([wrong], _choices())
 
 
 def test_a_control_that_cannot_be_read(policy: Policy) -> None:

@@ -22,8 +22,8 @@ from dfprompt.api.policies import tokenizers_of
 from dfprompt.api.tuning import TuneRun, tune_prompt
 from dfprompt.errors import ConfigError, DFPromptWarning, GenerationError, InputError, RewardError
 from dfprompt.evaluation.modifiers import find_modifiers
+from dfprompt.images.metadata import find_metadata
 from dfprompt.images.reading import read_image
-from dfprompt.images.recipe import find_recipe
 from dfprompt.measurement.log import ROWS, read_rows
 from dfprompt.measurement.rows import Row
 from dfprompt.pipeline.image_pipeline import ImagePipeline
@@ -70,7 +70,7 @@ def test_everything_named_is_written_and_every_image_has_its_lines(tune: Callabl
     assert len(rows) == len(pictures) == answer["images"]["measured"] <= 20
     for row in rows:
         picture = read_image(run.folder / str(row.picture))
-        recipe = find_recipe(picture.text)
+        recipe = find_metadata(picture.text)
         assert (recipe.df_prompt, recipe.seed) == (row.df_prompt, row.seed)
         assert row.scores["brightness"] == brightness(picture.pixels[None], []).item()
     with Image.open(answer["grid"]) as grid:
@@ -312,7 +312,7 @@ def test_a_second_search_in_the_folder_is_told_that_one_is_running(
         tune(resume=True)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_and_resumed_draws_no_image_twice(
     tiny_folder: Callable[[str], Path], tmp_path: Path, tune: Callable[..., TuneRun]
 ) -> None:

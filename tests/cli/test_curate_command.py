@@ -115,7 +115,7 @@ def test_bad_input_is_one_message(
     assert not list((tmp_path / "data").glob("*.jsonl")) if (tmp_path / "data").exists() else True
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_mini_logs_are_records_with_their_facts() -> None:
     records = list(read_logs(50))
     assert len(records) == 50

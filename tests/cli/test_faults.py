@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -38,10 +39,29 @@ def test_an_unforeseen_error_is_one_message_and_a_file(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
-@pytest.mark.parametrize("options", [(), ("--json",)])
-def test_a_result_that_cannot_be_written_is_said(options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("words", ["plan cat", "plan cat --json", "plan --help", "--version"])
+def test_a_result_that_cannot_be_written_is_said(words: str) -> None:
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "dfprompt", "plan", "a cat", *options]
+        command = [sys.executable, "-m", "dfprompt", *words.split()]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr == "error: the result cannot be written to standard output: No space left on device\n"
+
+
+def test_an_error_of_the_system_elsewhere_is_not_taken_for_one_of_standard_output(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def read() -> None:
+        os.read(-1, 1)  # no file name comes with a bad descriptor
+
+    monkeypatch.setattr(sys, "argv", ["dfprompt"])
+    with pytest.raises(SystemExit) as stop:
+        command_line.run(app)
+    assert stop.value.code == 1
+    said = capsys.readouterr().err
+    assert "standard output" not in said
+    assert "Bad file descriptor" in said

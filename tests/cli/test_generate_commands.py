@@ -28,7 +28,7 @@ from dfprompt.errors import (
     LoadError,
     ParseError,
 )
-from dfprompt.images.recipe import read_recipe
+from dfprompt.images.metadata import read_metadata
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 
 Run = Callable[..., Result]
@@ -77,7 +77,7 @@ def test_a_picture_per_prompt_and_seed_and_a_grid(run: Run, tmp_path: Path) -> N
     names = [f"{cat}-seed7", f"{cat}-seed8", f"{dog}-seed7", f"{dog}-seed8", "grid"]
     assert lines == [str(Path("out") / f"{name}.png") for name in names]
     assert files(tmp_path) == sorted(lines)
-    recipe = read_recipe(lines[1])
+    recipe = read_metadata(lines[1])
     assert (recipe.df_prompt, recipe.prompt, recipe.seed) == (CAT, "a cat, old film grain", 8)
     assert (recipe.model.name, recipe.settings["num_inference_steps"]) == ("sd1", 2)
     with Image.open(lines[0]) as picture:
@@ -99,7 +99,7 @@ def test_json_says_what_was_written_and_how(run: Run) -> None:
     }
     assert (answer["dfprompt"], answer["output"], answer["grid"]) == (1, "out", None)
     assert answer["settings"]["height"] == 16
-    assert read_recipe(image["file"]).negative_prompt == "ugly"
+    assert read_metadata(image["file"]).negative_prompt == "ugly"
 
 
 def test_without_output_every_run_has_a_folder_of_its_own(run: Run) -> None:
@@ -127,7 +127,7 @@ def test_recipes_can_be_left_out(run: Run) -> None:
     with Image.open(path) as picture:
         assert picture.text == {}
     with pytest.raises(ImageFileError, match="no recipe"):
-        read_recipe(path)
+        read_metadata(path)
 
 
 def test_sharing_and_plain_text(run: Run) -> None:
@@ -138,7 +138,7 @@ def test_sharing_and_plain_text(run: Run) -> None:
             levels = [(a, b) for a, b in zip(one.tobytes(), two.tobytes(), strict=True)]
         assert max(abs(a - b) for a, b in levels) <= 1
     (path,) = good(run("generate", "a [cat:0.2->0.8]", "--plain", "--output", "plain"))
-    assert read_recipe(path).prompt == "a [cat:0.2->0.8]"
+    assert read_metadata(path).prompt == "a [cat:0.2->0.8]"
 
 
 def test_lines_in_and_lines_out(run: Run, tmp_path: Path) -> None:
@@ -279,12 +279,28 @@ def test_inspect_prints_the_recipe(run: Run, drawn: list[str]) -> None:
     assert rows["drawn by"].startswith("dfprompt ")
 
 
+def test_inspect_reads_another_programs_picture(run: Run, tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text(
+        "parameters", "a [fox:wolf:0.5]\nNegative prompt: ugly\nSteps: 20, Sampler: Euler a, Seed: 3"
+    )
+    path = tmp_path / "forge.png"
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+    rows = {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in good(run("inspect", str(path)))}
+    assert rows["drawn by"] == "AUTOMATIC1111"
+    assert rows["DF-Prompt"] == "a [fox:1->0.45][wolf:0.45->0]"
+    assert (rows["scheduler"], rows["seed"], rows["negative"]) == ("euler_a", "3", "ugly")
+    (line,) = good(run("inspect", str(path), "--json"))
+    assert json.loads(line)["other_program"]["settings"]["num_inference_steps"] == 20
+    refused(run("inspect", str(path), "--pipeline", "mini"), ImageFileError, "AUTOMATIC1111 drew it")
+
+
 def test_inspect_answers_in_json(run: Run, drawn: list[str]) -> None:
     (line,) = good(run("inspect", drawn[0], "--json"))
     answer = json.loads(line)
     assert list(answer) == ["dfprompt", "file", "recipe"]
     assert answer["recipe"]["df_prompt"] == CAT
-    assert answer["recipe"] == json.loads(read_recipe(drawn[0]).to_json_text())
+    assert answer["recipe"] == json.loads(read_metadata(drawn[0]).to_json_text())
 
 
 def test_a_picture_is_drawn_again_pixel_for_pixel(
@@ -296,7 +312,7 @@ def test_a_picture_is_drawn_again_pixel_for_pixel(
         assert lines[-1] == "drawn again: identical, pixel for pixel"
         with Image.open(path) as first, Image.open("again.png") as second:
             assert first.tobytes() == second.tobytes()
-        assert read_recipe("again.png") == read_recipe(path)
+        assert read_metadata("again.png") == read_metadata(path)
     (line,) = good(run("inspect", drawn[0], *pipeline, "--json"))
     expected = {"identical": True, "largest": 0, "mean": 0.0, "remarks": []}
     assert json.loads(line)["recreation"] == expected
@@ -414,6 +430,6 @@ def test_the_library_draws_what_the_command_draws(run: Run, tiny_folder: Callabl
     drawn = generate_images(CAT, 3, pipeline, settings=settings)
     with Image.open(path) as picture:
         assert picture.tobytes() == to_pil(drawn.images)[0].tobytes()
-    assert drawn.recipes()[0] == read_recipe(path)
+    assert drawn.recipes()[0] == read_metadata(path)
     with pytest.raises(ConfigError, match="steps: unknown key"):
         generate_images(CAT, 3, pipeline, settings={"steps": 2})

@@ -40,7 +40,7 @@ def test_prints_one_df_prompt_per_line_and_nothing_else(cli: Cli, folder: str) -
 def test_json_has_plain_candidates_and_scores(cli: Cli, folder: str) -> None:
     done = cli("optimize", "a red cat", "--policy", folder, "--json", "--to", "a1111", "--steps", "20")
     answer = json.loads(done.stdout)
-    assert list(answer) == ["dfprompt", "policy", "prompts"]
+    assert list(answer) == ["dfprompt", "policy", "negative", "prompts"]
     candidate = answer["prompts"][0]["candidates"][0]
     assert {"text", "spans", "modifiers", "logprob", "score", "seed", "end", "lost"} <= set(candidate)
     assert answer["prompts"][0]["plain"] == "a red cat"
@@ -88,7 +88,7 @@ def test_bad_input_is_one_message_and_exit_code_two(
 
 
 def test_help_has_examples(cli: Cli) -> None:
-    assert 'dfprompt optimize "a red cat on a hill"' in cli("optimize", "--help").stdout
+    assert 'dfprompt optimize "a red house in the snow"' in cli("optimize", "--help").stdout
 
 
 def test_the_folder_is_only_read(cli: Cli, folder: str) -> None:

@@ -212,7 +212,7 @@ def test_the_papers_recipe_states_the_papers_numbers() -> None:
     assert len(settings.model.ranges) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_command_goes_on_to_the_same_policy(recipe: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     start = [sys.executable, "-m", "dfprompt.cli.main", "train", "sft"]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from dfprompt.conditioning.cache import EncodingCache
 from dfprompt.conditioning.compile import compile_prompts, count_windows
 from dfprompt.conditioning.compiled import Compiled
+from dfprompt.conditioning.encoder_layout import Conditioning
 from dfprompt.conditioning.families import adapter_for
-from dfprompt.conditioning.layouts import Conditioning
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import Schedule
 from dfprompt.errors import ConfigError, DFPromptWarning, UnsupportedPipelineError

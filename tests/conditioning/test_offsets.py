@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import tiny_pipelines
 from dfprompt.conditioning.adapter import TextAdapter
 from dfprompt.conditioning.cache import EncodingCache
+from dfprompt.conditioning.encoder_layout import Conditioning
 from dfprompt.conditioning.families import adapter_for
-from dfprompt.conditioning.layouts import Conditioning
 from dfprompt.conditioning.tokens import assign_weights, find_covered, tokenize
 from dfprompt.prompt import make_plan, parse_prompt
 from prompt_strategies import prompts

@@ -14,9 +14,9 @@ from dfprompt.config import make_config
 from dfprompt.errors import ConfigError, RewardError
 from dfprompt.rewards import (
     CompositeReward,
-    ModelShelf,
     RewardSettings,
     Score,
+    ScoreLoader,
     as_score,
     make_reward,
 )
@@ -73,7 +73,7 @@ def build(
     """Every implementation, freshly loaded, for a given batch size."""
 
     def make(batch_size: int | None = None) -> Score:
-        shelf = ModelShelf(device="cpu", batch_size=batch_size)
+        shelf = ScoreLoader(device="cpu", batch_size=batch_size)
         match request.param:
             case "clip":
                 return shelf.load_score("clip", str(clip_folder))

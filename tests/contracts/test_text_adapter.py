@@ -9,8 +9,8 @@ import torch
 
 from dfprompt.conditioning.cache import EncodingCache
 from dfprompt.conditioning.capabilities import FAMILIES
+from dfprompt.conditioning.encoder_layout import Conditioning
 from dfprompt.conditioning.families import adapter_for
-from dfprompt.conditioning.layouts import Conditioning
 from runs import length_arguments
 
 FAMILY_PIPELINES = ("sd1", "sd2", "sdxl", "sd3", "sd3-without-t5", "flux", "qwen-image")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dfprompt.errors import ConfigError, EvaluationError, InputError
-from dfprompt.evaluation.control_arms import Constant, Shuffled, Stripped, make_arms
+from dfprompt.evaluation.control_methods import Constant, Shuffled, Stripped
 from dfprompt.evaluation.methods import (
     BestOf,
     FileMethod,
@@ -41,7 +41,7 @@ def policy() -> PolicyMethod:
 
 
 def _all_methods(policy: PolicyMethod) -> list[Method]:
-    arms = [make() for make in make_arms(policy).values()]
+    arms = [Stripped(policy), Shuffled(policy), Constant(policy)]
     return [Plain(), FixedSuffix("8k"), RandomModifiers(LEXICON), policy, *arms, BestOf(2), BestOf(2, policy)]
 
 

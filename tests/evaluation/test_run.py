@@ -20,8 +20,8 @@ from torch import Tensor
 import tiny_pipelines
 from dfprompt.errors import ConfigError, EvaluationError, InputError
 from dfprompt.evaluation.methods import BestOf, Plain
+from dfprompt.images.metadata import find_metadata
 from dfprompt.images.reading import read_image
-from dfprompt.images.recipe import find_recipe
 from dfprompt.measurement.log import ROWS, read_rows
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, noise_seed
 from dfprompt.measurement.rows import Row
@@ -67,7 +67,7 @@ def test_pictures_and_scores_are_those_of_drawing_each_alone(sd: ImagePipeline, 
         assert (_pixels(tmp_path, row) - alone[0]).abs().max() < LEVEL
         assert row.scores["brightness"] == pytest.approx(alone.mean().item(), abs=1e-4)
         assert row.scores["redness"] == pytest.approx(redness(alone, []).item(), abs=1e-4)
-        recipe = find_recipe(read_image(tmp_path / str(row.picture)).text)
+        recipe = find_metadata(read_image(tmp_path / str(row.picture)).text)
         assert (recipe.df_prompt, recipe.seed) == (row.df_prompt, row.noise)
         assert recipe.scores == row.scores
 
@@ -168,7 +168,7 @@ def test_scores_are_those_of_the_pictures_files(sd: ImagePipeline, tmp_path: Pat
     for row in evaluate(sd, tmp_path, [Styled()], seeds=[0]).rows:
         pixels = _pixels(tmp_path, row)[None]
         assert row.scores["redness"] == redness(pixels, []).item()
-        assert find_recipe(read_image(tmp_path / str(row.picture)).text).scores == row.scores
+        assert find_metadata(read_image(tmp_path / str(row.picture)).text).scores == row.scores
 
 
 @pytest.mark.parametrize("change", ["settings", "scores", "method"])

@@ -20,8 +20,8 @@ import tiny_pipelines
 from dfprompt.errors import ConfigError, InputError
 from dfprompt.evaluation.report import make_comparison_grid, make_report
 from dfprompt.evaluation.side_by_side import Compared, Rewrite, SideBySide, draw_side_by_side, relabel
+from dfprompt.images.metadata import find_metadata
 from dfprompt.images.reading import read_image
-from dfprompt.images.recipe import find_recipe
 from dfprompt.images.tensors import to_pil, to_tensor
 from dfprompt.measurement.measure import HowToDraw
 from dfprompt.measurement.prompts import PlainPrompt
@@ -58,11 +58,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shown(sd: ImagePipeline, folder: Path) -> SideBySide:
     nasty = DFPrompt.from_plain(NASTY).append(Span("<b onload=x>", "late", 1.5))
+    brief = DFPrompt.from_plain(NASTY).append(Span("<b onload=x>", "early", 1.5))
     prompts = [
         Compared(
             PlainPrompt("a red house"), (Rewrite("with", parse_prompt("a red house, [old film:late]")),)
         ),
-        Compared(PlainPrompt(NASTY), relabel([Rewrite("with", nasty), Rewrite("with", nasty)])),
+        Compared(PlainPrompt(NASTY), relabel([Rewrite("with", nasty), Rewrite("with", brief)])),
     ]
     board = Scoreboard({"light": brightness, "boom": _boom}, {"red": redness})
     return draw_side_by_side(sd, prompts, [3, 4, 5], board, HowToDraw(SETTINGS), folder / "rows.jsonl", _name)
@@ -84,7 +85,7 @@ def test_all_rewrites_of_a_seed_share_its_noise(sd: ImagePipeline, shown: SideBy
         alone = to_tensor(to_pil(sd.draw(words[row.prompt_id, row.method], row.seed, SETTINGS).images))
         assert (_pixels(shown, row) - alone[0]).abs().max() < 1.5 / 255
         assert row.scores["light"] == pytest.approx(alone.mean().item(), abs=1e-4)
-        recipe = find_recipe(read_image(shown.folder / str(row.picture)).text)
+        recipe = find_metadata(read_image(shown.folder / str(row.picture)).text)
         assert (recipe.seed, recipe.scores) == (row.seed, row.scores)
         assert "RuntimeError" in row.failed["boom"]
     assert sum(row.spared for row in shown.rows) > 0  # a late span shares the first half with plain

@@ -293,7 +293,7 @@ def test_a_pipeline_of_no_known_family_is_refused() -> None:
         up_block_types=("UpBlock2D",) * 2,
         attention_head_dim=4,
     )
-    message = '"DDPMPipeline" belongs to no family dfprompt prepares arguments for'
+    message = "DDPMPipeline takes no prompt, so there are no words to steer"
     with pytest.raises(UnsupportedPipelineError, match=message):
         ImagePipeline(DDPMPipeline(net, DDIMScheduler()))
 
@@ -499,6 +499,10 @@ def test_loras_that_cannot_be(tiny_folder: Folder, lora: Path, tmp_path: Path) -
         load(folder, loras=[str(tmp_path)])
     with pytest.raises(LoadError, match=r"the LoRA .*style.safetensors.* fit"):
         load(tiny_folder("flux"), loras=[str(lora)])
+    half = {name: values for name, values in load_file(lora).items() if "to_v.lora_B" not in name}
+    save_file(half, tmp_path / "half.safetensors")
+    with pytest.raises(LoadError, match=r"half.safetensors lacks some of its own weights"):
+        load(folder, loras=[str(tmp_path / "half.safetensors")])
     cut(lora, 600)
     with pytest.raises(LoadError, match=r"style\.safetensors .*cut off"):
         load(folder, loras=[str(lora)])

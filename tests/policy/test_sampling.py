@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.policy import Bans, Policy, SamplingSettings, TokenBudget, Trajectory, compute_logprobs
 from dfprompt.policy.bans import normalize, split_words
-from dfprompt.policy.row import Drawn, Row
+from dfprompt.policy.row_sampler import RowSampler, SampledRow
 from dfprompt.policy.vocabulary import INSIDE, OPEN, START
 from dfprompt.prompt import DFPrompt, format_prompt, make_plan, parse_prompt
 from tiny_policies import tiny_policy, tiny_tokenizer
@@ -169,11 +169,11 @@ def test_a_banned_word_is_refused_however_it_is_cut_into_tokens(text: str, cuts:
     edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
     ids = [token for start, end in pairwise(edges) for token in tokenizer(text[start:end])["input_ids"]]
     how = dataclasses.replace(SHORT, bans=Bans(words=["Gore"]))
-    row = Row("a cat", 1, "none", policy.vocabulary, how, policy.model.config.tables)
+    row = RowSampler("a cat", 1, "none", policy.vocabulary, how, policy.model.config.tables)
     for token in (policy.vocabulary.separator_id, *ids):
-        assert row.take(Drawn(token, row.state, 0.0, slot=len(row.drawn))) is None
+        assert row.take(SampledRow(token, row.state, 0.0, slot=len(row.drawn))) is None
     for closer in (policy.vocabulary.separator_id, policy.vocabulary.end_id):
-        refused = copy.deepcopy(row).take(Drawn(closer, row.state, 0.0, slot=99))
+        refused = copy.deepcopy(row).take(SampledRow(closer, row.state, 0.0, slot=99))
         assert refused == list(range(1, 1 + len(ids)))
 
 
@@ -191,13 +191,13 @@ def test_a_modifier_that_stays_banned_is_dropped_after_four_redraws() -> None:
 def test_every_modifier_has_its_own_four_redraws() -> None:
     policy = tiny_policy()
     (word,) = policy.vocabulary.encode_modifier("film") or ()
-    row = Row("a", 1, "none", policy.vocabulary, dataclasses.replace(SHORT, bans=Bans(words=["film"])),
+    row = RowSampler("a", 1, "none", policy.vocabulary, dataclasses.replace(SHORT, bans=Bans(words=["film"])),
               policy.model.config.tables)  # fmt: skip
-    row.take(Drawn(policy.vocabulary.separator_id, row.state, 0.0, 0))
+    row.take(SampledRow(policy.vocabulary.separator_id, row.state, 0.0, 0))
     for _ in range(2):
         for refusal in range(5):
-            assert row.take(Drawn(word, row.state, 0.0, 7)) is None
-            refused = row.take(Drawn(policy.vocabulary.separator_id, row.state, 0.0, 8))
+            assert row.take(SampledRow(word, row.state, 0.0, 7)) is None
+            refused = row.take(SampledRow(policy.vocabulary.separator_id, row.state, 0.0, 8))
             assert refused == ([7] if refusal < 4 else None)
     assert [phrase.dropped for phrase in row.phrases] == ["banned: film"] * 2
 
@@ -375,3 +375,31 @@ def test_the_users_words_begin_every_text_that_is_encoded(text: str, seed: int, 
         warnings.simplefilter("ignore", DFPromptWarning)  # the user's own look-alikes
         assert parse_prompt(format_prompt(row.prompt)) == row.prompt
     assert row.prompt.plain_text.startswith(text.rstrip())
+
+
+def test_at_least_so_many_modifiers_where_the_policy_would_leave_the_prompt_alone() -> None:
+    quiet = tiny_policy(ending=12.0)  # ends at once
+    free = SamplingSettings(max_new_tokens=40, temperature=0)
+    assert [each.unchanged for each in quiet.rewrite(["a red cat"], [0], free)] == [
+        "left alone: nothing it knows would help here"
+    ]
+    for least in (1, 2):
+        forced = dataclasses.replace(free, temperature=1.0, min_modifiers=least)
+        found = quiet.rewrite(PROMPTS[:2], [1, 2], forced)
+        assert [len(each.modifiers) for each in found] == [least, least]
+        assert not any(each.unchanged for each in found)
+    with pytest.raises(ConfigError, match="at least 2 modifiers and at most 1"):
+        SamplingSettings(min_modifiers=2, max_modifiers=1)
+    assert (
+        ROLLOUT.min_modifiers == dataclasses.replace(SHORT, min_modifiers=3).for_rollouts().min_modifiers == 0
+    )
+
+
+def test_a_prompt_that_is_too_long_or_of_which_all_is_left_out_is_not_called_left_alone() -> None:
+    policy = tiny_policy(budget=4)
+    (full,) = policy.rewrite(["a red cat on a hill at night"], [0], SHORT)
+    assert full.unchanged == "unchanged: the prompt leaves no room for another word"
+    nothing = dataclasses.replace(SHORT, bans=Bans(substrings=list("abcdefghijklmnopqrstuvwxyz0123456789")))
+    (banned,) = tiny_policy().rewrite(["a red cat"], [3], nothing)
+    assert not banned.modifiers
+    assert banned.unchanged != "left alone: nothing it knows would help here" or not banned.dropped

@@ -12,7 +12,7 @@ import torch
 
 import tiny_rewards
 from dfprompt.errors import ConfigError, LoadError
-from dfprompt.rewards import AestheticHead, ModelShelf, load_aesthetic_head, save_aesthetic_head
+from dfprompt.rewards import AestheticHead, ScoreLoader, load_aesthetic_head, save_aesthetic_head
 from dfprompt.rewards.aesthetic import head_from_state, head_to_state
 from tiny_rewards import WIDTH, published_head
 
@@ -69,7 +69,7 @@ def test_an_activation_acts_between_the_layers_only(
 def test_a_head_for_another_tower_is_refused(tmp_path: Path, clip_folder: Path) -> None:
     file = tiny_rewards.save_published_head(tmp_path / "wide.pth", width=768)
     with pytest.raises(ConfigError, match="reads vectors of width 768, but clip gives 24"):
-        ModelShelf(device="cpu").load_score("aesthetic", str(file), tower=str(clip_folder))
+        ScoreLoader(device="cpu").load_score("aesthetic", str(file), tower=str(clip_folder))
 
 
 class _Payload:

@@ -13,7 +13,7 @@ import dfprompt
 from dfprompt.api.rewards import load_reward, read_reward_settings, reward_shelf, score_images
 from dfprompt.config import iter_config_classes, undocumented_fields
 from dfprompt.errors import ConfigError, DFPromptWarning, ImageFileError, LoadError
-from dfprompt.images.recipe import ModelMark, Recipe
+from dfprompt.images.metadata import GenerationMetadata, ModelMark
 from dfprompt.rewards import CompositeReward
 from tiny_rewards import pictures, prompts
 
@@ -292,7 +292,9 @@ def test_what_is_no_picture_is_named(clip_folder: Path, tmp_path: Path) -> None:
 
 
 def chunks(model: str) -> dict[str, str]:
-    recipe = Recipe(prompt="a red house", df_prompt="a red house", seed=1, model=ModelMark(name=model))
+    recipe = GenerationMetadata(
+        prompt="a red house", df_prompt="a red house", seed=1, model=ModelMark(name=model)
+    )
     return recipe.to_chunks()
 
 

@@ -12,7 +12,7 @@ from transformers import CLIPModel, CLIPTokenizer
 
 import tiny_rewards
 from dfprompt.errors import LoadError
-from dfprompt.rewards import ModelShelf, Preprocessing
+from dfprompt.rewards import Preprocessing, ScoreLoader
 from dfprompt.rewards.openclip import convert_open_clip
 from tiny_rewards import IMAGE_SIZE, clip_config, open_clip_state, pictures, prompts
 
@@ -87,19 +87,19 @@ def test_hps_is_the_naive_cosine_on_padded_pictures(tmp_path: Path) -> None:
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "hps")
     tokens = tokenizer(texts, padding="max_length", max_length=77, return_tensors="pt").input_ids
     cosine = functional.cosine_similarity(_naive_image(state, pixels), _naive_text(state, tokens))
-    score = ModelShelf(device="cpu").load_score("hps", str(tmp_path / "hps"))
+    score = ScoreLoader(device="cpu").load_score("hps", str(tmp_path / "hps"))
     torch.testing.assert_close(score(images, texts), cosine, rtol=0, atol=1e-5)
     assert score.name == "hps"
-    by_file = ModelShelf(device="cpu").load_score("hps", str(tmp_path / "hps" / "HPS_v2.1_compressed.pt"))
+    by_file = ScoreLoader(device="cpu").load_score("hps", str(tmp_path / "hps" / "HPS_v2.1_compressed.pt"))
     assert torch.equal(by_file(images, texts), score(images, texts))
 
 
 def test_a_converted_folder_gives_the_same_scores(tmp_path: Path) -> None:
     tiny_rewards.save_open_clip(tmp_path / "hps")
-    score = ModelShelf(device="cpu").load_score("hps", str(tmp_path / "hps"))
+    score = ScoreLoader(device="cpu").load_score("hps", str(tmp_path / "hps"))
     next(score.towers()).model.save_pretrained(tmp_path / "converted")
     tiny_rewards.save_processor(tmp_path / "converted")
-    again = ModelShelf(device="cpu").load_score("hps", str(tmp_path / "converted"))
+    again = ScoreLoader(device="cpu").load_score("hps", str(tmp_path / "converted"))
     images, texts = pictures(3, 48, 90), prompts(3)
     torch.testing.assert_close(again(images, texts), score(images, texts), rtol=0, atol=1e-6)
 
@@ -121,5 +121,5 @@ def test_a_missing_tensor_is_named_with_its_file(tmp_path: Path) -> None:
     del state["visual.ln_pre.bias"]
     torch.save(state, tmp_path / "HPS_v2.1_compressed.pt")
     with pytest.raises(LoadError, match=str(tmp_path)) as caught:
-        ModelShelf(device="cpu").load_score("hps", str(tmp_path))
+        ScoreLoader(device="cpu").load_score("hps", str(tmp_path))
     assert "pre_layrnorm.bias" in str(caught.value)

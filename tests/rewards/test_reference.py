@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPModel, CLIPProcessor
 
-from dfprompt.rewards import ModelShelf
+from dfprompt.rewards import ScoreLoader
 from tiny_rewards import pictures, prompts, published_head
 
 # 64 is the towers' own size; the others are shrunk, enlarged, cropped along x and along y.
@@ -50,7 +50,7 @@ def test_clip_score_is_the_cosine_of_the_processors_own_inputs(
 ) -> None:
     images, texts = pictures(5, *size), prompts(5)
     expected = torch.tensor([float(seen @ read) for seen, read, _ in _naive(clip_folder, images, texts)])
-    scores = ModelShelf(device="cpu").load_score("clip", str(clip_folder))(images, texts)
+    scores = ScoreLoader(device="cpu").load_score("clip", str(clip_folder))(images, texts)
     torch.testing.assert_close(scores, expected, rtol=0, atol=COSINE_TOLERANCE)
     assert expected.std() > 0.02
 
@@ -61,7 +61,7 @@ def test_pickscore_is_the_scaled_cosine(pickscore_folder: Path, size: tuple[int,
     expected = torch.tensor(
         [scale * float(seen @ read) for seen, read, scale in _naive(pickscore_folder, images, texts)]
     )
-    scores = ModelShelf(device="cpu").load_score("pickscore", str(pickscore_folder))(images, texts)
+    scores = ScoreLoader(device="cpu").load_score("pickscore", str(pickscore_folder))(images, texts)
     tolerance = 20.1 * COSINE_TOLERANCE  # exp(3) is the scale
     torch.testing.assert_close(scores, expected, rtol=0, atol=tolerance)
 
@@ -76,7 +76,7 @@ def test_the_aesthetic_score_is_the_published_module_on_the_unit_image_vector(
         expected = torch.tensor(
             [head.layers(seen[None]).item() for seen, _, _ in _naive(clip_folder, images, texts)]
         )
-    shelf = ModelShelf(device="cpu")
+    shelf = ScoreLoader(device="cpu")
     scores = shelf.load_score("aesthetic", str(head_file), tower=str(clip_folder))(images, texts)
     tolerance = 50 * COSINE_TOLERANCE  # the head's gain on a unit vector is about 50
     torch.testing.assert_close(scores, expected, rtol=0, atol=tolerance)
@@ -87,7 +87,7 @@ def test_a_text_longer_than_the_window_is_cut_as_the_processor_cuts_it(clip_fold
     images = pictures(1)
     text = "a red house in the snow, " * 30
     (seen, read, _), *_ = _naive(clip_folder, images, [text])
-    score = ModelShelf(device="cpu").load_score("clip", str(clip_folder))
+    score = ScoreLoader(device="cpu").load_score("clip", str(clip_folder))
     with pytest.warns(UserWarning, match="reads 77 tokens"):
         scores = score(images, [text])
     assert scores.item() == pytest.approx(float(seen @ read), abs=2e-6)

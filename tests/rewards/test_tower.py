@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from dfprompt.errors import DFPromptWarning
-from dfprompt.rewards import ClipTower, ImageBatch, ModelShelf, score_together
+from dfprompt.rewards import ClipTower, ImageBatch, ScoreLoader, score_together
 from dfprompt.rewards import tower as tower_module
 from tiny_rewards import pictures, prompts
 
 
 @pytest.fixture
-def shelf() -> ModelShelf:
-    return ModelShelf(device="cpu")
+def shelf() -> ScoreLoader:
+    return ScoreLoader(device="cpu")
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def counted(tower: ClipTower) -> Iterator[dict[str, int]]:
 
 
 def test_clip_and_aesthetic_together_cost_one_image_pass(
-    shelf: ModelShelf, clip_folder: Path, head_file: Path
+    shelf: ScoreLoader, clip_folder: Path, head_file: Path
 ) -> None:
     clip = shelf.load_score("clip", str(clip_folder))
     aesthetic = shelf.load_score("aesthetic", str(head_file), tower=str(clip_folder))
@@ -66,7 +66,7 @@ def test_the_composite_runs_each_model_once(reward_set: Path) -> None:
     assert (first["image"], second["image"]) == (1, 1)
 
 
-def test_two_calls_share_nothing_but_texts(shelf: ModelShelf, clip_folder: Path) -> None:
+def test_two_calls_share_nothing_but_texts(shelf: ScoreLoader, clip_folder: Path) -> None:
     clip = shelf.load_score("clip", str(clip_folder))
     with counted(next(clip.towers())) as calls:
         clip(pictures(3), prompts(3))
@@ -75,14 +75,14 @@ def test_two_calls_share_nothing_but_texts(shelf: ModelShelf, clip_folder: Path)
     assert calls == {"image": 3, "images": 8, "text": 1, "texts": 3}
 
 
-def test_equal_prompts_are_encoded_once(shelf: ModelShelf, clip_folder: Path) -> None:
+def test_equal_prompts_are_encoded_once(shelf: ScoreLoader, clip_folder: Path) -> None:
     clip = shelf.load_score("clip", str(clip_folder))
     with counted(next(clip.towers())) as calls:
         clip(pictures(4), ["a dog", "a cat", "a dog", "a dog"])
     assert calls["texts"] == 2
 
 
-def test_a_changed_text_encoder_forgets_its_texts(shelf: ModelShelf, clip_folder: Path) -> None:
+def test_a_changed_text_encoder_forgets_its_texts(shelf: ScoreLoader, clip_folder: Path) -> None:
     tower = next(shelf.load_score("clip", str(clip_folder)).towers())
     before = tower.text_features(["a red house"])
     tower.model.text_model.final_layer_norm.weight.mul_(torch.linspace(0.5, 1.5, 32))
@@ -94,7 +94,7 @@ def test_a_changed_text_encoder_forgets_its_texts(shelf: ModelShelf, clip_folder
     torch.testing.assert_close(tower.text_features(["a red house"]), -after)
 
 
-def test_a_cast_or_swapped_text_encoder_forgets_its_texts(shelf: ModelShelf, clip_folder: Path) -> None:
+def test_a_cast_or_swapped_text_encoder_forgets_its_texts(shelf: ScoreLoader, clip_folder: Path) -> None:
     tower = next(shelf.load_score("clip", str(clip_folder)).towers())
     exact = tower.text_features(["a red house"])
     tower.model.to(torch.bfloat16)
@@ -107,7 +107,7 @@ def test_a_cast_or_swapped_text_encoder_forgets_its_texts(shelf: ModelShelf, cli
 
 
 def test_the_text_cache_keeps_the_latest(
-    shelf: ModelShelf, clip_folder: Path, monkeypatch: pytest.MonkeyPatch
+    shelf: ScoreLoader, clip_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tower_module, "_TEXTS_CACHED", 2)
     tower = next(shelf.load_score("clip", str(clip_folder)).towers())
@@ -124,7 +124,7 @@ def test_the_text_cache_keeps_the_latest(
 
 
 def test_a_long_prompt_is_cut_with_a_warning_that_quotes_the_loss(
-    shelf: ModelShelf, clip_folder: Path
+    shelf: ScoreLoader, clip_folder: Path
 ) -> None:
     tower = next(shelf.load_score("clip", str(clip_folder)).towers())
     kept = "a " * 75  # 75 words of one token, and the two ends
@@ -135,12 +135,12 @@ def test_a_long_prompt_is_cut_with_a_warning_that_quotes_the_loss(
     tower.text_features([kept + "red house"])  # known, no second warning (warnings are errors here)
 
 
-def test_a_prompt_that_just_fits_is_not_warned_about(shelf: ModelShelf, clip_folder: Path) -> None:
+def test_a_prompt_that_just_fits_is_not_warned_about(shelf: ScoreLoader, clip_folder: Path) -> None:
     next(shelf.load_score("clip", str(clip_folder)).towers()).text_features(["a " * 75])
 
 
 @pytest.mark.parametrize("text", ["", "  ", "猫 🐱 \u202e", "x" * 300])
-def test_any_text_has_unit_features(shelf: ModelShelf, clip_folder: Path, text: str) -> None:
+def test_any_text_has_unit_features(shelf: ScoreLoader, clip_folder: Path, text: str) -> None:
     tower = next(shelf.load_score("clip", str(clip_folder)).towers())
     if len(text) > 100:
         with pytest.warns(DFPromptWarning, match="reads 77 tokens"):
@@ -150,7 +150,7 @@ def test_any_text_has_unit_features(shelf: ModelShelf, clip_folder: Path, text: 
     assert features.norm().item() == pytest.approx(1, abs=1e-5)
 
 
-def test_the_batch_size_is_kept(shelf: ModelShelf, clip_folder: Path) -> None:
+def test_the_batch_size_is_kept(shelf: ScoreLoader, clip_folder: Path) -> None:
     tower = next(shelf.load_score("clip", str(clip_folder)).towers())
     tower.batch_size = 2
     with counted(tower) as calls:
@@ -159,14 +159,14 @@ def test_the_batch_size_is_kept(shelf: ModelShelf, clip_folder: Path) -> None:
 
 
 def test_half_precision_scores_are_close(clip_folder: Path) -> None:
-    exact = ModelShelf(device="cpu").load_score("clip", str(clip_folder))(pictures(4), prompts(4))
-    half = ModelShelf(device="cpu", dtype="bfloat16").load_score("clip", str(clip_folder))
+    exact = ScoreLoader(device="cpu").load_score("clip", str(clip_folder))(pictures(4), prompts(4))
+    half = ScoreLoader(device="cpu", dtype="bfloat16").load_score("clip", str(clip_folder))
     scores = half(pictures(4), prompts(4))
     assert scores.dtype == torch.float32
     torch.testing.assert_close(scores, exact, rtol=0, atol=0.03)  # bfloat16 keeps 8 bits
 
 
-def test_towers_are_frozen_and_move(shelf: ModelShelf, clip_folder: Path) -> None:
+def test_towers_are_frozen_and_move(shelf: ScoreLoader, clip_folder: Path) -> None:
     score = shelf.load_score("clip", str(clip_folder))
     tower = next(score.towers())
     assert not any(parameter.requires_grad for parameter in tower.model.parameters())

@@ -10,8 +10,9 @@ from huggingface_hub import constants
 
 import tiny_rewards
 from dfprompt.errors import LoadError
-from dfprompt.rewards import ModelShelf
-from dfprompt.rewards.weights import AESTHETIC, CLIP_H, CLIP_L, HPS, PICKSCORE, Published, find_source
+from dfprompt.published import AESTHETIC, CLIP_H, CLIP_L, HPS, PICKSCORE, Published
+from dfprompt.rewards import ScoreLoader
+from dfprompt.rewards.weights import find_source
 from tiny_rewards import pictures, prompts
 
 
@@ -48,7 +49,7 @@ def test_missing_weights_name_the_command_that_fetches_them(
     kind: str, published: Published, size: str
 ) -> None:
     with pytest.raises(LoadError) as caught:
-        ModelShelf(device="cpu").load_score(kind)
+        ScoreLoader(device="cpu").load_score(kind)
     message = str(caught.value)
     assert f"hf download {published.hub_id}" in message
     assert size in message
@@ -68,7 +69,7 @@ def test_cached_weights_are_found_by_kind(cache: Path) -> None:
     tiny_rewards.save_clip(snapshot(cache, PICKSCORE.hub_id), seed=4, activation="gelu", legacy_end=True)
     tiny_rewards.save_published_head(snapshot(cache, AESTHETIC.hub_id) / "aesthetic-model.pth")
     tiny_rewards.save_open_clip(snapshot(cache, HPS.hub_id))
-    shelf = ModelShelf(device="cpu")
+    shelf = ScoreLoader(device="cpu")
     scores = {kind: shelf.load_score(kind) for kind in ("clip", "pickscore", "hps", "aesthetic")}
     assert next(scores["clip"].towers()) is next(scores["aesthetic"].towers())
     for score in scores.values():
@@ -80,13 +81,13 @@ def test_hps_takes_its_configuration_from_the_cached_clip_h(cache: Path, tmp_pat
     checkpoint = snapshot(cache, HPS.hub_id) / HPS.files[0]
     (tmp_path / "whole" / HPS.files[0]).rename(checkpoint)
     with pytest.raises(LoadError, match=CLIP_H.hub_id):
-        ModelShelf(device="cpu").load_score("hps")
+        ScoreLoader(device="cpu").load_score("hps")
     for file in (tmp_path / "whole").iterdir():
         target = cache / "models--laion--CLIP-ViT-H-14-laion2B-s32B-b79K"
         if not target.exists():
             configs = snapshot(cache, CLIP_H.hub_id)
         file.rename(configs / file.name)
-    score = ModelShelf(device="cpu").load_score("hps")
+    score = ScoreLoader(device="cpu").load_score("hps")
     assert score(pictures(2), prompts(2)).shape == (2,)
 
 
@@ -95,18 +96,18 @@ def test_a_half_downloaded_model_counts_as_missing(cache: Path) -> None:
     tiny_rewards.save_clip(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(LoadError, match="hf download"):
-        ModelShelf(device="cpu").load_score("clip")
+        ScoreLoader(device="cpu").load_score("clip")
 
 
 def test_an_id_that_cannot_be_fetched_now_names_the_command() -> None:
     with pytest.raises(LoadError, match="hf download someone/some-clip") as caught:
-        ModelShelf(device="cpu").load_score("clip", "hub:someone/some-clip")
+        ScoreLoader(device="cpu").load_score("clip", "hub:someone/some-clip")
     assert "cannot be downloaded now" in str(caught.value)
 
 
 def test_a_cached_id_is_found(cache: Path) -> None:
     tiny_rewards.save_clip(snapshot(cache, "someone/some-clip"))
-    score = ModelShelf(device="cpu").load_score("clip", "hub:someone/some-clip")
+    score = ScoreLoader(device="cpu").load_score("clip", "hub:someone/some-clip")
     assert torch.isfinite(score(pictures(1), prompts(1))).all()
 
 
@@ -125,7 +126,7 @@ def test_relative_paths_start_at_the_base(tmp_path: Path) -> None:
 
 
 def test_damaged_and_foreign_folders_are_named(tmp_path: Path) -> None:
-    shelf = ModelShelf(device="cpu")
+    shelf = ScoreLoader(device="cpu")
     (tmp_path / "empty").mkdir()
     with pytest.raises(LoadError, match=r"empty: no config\.json"):
         shelf.load_score("clip", str(tmp_path / "empty"))
@@ -150,7 +151,7 @@ def test_a_folder_without_some_of_the_tensors_is_refused(tmp_path: Path) -> None
         {"format": "pt"},
     )
     with pytest.raises(LoadError, match="tensors are missing, such as text_model"):
-        ModelShelf(device="cpu").load_score("clip", str(folder))
+        ScoreLoader(device="cpu").load_score("clip", str(folder))
 
 
 def test_a_folder_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
@@ -158,4 +159,4 @@ def test_a_folder_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
     for name in ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"):
         (folder / name).unlink(missing_ok=True)
     with pytest.raises(LoadError, match="mute"):
-        ModelShelf(device="cpu").load_score("clip", str(folder))
+        ScoreLoader(device="cpu").load_score("clip", str(folder))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crash_commands import COMMANDS, write_inputs
-from crash_machine import import_everything, run
+from crash_machine import begin, import_everything, run
 
 TEXTS = {"plain": b"mine", "line": b"mine\n", "json": b'{"mine": 1}\n'}
 
@@ -21,31 +21,50 @@ def snapshot(folder: Path) -> dict[str, object]:
     }
 
 
+QUICK = ("generate", "evaluate", "curate", "train sft", "plan", "inspect")
+CASES = [
+    pytest.param(
+        name,
+        without_manifest,
+        text,
+        marks=() if name in QUICK and text != "line" else pytest.mark.nightly,
+        id=f"{name} {'without' if without_manifest else 'with'} its manifest, {text}",
+    )
+    for name, each in COMMANDS.items()
+    for without_manifest in ([True, False] if each.manifest else [False])
+    for text in TEXTS
+    if not name.endswith("--force")
+]
+
+
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import_everything()
     place = tmp_path_factory.mktemp("canaries")
     write_inputs(place)
-    names = {}
-    for name, command in COMMANDS.items():
-        if command.slow:
-            continue
+    return place
+
+
+_names: dict[str, list[str]] = {}
+
+
+def written_by(name: str, place: Path) -> list[str]:
+    """The names of all files that a command writes."""
+    if name not in _names:
         folder = place / f"whole {name}"
-        assert run(command.parts, folder).code == 0
-        names[name] = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-    return place, names
+        begin(COMMANDS[name], folder)
+        before = snapshot(folder)
+        assert run(COMMANDS[name].parts, folder).code == 0
+        _names[name] = sorted(snapshot(folder).keys() - before.keys())
+    return _names[name]
 
 
-@pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("without_manifest", [True, False])
-@pytest.mark.parametrize("name", [name for name, each in COMMANDS.items() if not each.slow])
-def test_nothing_of_the_users_changes(
-    name: str, without_manifest: bool, text: str, written: tuple[Path, dict[str, list[str]]]
-) -> None:
-    place, names = written
+@pytest.mark.parametrize(("name", "without_manifest", "text"), CASES)
+def test_nothing_of_the_users_changes(name: str, without_manifest: bool, text: str, place: Path) -> None:
     command = COMMANDS[name]
     folder = place / f"{name} {without_manifest} {text}"
-    for each in names[name]:
+    begin(command, folder)
+    for each in written_by(name, place):
         path = folder / each
         if without_manifest and command.manifest and path.name == command.manifest:
             continue

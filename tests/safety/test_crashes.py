@@ -1,7 +1,7 @@
 """Crashes at the n-th file operation: after any, the same command goes on to the same files, to the bit.
 
-The default run takes a few operations of the quick commands; the slow ones spread over more of them, and
-`benchmarks/bench_kills.py --crashes` over all commands.
+`make test` takes a few operations of the quick commands, the nightly run of all; 50 of each, and 1,000 kills,
+`benchmarks/bench_kills.py`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from crash_commands import COMMANDS, Command, write_inputs
-from crash_machine import Ended, import_everything, run, spread, tree
+from crash_commands import COMMANDS, write_inputs
+from crash_machine import Ended, begin, differences, go_on, import_everything, run, spread, tree
 
-QUICK = [name for name, each in COMMANDS.items() if not each.slow]
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name, each in COMMANDS.items() if each.slow]
-EVERY = [*QUICK, *SLOW]
+QUICK = ("generate", "evaluate", "curate", "train sft", "plan", "inspect")
+LONG = (pytest.mark.nightly, pytest.mark.timeout(3000))
+EVERY = [name if name in QUICK else pytest.param(name, marks=LONG) for name in COMMANDS]
 
 
 @pytest.fixture(scope="module")
@@ -33,56 +33,43 @@ _whole: dict[str, tuple[Ended, dict[str, object]]] = {}
 def whole(name: str, place: Path) -> tuple[Ended, dict[str, object]]:
     """The command undisturbed: how it ended, and its files."""
     if name not in _whole:
-        ended = run(COMMANDS[name].parts, place / f"whole {name}")
+        folder = place / f"whole {name}"
+        begin(COMMANDS[name], folder)
+        ended = run(COMMANDS[name].parts, folder)
         assert ended.code == 0, ended.err
-        _whole[name] = ended, tree(place / f"whole {name}")
+        _whole[name] = ended, tree(folder)
     return _whole[name]
-
-
-def go_on(command: Command, folder: Path) -> Ended:
-    """Run the command again; with what it takes to go on where something is there to go on with."""
-    again = run(command.parts, folder)
-    if again.code == 2 and command.again:
-        again = run([*command.parts, *command.again], folder)
-    if again.code == 2 and command.again == ("--resume",) and command.words[0] != "tune":
-        again = run([*command.parts, "--force"], folder)
-    return again
-
-
-def check_same(name: str, folder: Path, expected: dict[str, object]) -> None:
-    found = tree(folder)
-    assert sorted(found) == sorted(expected), name
-    assert [part for part in found if found[part] != expected[part]] == []
-    assert not list(folder.rglob(".dfprompt-*"))
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_kill_at_any_operation_loses_nothing(name: str, place: Path) -> None:
     ended, expected = whole(name, place)
-    points = 3 if name in QUICK else 5
-    for at in spread(ended.operations, points):
+    for at in spread(ended.operations, 4)[1:3] if name in QUICK else spread(ended.operations, 5):
         folder = place / f"kill {name} {at}"
+        begin(COMMANDS[name], folder)
         assert run(COMMANDS[name].parts, folder, at=at).code == -9
         again = go_on(COMMANDS[name], folder)
         assert again.code == 0, f"operation {at}: {again.err}"
-        check_same(f"{name} at {at}", folder, expected)
+        assert differences(folder, expected) == [], f"operation {at}"
 
 
 @pytest.mark.parametrize("by", ["OSError", "MemoryError"])
 @pytest.mark.parametrize("name", EVERY)
 def test_an_error_at_any_operation_is_one_line_and_loses_nothing(name: str, by: str, place: Path) -> None:
     ended, expected = whole(name, place)
-    points = 2 if name in QUICK else 3
-    for at in spread(ended.operations, points + 1)[1:]:
+    for at in spread(ended.operations, 5)[3:4] if name in QUICK else spread(ended.operations, 4)[1:]:
         folder = place / f"{by} {name} {at}"
+        begin(COMMANDS[name], folder)
         failed = run(COMMANDS[name].parts, folder, at=at, by=by)
         assert failed.code in (0, 1, 2), f"operation {at}: {failed.err}"  # 0: what may be left undone was
         assert "Traceback" not in failed.err + failed.out
         if failed.code:
             assert "error:" in failed.err
+            assert "standard output" not in failed.err
+            assert "fault of dfprompt" not in failed.err
             again = go_on(COMMANDS[name], folder)
             assert again.code == 0, f"operation {at}: {again.err}"
-        check_same(f"{name} at {at}", folder, expected)
+        assert differences(folder, expected) == [], f"operation {at}"
 
 
 def test_a_killed_force_never_goes_on_at_the_old_checkpoint(place: Path) -> None:
@@ -95,19 +82,19 @@ def test_a_killed_force_never_goes_on_at_the_old_checkpoint(place: Path) -> None
     assert run(old.parts, begun).code == 0
     forced = run([*old.parts, *lr, "--force"], begun)
     assert forced.code == 0
-    for at in spread(min(12, forced.operations), 6):
+    for at in spread(min(12, forced.operations), 4)[1:3]:
         folder = place / f"forced {at}"
         assert run(old.parts, folder).code == 0
         assert run([*old.parts, *lr, "--force"], folder, at=at).code == -9
         unasked = run([*old.parts, *lr], folder)
         if unasked.code == 0:  # nothing of the old run was left
-            check_same(f"forced {at}", folder, expected)
+            assert differences(folder, expected) == []
             continue
         resumed = run([*old.parts, *lr, "--resume"], folder)
         assert resumed.code in (0, 2)
         if resumed.code == 2:
             assert run([*old.parts, *lr, "--force"], folder).code == 0
-        check_same(f"forced {at}", folder, expected)
+        assert differences(folder, expected) == []
 
 
 @pytest.mark.parametrize("name", ["data/train.jsonl", "base"])
@@ -134,15 +121,16 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("by", ["SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", [*EVERY[:1], *(pytest.param(name, marks=LONG) for name in [*COMMANDS][1:])])
 def test_a_signal_at_any_operation_ends_in_words_and_loses_nothing(name: str, by: str, place: Path) -> None:
     ended, expected = whole(name, place)
     for at in spread(ended.operations, 4)[1:2] if name in QUICK else spread(ended.operations, 4)[:-1]:
         folder = place / f"{by} {name} {at}"
+        begin(COMMANDS[name], folder)
         stopped = run(COMMANDS[name].parts, folder, at=at, by=by)
         assert stopped.code == {"SIGTERM": 143, "SIGINT": 130}[by], stopped.err
         assert "stopped by" in stopped.err
         assert "Traceback" not in stopped.err + stopped.out
         again = go_on(COMMANDS[name], folder)
         assert again.code == 0, f"operation {at}: {again.err}"
-        check_same(f"{name} at {at}", folder, expected)
+        assert differences(folder, expected) == [], f"operation {at}"

@@ -10,10 +10,10 @@ import pytest
 from dfprompt.errors import ConfigError, InputError
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
 from dfprompt.search.budget import Budget
+from dfprompt.search.budgeted_scores import Pair
 from dfprompt.search.candidates import ModifierSpace, Proposal, SpanSpace
 from dfprompt.search.combine import propose
 from dfprompt.search.engine import FRESH, Outcome, search
-from dfprompt.search.ledger import Pair
 from dfprompt.search.lexicon import built_in_lexicon, make_lexicon
 
 BASE = DFPrompt.from_plain("a cat")

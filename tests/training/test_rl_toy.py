@@ -48,7 +48,7 @@ def test_the_toy_is_solved(algorithm: str, tmp_path: Path) -> None:
     assert {name: share >= GOAL for name, share in reached.items()} == dict.fromkeys(PARTS, True), reached
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
 def test_the_toy_is_solved_with_controls_drawn_twice(algorithm: str, tmp_path: Path) -> None:
     # Twice the rows, so that a rollout has as many different words as with one draw.
@@ -80,7 +80,7 @@ def test_the_toy_is_solved_by_critic_taught_heads(algorithm: str, tmp_path: Path
     assert min(reached.values()) >= GOAL, reached
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [2, 3, 4, 5])
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
 def test_the_toy_is_solved_by_critic_taught_heads_on_every_seed(
@@ -90,7 +90,7 @@ def test_the_toy_is_solved_by_critic_taught_heads_on_every_seed(
     assert min(reached.values()) >= GOAL, reached
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_constant_classes_cannot_solve_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 1 put back: the heads do not find what is wanted, however good the words become."""
 

@@ -12,7 +12,7 @@ from dfprompt.errors import RewardError
 from dfprompt.executor import LocalExecutor
 from dfprompt.policy import SamplingSettings
 from dfprompt.rewards.composite import RewardTerms
-from dfprompt.training.reinforcement import words_of
+from dfprompt.training.rl_loop import words_of
 from dfprompt.training.rl_settings import RolloutSettings
 from dfprompt.training.rollout import (
     Attempt,

@@ -303,7 +303,7 @@ with lock_run(folder):  # clears what a killed process left unfinished
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_kill_9_at_random_moments_then_resume_is_an_uninterrupted_run(tmp_path: Path) -> None:
     run(tmp_path / "whole", tiny_settings(steps=40))
     chance = random.Random(4)
@@ -342,7 +342,7 @@ train_sft(policy, rows, rows[:12], tiny_settings(steps=4), Path(sys.argv[1]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO)

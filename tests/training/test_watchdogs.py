@@ -12,7 +12,7 @@ from dfprompt.errors import TrainingError
 from dfprompt.rewards.composite import RewardTerms
 from dfprompt.training.metrics import read_rows
 from dfprompt.training.ppo import train_ppo
-from dfprompt.training.reinforcement import _Logs
+from dfprompt.training.rl_loop import _Logs
 from dfprompt.training.watchdogs import Alert, Watchdogs, WatchdogSettings, similarity
 from tiny_rl import TASKS, ppo_settings, stage_one, toy_reward
 

@@ -14,7 +14,8 @@ import copy
 import dataclasses
 import hashlib
 import json
-import os
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,10 +37,10 @@ from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.world import IMAGE_SIZE
 from dfprompt.pipeline.companions import save_companions
 from dfprompt.rewards.aesthetic import AestheticHead, save_aesthetic_head
-from dfprompt.storage import save_tensors, whole_folder, write_text
+from dfprompt.storage import save_tensors, whole_files, write_text
 from worlds.mini import autoencoder, contrast, denoiser, judging, language, taste, text
 from worlds.mini.companions import COMPANIONS
-from worlds.mini.dataset import Renders, make_dataset, read_dataset
+from worlds.mini.dataset import Renders, make_dataset, read_dataset, save_array
 from worlds.mini.generation import generate_pictures, open_pipeline
 from worlds.mini.loop import Report, StepLoss, Trainer, vanishing_values_are_zero
 from worlds.mini.precision import bfloat16_products, has_fast_bfloat16
@@ -288,9 +289,7 @@ class Build:
                 steps=self.recipe.sampling_steps,
                 guidance_scale=self.recipe.guidance_scale,
             )
-            partial = path.with_suffix(".partial.npy")
-            np.save(partial, pictures)
-            os.replace(partial, path)
+            save_array(path, pictures)
         return np.load(path, allow_pickle=False), prompts
 
     def _tokenizer(self) -> CLIPTokenizer:
@@ -374,21 +373,21 @@ def _save(model: Any, folder: Path, *, store_half: bool = False) -> None:
     transformers' load as their config says, and half precision does not run on a CPU: `store_half` halves
     the file alone.
     """
-    partial = folder.with_name(folder.name + ".partial")
     model = model.cpu()
     if isinstance(model, ModelMixin):
         model = copy.deepcopy(model).half()
-    with whole_folder(partial) as unfinished:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".dfprompt-", dir=folder.parent) as place:
+        unfinished = Path(place)
         model.save_pretrained(unfinished)
         if store_half:
             file = unfinished / "model.safetensors"
             halved = {name: tensor.half().contiguous() for name, tensor in load_file(file).items()}
             save_tensors(halved, file, metadata={"format": "pt"})
         _forget_origin(unfinished / "config.json")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(partial.iterdir()):
-        os.replace(path, folder / path.name)
-    partial.rmdir()
+        for path in sorted(unfinished.iterdir()):
+            with whole_files(folder / path.name) as (file,):
+                shutil.copyfile(path, file)
 
 
 def _forget_origin(config: Path) -> None:

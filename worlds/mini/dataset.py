@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from dfprompt.mini.captions import caption, sample_modifiers
 from dfprompt.mini.modifiers import Placement
 from dfprompt.mini.renderer import Scene, render, sample_scene
+from dfprompt.storage import whole_files, write_text
 
 SHARD = 500
 
@@ -29,7 +29,7 @@ class Renders:
 
 
 def make_shard(folder: str, seed: int, shard: int, count: int, coupled: bool) -> None:
-    """Render one shard into `folder` unless it is there; written to a temporary name, then renamed."""
+    """Render one shard into `folder` unless it is there, whole."""
     target = Path(folder) / f"{shard:05d}.npy"
     if target.exists():
         return
@@ -40,17 +40,14 @@ def make_shard(folder: str, seed: int, shard: int, count: int, coupled: bool) ->
         scene = sample_scene(rng, modifiers=sample_modifiers(rng), coupled=coupled)
         pictures[i] = np.round(render(scene) * 255)
         rows.append(json.dumps({"caption": caption(scene, rng), "scene": dataclasses.asdict(scene)}))
-    text = target.with_suffix(".jsonl")
-    _write(text, "\n".join(rows).encode())
-    partial = target.with_suffix(".partial.npy")
-    np.save(partial, pictures)
-    os.replace(partial, target)
+    write_text(target.with_suffix(".jsonl"), "\n".join(rows))
+    save_array(target, pictures)
 
 
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+def save_array(path: Path, values: np.ndarray) -> None:
+    """Write a `.npy` file whole or not at all."""
+    with whole_files(path) as (unfinished,), unfinished.open("wb") as file:
+        np.save(file, values)
 
 
 def make_dataset(folder: Path, count: int, *, seed: int, coupled: bool = True, processes: int = 1) -> None:
@@ -69,7 +66,7 @@ def make_dataset(folder: Path, count: int, *, seed: int, coupled: bool = True, p
 
 def read_dataset(folder: Path) -> Renders:
     """Every shard of a folder, in order."""
-    shards = sorted(p for p in folder.glob("[0-9]*.npy") if "partial" not in p.name)
+    shards = sorted(folder.glob("[0-9]*.npy"))
     pictures = np.concatenate([np.load(path, allow_pickle=False) for path in shards])
     rows = [
         json.loads(line) for path in shards for line in path.with_suffix(".jsonl").read_text().splitlines()

@@ -7,7 +7,6 @@ learn a constant, and the world would have to change.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from dfprompt.mini.world import COLOURS, HELD_OUT_PAIRS, SCENES, SUBJECTS
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt, Span
 from dfprompt.statistics.intervals import Mean, mean_with_interval
+from dfprompt.storage import whole_files
 
 _FIRST_SEED = 600_000  # of pictures and of facts, apart from every other use of seeds
 
@@ -90,10 +90,10 @@ def draw_grid(
     if not path.exists():
         pictures = np.concatenate(list(_draw(pipeline, asked, prompts, modifier, at_once)))
         measures, correct = _look(pictures, asked, judge)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, pictures=pictures, measures=measures, correct=correct, world=world, prompts=prompts)
-        os.replace(partial, path)
+        with whole_files(path) as (unfinished,), unfinished.open("wb") as file:
+            np.savez(
+                file, pictures=pictures, measures=measures, correct=correct, world=world, prompts=prompts
+            )
     with np.load(path, allow_pickle=False) as stored:
         if str(stored.get("world")) != world or list(stored.get("prompts", ())) != prompts:
             raise ConfigError(

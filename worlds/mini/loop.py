@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dfprompt.errors import LoadError, TrainingError
+from dfprompt.storage import save_tensors
 from worlds.mini.optimizers import Steps
 
 StepLoss = Callable[[nn.Module, "StepRandom"], tuple[Tensor, dict[str, float]]]
@@ -157,16 +157,12 @@ class Trainer:
             self.report(self.stage, self.step, self.config.steps, row)
 
     def save(self) -> None:
-        """Write the checkpoint to a temporary name, then rename it into place."""
+        """Write the checkpoint whole or not at all."""
         tensors = {f"module.{n}": p.detach() for n, p in self.module.state_dict().items()}
         tensors |= {f"average.{n}": p for n, p in self.average.items()}
         tensors |= self.optimizer.moments()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        save_file(
-            {k: v.cpu().contiguous().clone() for k, v in tensors.items()}, partial, {"step": str(self.step)}
-        )
-        os.replace(partial, self.path)
+        whole = {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
+        save_tensors(whole, self.path, {"step": str(self.step)})
 
     def _resume(self) -> None:
         if not self.path.exists():

@@ -28,9 +28,9 @@ from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import FULL, DFPrompt, Span, make_plan, parse_prompt
 from dfprompt.prompt.effect import UNIT
 from dfprompt.requests.render import RenderSettings
+from dfprompt.search.budgeted_scores import BudgetedScores, Pair
 from dfprompt.search.candidates import RANGES, WEIGHTS, Arm
 from dfprompt.search.halving import plan_rounds
-from dfprompt.search.ledger import Ledger, Pair
 
 RECORD = "validation.json"
 _MOST_WORDS = 3
@@ -180,7 +180,7 @@ class _Run:
         self, search: BaselineSearch, images: int, write: Write, prompts: Sequence[PlainPrompt]
     ) -> None:
         self.search, self.write, self.prompts = search, write, prompts
-        self.ledger = Ledger(_ANY, self._measure, images)
+        self.ledger = BudgetedScores(_ANY, self._measure, images)
         reward, how = search.board.chooser, HowToDraw(search.settings, search.negative)
         self.measurement = Measurement(
             search.pipeline, search.board, None, how, isolated=False, needed=reward, only=[reward]

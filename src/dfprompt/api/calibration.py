@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from dfprompt.api.checks import check
@@ -19,10 +18,11 @@ from dfprompt.conditioning.prompts import Dialect
 from dfprompt.config import collect_provenance, write_recipe
 from dfprompt.config.recipes import PROVENANCE
 from dfprompt.errors import ConfigError
+from dfprompt.measurement.plain import PlainScores
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.learn import CalibrateRequest
-from dfprompt.rewards import KINDS, Calibration, CompositeReward, RewardSettings, calibrate, make_reward
+from dfprompt.rewards import KINDS, Calibration, RewardSettings, calibrate, make_reward
 from dfprompt.rewards.calibration import FEWEST_IMAGES
 
 _DRAWN_AT_ONCE = 32  # only scores are kept, so thousands of large pictures never stand in memory
@@ -69,7 +69,9 @@ def calibrate_reward(
     output, companions = Path(request.output), companions_of(request.pipeline)
     reward = request.reward or next(iter(companions.rewards), PAPER)
     rows = [(prompt, seed) for prompt in prompts for seed in seeds]
-    if 0 < len(rows) < FEWEST_IMAGES:
+    if not rows:
+        raise ConfigError("calibration needs prompts and seeds, got none")
+    if len(rows) < FEWEST_IMAGES:
         raise ConfigError(
             f"calibration needs at least {FEWEST_IMAGES} plain pictures, {len(rows)} were asked for; "
             "give more prompts or seeds"
@@ -80,7 +82,12 @@ def calibrate_reward(
         raise ConfigError(f"{reward}: both gates have weight 0 (c and d); there is nothing to calibrate")
     loaded = make_reward(settings, shelf, base=base, allow_code=request.allow_code)
     draws = _drawing(request)
-    scores = _plain_scores(loaded, draws, rows, progress)
+
+    def measure(some: Sequence[tuple[str, int]], _: object) -> dict[str, Tensor]:
+        texts, noises = zip(*some, strict=True)
+        return loaded.plain_scores(draws.generate(list(texts), list(noises), plain=True), texts)
+
+    scores = PlainScores(measure).columns(rows, at_once=_DRAWN_AT_ONCE, progress=progress)
     done = calibrate(scores, settings.composite, quantile=request.quantile)
     named = isinstance(request.pipeline, str | Path)
     name = request.pipeline if named else type(request.pipeline).__name__
@@ -90,23 +97,6 @@ def calibrate_reward(
     tables = _rebased(settings, base, output.parent).model_copy(update={"composite": done.constants})
     recipe = {**tables.model_dump(mode="json"), PROVENANCE: collect_provenance(seeds)}
     return CalibrationRun(done, write_recipe(recipe, output, comment=comment, force=request.force))
-
-
-def _plain_scores(
-    reward: CompositeReward,
-    draws: Draws,
-    rows: Sequence[tuple[str, int]],
-    progress: Callable[[int, int], None] | None,
-) -> dict[str, Tensor]:
-    parts: list[dict[str, Tensor]] = []
-    for start in range(0, len(rows), _DRAWN_AT_ONCE):
-        prompts, seeds = zip(*rows[start : start + _DRAWN_AT_ONCE], strict=True)
-        parts.append(reward.plain_scores(draws.generate(list(prompts), list(seeds), plain=True), prompts))
-        if progress:
-            progress(start + len(prompts), len(rows))
-    if not parts:
-        raise ConfigError("calibration needs prompts and seeds, got none")
-    return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
 
 
 def _rebased(settings: RewardSettings, base: Path, target: Path) -> RewardSettings:

@@ -15,8 +15,10 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.weight_files import refuse_pickle
 from dfprompt.prompt.reading import NATIVE, read_prompt
+from dfprompt.published import USUAL_SCORES, check_weights
 from dfprompt.search.budget import Budget
 from dfprompt.search.candidates import SpanSpace
+from dfprompt.search.styles import find_style
 from dfprompt.sources import DTYPES, check_device, is_hub_id
 
 if TYPE_CHECKING:  # each command imports its own request alone
@@ -31,6 +33,7 @@ if TYPE_CHECKING:  # each command imports its own request alone
     from dfprompt.requests.learn import CalibrateRequest, CurateRequest, RunRequest
     from dfprompt.requests.render import DeviceRequest, GenerateRequest, RenderRequest
     from dfprompt.requests.score import ScoreImagesRequest, ScoreRequest
+    from dfprompt.requests.start import StartRequest
     from dfprompt.requests.write import InspectRequest, OptimizeRequest
 
 STDIN = ["-"]
@@ -59,6 +62,8 @@ def _check_comparison(request: CompareRequest) -> None:
     check_drawing(request)
     check_scores(request)
     check_output(request.output)
+    if request.style is not None:
+        find_style(request.style)
     texts = [] if list(request.texts) == STDIN else list(request.texts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DFPromptWarning)
@@ -66,7 +71,8 @@ def _check_comparison(request: CompareRequest) -> None:
         plain = [read_prompt(text, plain=not request.df).plain_text for text in texts]
     for each in written if texts or not request.texts else ():
         plain_of(each, plain)
-    if not written and request.policy is None and companions_of(request.pipeline).policy is None:
+    nobody_writes = request.writer is None and companions_of(request.pipeline).policy is None
+    if not written and not request.vary and nobody_writes:
         raise InputError(f"nothing to compare with plain: {HOW_TO_GET_A_POLICY}")
 
 
@@ -114,12 +120,14 @@ def _check_drawn_and_scored(request: TuneRequest | EvaluateRequest | AblateReque
     check_output(request.output)
     check_scores(request)
     check_drawing(request)
+    if not request.rewards and not companions_of(request.pipeline).rewards:
+        check_weights(USUAL_SCORES)
 
 
 def _check_calibration(request: CalibrateRequest) -> None:
     if Path(request.output).exists() and not request.force:
         raise ConfigError(f"{request.output} exists; choose another name or pass --force to overwrite it")
-    _check_device(request.device)
+    check_device_name(request.device)
     check_dtype(request)
     check_output(Path(request.output).parent)
 
@@ -132,7 +140,7 @@ def _check_run(request: RunRequest) -> None:
 
 def _check_curation(request: CurateRequest) -> None:
     _check_run(request)
-    _check_device(request.device)
+    check_device_name(request.device)
     check_dtype(request)
     if request.pipeline is not None:
         check_pipeline(request.pipeline)
@@ -145,10 +153,20 @@ def _check_rewriting(request: OptimizeRequest) -> None:
             for text in request.texts:
                 read_base(text, df=request.df)
     check_device(request.device)
+    if request.style is not None:
+        find_style(request.style)
+
+
+def _check_start(request: StartRequest) -> None:
+    check_device_name(request.device)
+    check_dtype(request)
+    check_output(request.output)
+    if request.pipeline is not None:
+        check_pipeline(request.pipeline)
 
 
 def _check_inspection(request: InspectRequest) -> None:
-    _check_device(request.device)
+    check_device_name(request.device)
     check_dtype(request)
     if request.output is not None and request.output.exists() and not request.force:
         raise InputError(f"{request.output} exists already; choose another name or add --force")
@@ -157,7 +175,7 @@ def _check_inspection(request: InspectRequest) -> None:
 
 
 def _check_scoring(request: ScoreImagesRequest) -> None:
-    _check_device(request.device)
+    check_device_name(request.device)
     check_scores(request)
 
 
@@ -171,12 +189,13 @@ def check_prompts(texts: Sequence[str], *, plain: bool) -> None:
 
 def check_drawing(request: RenderRequest) -> None:
     """Refuse a device that is not there, a precision nobody knows, a pipeline that is no file or folder."""
-    _check_device(request.device)
+    check_device_name(request.device)
     check_dtype(request)
     check_pipeline(request.pipeline)
 
 
-def _check_device(device: object) -> None:
+def check_device_name(device: object) -> None:
+    """Refuse the name of a device that cannot be there."""
     if isinstance(device, str):
         check_device(device)
 
@@ -194,7 +213,7 @@ def check_pipeline(pipeline: object) -> None:
     refuse_pickle(Path(pipeline))
     if Path(pipeline).exists():
         return
-    name = str(pipeline)
+    name = str(pipeline).removeprefix("hub:")
     if not is_hub_id(name) or name.endswith(".safetensors"):
         raise LoadError(f"{quote(name)} is neither a folder, nor a file, nor a hub id (owner/name)")
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true") and not _is_cached(name):
@@ -233,10 +252,10 @@ def _exists(path: Path) -> bool:
 
 
 def check_scores(request: ScoreRequest) -> None:
-    """Refuse rewards and judges whose files are not there, and code without permission."""
-    for source in (*request.rewards, *request.judges):
-        if not isinstance(source, str):
-            continue
+    """Refuse rewards and judges whose files or weights are not there, and code without permission."""
+    named = [each for each in (*request.rewards, *request.judges) if isinstance(each, str)]
+    check_weights(named)
+    for source in named:
         if source.endswith(".toml") and not Path(source).is_file():
             raise ConfigError(f"cannot read the recipe {source}: there is no such file")
         file, colon, _ = source.rpartition(":")
@@ -262,5 +281,6 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "CurateRequest": _check_curation,
     "OptimizeRequest": _check_rewriting,
     "InspectRequest": _check_inspection,
+    "StartRequest": _check_start,
     "ScoreImagesRequest": _check_scoring,
 }

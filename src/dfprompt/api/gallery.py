@@ -18,7 +18,7 @@ from dfprompt.api.checks import check
 from dfprompt.api.pipelines import open_pipeline
 from dfprompt.conditioning.prompts import Dialect
 from dfprompt.images.grid import make_grid
-from dfprompt.images.recipe import Recipe
+from dfprompt.images.metadata import GenerationMetadata
 from dfprompt.images.saving import Entry, check_free, save_pictures
 from dfprompt.images.tensors import to_pil
 from dfprompt.pipeline.image_pipeline import ImagePipeline
@@ -39,7 +39,7 @@ class Gallery:
 
     folder: Path
     files: tuple[Path, ...]
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[GenerationMetadata, ...]
     grid: Path | None
 
     def to_json(self) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 from dfprompt.api.baselines import BaselineSearch
 from dfprompt.api.companions import usual_lexicon
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, DFPromptError, InputError
-from dfprompt.evaluation.control_arms import Control, make_arms
+from dfprompt.evaluation.control_methods import Constant, Control, Shuffled, Stripped
 from dfprompt.evaluation.lexicon import SUFFIX
 from dfprompt.evaluation.methods import (
     BestOf,
@@ -32,24 +33,9 @@ from dfprompt.prompt import parse_prompt
 from dfprompt.search.lexicon import built_in_lexicon
 
 _SEARCHED_WORDS = 24  # of the built-in list: every word costs validation images
-NAMES = (
-    "plain",
-    "suffix",
-    "suffix-controls",
-    "random",
-    "starter",
-    "human",
-    "sft",
-    "policy",
-    "stripped",
-    "shuffled",
-    "constant",
-    "best-of-4",
-)
-_OWN = ("policy", "sft")  # built-in names that may be given another folder
-_ARMS = ("stripped", "shuffled", "constant")
-_BEST_OF = re.compile(r"best-of-(\d{1,4})(?::(.+))?")
 _NAME = re.compile(r"[\w.\-]{1,60}")
+_NUMBERED = re.compile(r"(.+)-(\d{1,4})")
+_OWN = ("policy", "sft")  # built-in names that may be given another folder
 _RESTRAINED = re.compile(r"(.+)@([0-9.]+)")
 
 
@@ -72,13 +58,47 @@ class MethodChoices:
     baselines: BaselineSearch | None = None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A built-in method asked for by `name`; `words` is whose words it takes, `number` the N of its name."""
+
+    name: str
+    choices: MethodChoices
+    words: Method
+    number: int
+
+
+class Entry(NamedTuple):
+    """What makes a method, whose words it takes if no `NAME:OTHER` says, and whether it is searched for."""
+
+    make: Callable[[Asked], Method]
+    words: str
+    searched: bool
+
+
+METHODS: dict[str, Entry] = {}
+"""The built-in methods by name, a name in -N for any number; `named` is all that a new one needs."""
+
+
+def named(
+    name: str, *, words: str = "", searched: bool = False
+) -> Callable[[Callable[[Asked], Method]], Callable[[Asked], Method]]:
+    """Give the method that a function makes a name in `--methods`; what is searched for is made last."""
+
+    def enter(make: Callable[[Asked], Method]) -> Callable[[Asked], Method]:
+        METHODS[name] = Entry(make, words, searched)
+        return make
+
+    return enter
+
+
 def load_methods(specs: Sequence[str], choices: MethodChoices) -> list[Method]:
     """Return the methods that names stand for, in their order.
 
-    A name is one of NAMES (best-of-N for any N), NAME=FILE.jsonl or NAME=POLICY_FOLDER; an arm and best-of-N
-    may say whose words they take: stripped:NAME, best-of-4:policy (arms take the policy's by default); NAME@R
-    is a policy with restraint R. What is searched for (suffix, constant) is made when everything else is
-    there. Raises ConfigError for a name there is not or used twice, LoadError for a missing policy.
+    A name is one of METHODS, NAME=FILE.jsonl or NAME=POLICY_FOLDER; an arm and best-of-N may say whose words
+    they take: stripped:NAME, best-of-4:policy (arms take the policy's by default); NAME@R is a policy with
+    restraint R. What is searched for (suffix, constant) is made when everything else is there. Raises
+    ConfigError for a name there is not or used twice, LoadError for a missing policy.
     """
     made: dict[str, Method] = {}
 
@@ -96,7 +116,16 @@ def load_methods(specs: Sequence[str], choices: MethodChoices) -> list[Method]:
 
 
 def _is_searched(spec: str) -> bool:
-    return "=" not in spec and any(name in spec for name in ("suffix", "constant"))
+    parts = () if "=" in spec else spec.split(":")
+    return any(entry.searched for part in parts if (entry := METHODS.get(_split(part)[0])))
+
+
+def _split(name: str) -> tuple[str, int]:
+    """Split off the number of a name that takes one: ("best-of-N", 4)."""
+    numbered = _NUMBERED.fullmatch(name)
+    if name not in METHODS and numbered and f"{numbered[1]}-N" in METHODS:
+        return f"{numbered[1]}-N", int(numbered[2])
+    return name, 0
 
 
 def _make(spec: str, choices: MethodChoices, get: Callable[[str], Method], known: dict[str, str]) -> Method:
@@ -107,28 +136,89 @@ def _make(spec: str, choices: MethodChoices, get: Callable[[str], Method], known
         return get(known[spec])
     if restrained := _RESTRAINED.fullmatch(spec):
         return _restrain(get(restrained[1]), restrained[2], spec)
-    best = _BEST_OF.fullmatch(spec)
-    if best:
-        return BestOf(int(best[1]), get(best[2]) if best[2] else None)
-    arm, colon, base = spec.partition(":")
-    if arm in _ARMS:
-        words = get(base or "policy")
-        control, how = _constant(words, choices) if arm == "constant" else (None, "")
-        method = make_arms(words, control, how)[arm]()
-        method.name = spec if colon else arm
-        return method
-    if spec in ("policy", "sft", "starter"):
-        return _policy(spec, spec, choices)
-    simple: dict[str, Callable[[], Method]] = {
-        PLAIN: Plain,
-        "human": Human,
-        "suffix": lambda: _suffix(choices),
-        "suffix-controls": lambda: _controlled_suffix(choices),
-        "random": lambda: RandomModifiers(_lexicon(choices)),
-    }
-    if spec not in simple:
-        raise ConfigError(f"there is no method {quote(spec)}; {nearest(spec, NAMES)} A file: NAME=FILE.jsonl")
-    return simple[spec]()
+    own, colon, other = spec.partition(":")
+    own, number = _split(own)
+    entry = METHODS.get(own)
+    if entry is None or (colon and not (other and entry.words)):
+        raise ConfigError(
+            f"there is no method {quote(spec)}; {nearest(spec, [*METHODS])} A file: NAME=FILE.jsonl"
+        )
+    words = get(other or entry.words) if entry.words else Plain()
+    return entry.make(Asked(spec, choices, words, number))
+
+
+@named(PLAIN)
+def _plain(asked: Asked) -> Method:
+    return Plain()
+
+
+@named("suffix", searched=True)
+def _suffix(asked: Asked) -> Method:
+    """Return the suffix that was given, else the best words of a search, else the usual words."""
+    choices = asked.choices
+    if choices.suffix is not None:
+        return FixedSuffix(choices.suffix, how="as given")
+    if choices.baselines is None:
+        return FixedSuffix(choices.companions.suffix or SUFFIX, how="not searched for")
+    found = choices.baselines.find_suffix(_suffix_words(choices))
+    return FixedSuffix(found.text, how=found.how)
+
+
+@named("suffix-controls", searched=True)
+def _controlled_suffix(asked: Asked) -> Method:
+    """Return the suffix's words with the best fixed range and weight of each."""
+    choices = asked.choices
+    if choices.baselines is None:
+        raise ConfigError(
+            "suffix-controls finds its controls on validation prompts: name them by --validation"
+        )
+    words = choices.suffix
+    if words is None:
+        words = choices.baselines.find_suffix(_suffix_words(choices)).text
+    found = choices.baselines.find_controls(words)
+    return FixedSuffix(found.text, "suffix-controls", how=found.how)
+
+
+@named("random")
+def _random(asked: Asked) -> Method:
+    return RandomModifiers(_lexicon(asked.choices))
+
+
+@named("human")
+def _human(asked: Asked) -> Method:
+    return Human()
+
+
+@named("starter")
+@named("sft")
+@named("policy")
+def _own_policy(asked: Asked) -> Method:
+    return _policy(asked.name, asked.name, asked.choices)
+
+
+@named("stripped", words="policy")
+def _stripped(asked: Asked) -> Method:
+    return Stripped(asked.words, asked.name)
+
+
+@named("shuffled", words="policy")
+def _shuffled(asked: Asked) -> Method:
+    return Shuffled(asked.words, asked.name)
+
+
+@named("constant", words="policy", searched=True)
+def _constant(asked: Asked) -> Method:
+    """All words with one control: as given, else found on validation prompts, else its own commonest."""
+    words, choices = asked.words, asked.choices
+    if choices.constant is not None:
+        return Constant(words, _control(choices.constant), asked.name, "as given")
+    found = None if choices.baselines is None else choices.baselines.find_constant(words)
+    return Constant(words, *((_control(found.text), asked.name, found.how) if found else (None, asked.name)))
+
+
+@named("best-of-N", words=PLAIN)
+def _best_of(asked: Asked) -> Method:
+    return BestOf(asked.number, asked.words if ":" in asked.name else None)
 
 
 def _restrain(base: Method, share: str, name: str) -> Method:
@@ -145,7 +235,7 @@ def _restrain(base: Method, share: str, name: str) -> Method:
 def _from_source(name: str, source: str, choices: MethodChoices) -> Method:
     path = Path(source)
     own = name in _OWN and not path.is_file()
-    if not _NAME.fullmatch(name) or (name in NAMES and not own):
+    if not _NAME.fullmatch(name) or (_split(name)[0] in METHODS and not own):
         raise ConfigError(
             f"{quote(name)} cannot name a method: use letters, digits, - and ., and no built-in name"
         )
@@ -164,37 +254,6 @@ def _policy(name: str, source: str, choices: MethodChoices) -> Method:
         name=name,
         num_inference_steps=choices.num_inference_steps,
     )
-
-
-def _suffix(choices: MethodChoices) -> Method:
-    """Return the suffix that was given, else the best words of a search, else the usual words."""
-    if choices.suffix is not None:
-        return FixedSuffix(choices.suffix, how="as given")
-    if choices.baselines is None:
-        return FixedSuffix(choices.companions.suffix or SUFFIX, how="not searched for")
-    found = choices.baselines.find_suffix(_suffix_words(choices))
-    return FixedSuffix(found.text, how=found.how)
-
-
-def _controlled_suffix(choices: MethodChoices) -> Method:
-    """Return the suffix's words with the best fixed range and weight of each."""
-    if choices.baselines is None:
-        raise ConfigError(
-            "suffix-controls finds its controls on validation prompts: name them by --validation"
-        )
-    words = choices.suffix
-    if words is None:
-        words = choices.baselines.find_suffix(_suffix_words(choices)).text
-    found = choices.baselines.find_controls(words)
-    return FixedSuffix(found.text, "suffix-controls", how=found.how)
-
-
-def _constant(words: Method, choices: MethodChoices) -> tuple[Control | None, str]:
-    """Return the one control for all words, and how it was found."""
-    if choices.constant is not None:
-        return _control(choices.constant), "as given"
-    found = None if choices.baselines is None else choices.baselines.find_constant(words)
-    return (None, "") if found is None else (_control(found.text), found.how)
 
 
 def _lexicon(choices: MethodChoices) -> Sequence[str]:

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from dfprompt.errors import ConfigError, ImageFileError
+from dfprompt.images.metadata import CHUNK, PARAMETERS, find_metadata
 from dfprompt.images.reading import Picture, picture_from_pil, read_images
-from dfprompt.images.recipe import CHUNK, PARAMETERS, find_recipe
 from dfprompt.rewards import Score
 
 ImageLike: TypeAlias = str | Path | Image.Image | Tensor | Picture
@@ -51,6 +51,6 @@ def _names(picture: Picture, world: str) -> bool:
     if not {CHUNK, PARAMETERS} & picture.text.keys():
         return True
     try:
-        return world in find_recipe(picture.text, picture.name).model.name
+        return world in find_metadata(picture.text, picture.name).model.name
     except ImageFileError:  # another program's, or damaged
         return False

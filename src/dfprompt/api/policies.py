@@ -18,11 +18,12 @@ from dfprompt.excerpt import quote
 from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.policy.bans import Bans
 from dfprompt.policy.budget import TokenBudget
-from dfprompt.policy.bundle import Policy, check_count
+from dfprompt.policy.policy import Policy, check_count
 from dfprompt.policy.settings import SamplingSettings
 from dfprompt.prompt import DFPrompt
 from dfprompt.search.starter import NAME as STARTER
 from dfprompt.search.starter import StarterPolicy
+from dfprompt.search.styles import find_style
 from dfprompt.sources import pick_device
 
 MINI, MINI_SFT = "mini", "mini-sft"
@@ -35,15 +36,21 @@ def load_policy(
     """Load a policy by name: "mini", "mini-sft", a folder that `dfprompt train` wrote, or a language model.
 
     "mini-sft" is what stage 1 made of the mini world's language model, before any reward. "starter" is rules
-    over a list of modifiers, not learned; with `companions` of a pipeline over the words of its world.
+    over a list of modifiers, not learned; with `companions` of a pipeline over the words of its world;
+    "starter:photo" takes the words of a style. What `dfprompt learn` wrote is a policy too.
     A plain causal language model (a folder or hub id) writes words with the default control, so that
     other expansion models can be compared. Raises LoadError naming what is missing or damaged.
 
     >>> # policy = load_policy("runs/sft/policy")
     """
-    if source == STARTER:
-        return StarterPolicy(usual_lexicon(companions))
+    name, colon, style = str(source).partition(":")
+    if name == STARTER:
+        return StarterPolicy(usual_lexicon(companions), style=find_style(style) if colon else None)
     folder = mini_folder("sft") if source == MINI_SFT else _find(source)
+    from dfprompt.training.learned import is_learned, load_learned
+
+    if is_learned(folder):
+        return load_learned(folder)
     from dfprompt.policy.folders import load_policy_folder
 
     with reading_mini(folder) if source in (MINI, MINI_SFT) else nullcontext():

@@ -11,8 +11,8 @@ import numpy as np
 
 from dfprompt.config import make_config
 from dfprompt.errors import ConfigError, ImageFileError
+from dfprompt.images.metadata import GenerationMetadata, ModelMark, find_metadata
 from dfprompt.images.reading import read_image
-from dfprompt.images.recipe import ModelMark, Recipe, find_recipe
 from dfprompt.images.tensors import to_levels
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.pipeline.progress import Report
@@ -58,7 +58,7 @@ def recreate_picture(
     Raises ImageFileError for a picture without a recipe or with one that no pipeline can follow.
     """
     picture = read_image(path)
-    recipe = find_recipe(picture.text, str(path))
+    recipe = find_metadata(picture.text, str(path))
     known = {name: value for name, value in recipe.settings.items() if name in RenderSettings.model_fields}
     try:
         settings = make_config(RenderSettings, known, origin=f"{path}: the recipe's settings")
@@ -76,7 +76,7 @@ def recreate_picture(
     return Recreation(drawn, int(apart.max()), float(apart.mean()), remarks)
 
 
-def _compare(recipe: Recipe, again: Recipe) -> Iterator[str]:
+def _compare(recipe: GenerationMetadata, again: GenerationMetadata) -> Iterator[str]:
     """Say what differs between the recipe and what was used now."""
     pairs = [("model", recipe.model, again.model), ("VAE", recipe.vae, again.vae)]
     for what, then, now in pairs:

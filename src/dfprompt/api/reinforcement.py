@@ -34,7 +34,7 @@ from dfprompt.training.examples import read_examples
 from dfprompt.training.grpo import train_grpo
 from dfprompt.training.picture_reward import PictureReward
 from dfprompt.training.ppo import train_ppo
-from dfprompt.training.reinforcement import Report, RlResult
+from dfprompt.training.rl_loop import Report, RlResult
 from dfprompt.training.rl_settings import GrpoSettings, PpoSettings, RlSettings
 from dfprompt.training.rollout import Task
 from dfprompt.training.run_folder import RECIPE, lock_run
@@ -72,6 +72,7 @@ def run_reinforcement(
         train, validation = read_tasks(settings.data.folder)
         base = find_policy_source(settings.model.base)
         policy = open_trainable(base, settings.model, settings.policy, seed=settings.seed)
+        policy.max_modifiers = settings.rollout.max_modifiers or None
         asked = settings.pictures
         device = settings.device if asked.device == "auto" else asked.device
         pipeline = open_pipeline(asked.model_copy(update={"device": device}))

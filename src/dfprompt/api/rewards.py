@@ -18,11 +18,11 @@ from dfprompt.images.reading import Picture, raise_together
 from dfprompt.rewards import (
     KINDS,
     ImageBatch,
-    ModelShelf,
     Records,
     Reward,
     RewardSettings,
     Score,
+    ScoreLoader,
     as_score,
     guess_kind,
     load_user_score,
@@ -35,7 +35,7 @@ _AT_ONCE = 8  # pictures read together: 100 MB of 1024 x 1024 pixels
 PAPER = "paper"  # equation 4 with the published code's constants and published weights
 
 # One shelf per device and dtype: scores loaded one after another share the models they have in common.
-_shelves: dict[tuple[str, str, int | None], ModelShelf] = {}
+_shelves: dict[tuple[str, str, int | None], ScoreLoader] = {}
 
 
 def load_reward(
@@ -81,7 +81,7 @@ def load_reward(
 
 
 def read_reward_settings(
-    source: str, shelf: ModelShelf, assignments: Iterable[str] = ()
+    source: str, shelf: ScoreLoader, assignments: Iterable[str] = ()
 ) -> tuple[RewardSettings, Path]:
     """The settings of a composite, a recipe or a folder with a set of scores, and where its paths start."""
     if source.endswith(".toml"):
@@ -198,12 +198,12 @@ def _columns(
     return columns
 
 
-def reward_shelf(device: str, dtype: str, batch_size: int | None) -> ModelShelf:
+def reward_shelf(device: str, dtype: str, batch_size: int | None) -> ScoreLoader:
     """The shelf of models for a device and dtype; one for the whole process."""
     key = (str(device), str(dtype), batch_size)
     if key not in _shelves:
         named: dict[str, Callable[[], Path]] = {"mini": mini_folder}
-        _shelves[key] = ModelShelf(device=device, dtype=dtype, named=named, batch_size=batch_size)
+        _shelves[key] = ScoreLoader(device=device, dtype=dtype, named=named, batch_size=batch_size)
     return _shelves[key]
 
 

@@ -12,13 +12,13 @@ from dfprompt.api.rewards import RewardLike, load_reward
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.companions import Companions
+from dfprompt.published import USUAL_SCORES
 from dfprompt.requests.score import ScoreRequest
 from dfprompt.rewards import Reward, Score, as_score
 
 FIDELITY = "mini"  # as a judge; as a reward, "mini" is the built-in composite
 TASTE = "mini-taste"  # as a judge, the raters' formula
 NO_SCORES = "none"
-USUAL_REWARDS = ("clip", "aesthetic")
 
 
 def load_scoreboard(
@@ -89,7 +89,7 @@ def require_scoreboard(request: ScoreRequest, companions: Companions) -> Scorebo
     Raises what `load_reward` raises: an experiment without scores is none.
     """
     return load_scoreboard(
-        request.rewards or companions.rewards or USUAL_REWARDS,
+        request.rewards or companions.rewards or USUAL_SCORES,
         request.judges or companions.judges,
         **_options(request),
     )
@@ -110,7 +110,7 @@ def choose_scoreboard(request: ScoreRequest, companions: Companions) -> Scoreboa
     if companions.rewards:
         return load_scoreboard(companions.rewards, judges or companions.judges, **options)
     try:
-        return load_scoreboard(USUAL_REWARDS, judges, **options)
+        return load_scoreboard(USUAL_SCORES, judges, **options)
     except LoadError as error:
         warnings.warn(f"the pictures are not scored: {error}", DFPromptWarning, stacklevel=2)
         return load_scoreboard([], judges, **options)

@@ -34,6 +34,7 @@ from dfprompt.requests.compare import TuneRequest
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.render import RenderSettings
 from dfprompt.search.budget import Budget
+from dfprompt.search.budgeted_scores import Report
 from dfprompt.search.candidates import ModifierSpace, Proposal, Space, SpanSpace
 from dfprompt.search.engine import Outcome, search
 from dfprompt.search.findings import (
@@ -46,7 +47,6 @@ from dfprompt.search.findings import (
     compare_on_fresh,
     list_tried,
 )
-from dfprompt.search.ledger import Report
 from dfprompt.search.lexicon import Lexicon
 from dfprompt.search.pictures import FIRST_ROUND, PICTURES, SearchedPictures
 from dfprompt.storage import check_ours, lock_folder

@@ -21,6 +21,7 @@ class Listed(NamedTuple):
 
 
 COMMANDS = {
+    "start": Listed("Begin", "start", "Draw first pictures on your model: four questions, or none."),
     "optimize": Listed(
         "Write", "optimize", "Append modifiers to plain words, each with a range and a weight."
     ),
@@ -34,6 +35,7 @@ COMMANDS = {
     "capabilities": Listed("Draw", "capabilities", "Say what each family of pipelines can do."),
     "curate": Listed("Learn", "curate", "Clean prompts and keep those whose modifiers help."),
     "train": Listed("Learn", "train", "Train a policy: on prompts first, then on rewards."),
+    "learn": Listed("Learn", "learn", "Make a policy of what your searches have drawn."),
     "restrain": Listed("Learn", "restrain", "Measure what a policy's restraint costs and brings."),
     "calibrate": Listed("Learn", "score", "Set a reward's thresholds from plain pictures."),
     "score": Listed("Measure", "score", "Score pictures against the words they answer."),

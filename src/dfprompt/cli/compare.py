@@ -30,7 +30,8 @@ def compare(request: CompareRequest, as_json: bool = JSON) -> None:
     \b
     Examples:
       dfprompt compare "a red house in the snow"
-      dfprompt compare "a red cat on a hill" "a blue boat at night" --seeds 8 --candidates 2 --output out
+      dfprompt compare "a red house in the snow" --vary watercolor --pipeline models/sd15
+      dfprompt compare "a red house in the snow" "a blue boat at night" --seeds 8 --candidates 2
       dfprompt compare --with "a red house in the snow, [film grain:late:1.25]" --pipeline models/sd15
     """
     check(request)
@@ -40,8 +41,11 @@ def compare(request: CompareRequest, as_json: bool = JSON) -> None:
         _answer_lines(request)
         return
     run = compare_prompts(request, progress=True)
-    if request.policy is None and companions_of(request.pipeline).policy is None:
+    unwritten = request.writer is None and companions_of(request.pipeline).policy is None
+    if unwritten and not request.vary:
         console.note(f"only what --with says was drawn beside plain: {HOW_TO_GET_A_POLICY}")
+    if run.gate is not None:
+        console.note(run.gate.sentence())
     if as_json:
         console.write_json(run.to_json())
     else:
@@ -71,7 +75,7 @@ def _print(run: ComparisonRun) -> None:
     for prompt in answer["prompts"]:
         console.write(prompt["prompt"])
         for rewrite in prompt["rewrites"][1:]:
-            console.write(f"  {rewrite['label']}: {rewrite['df_prompt']}")
+            console.write(f"  {rewrite['label']}: {_says(rewrite)}")
     if answer["scores"]:
         shown = Table(box=None)
         shown.add_column("score")
@@ -84,6 +88,13 @@ def _print(run: ComparisonRun) -> None:
         console.rich_console().print(shown)
     console.write(f"grid: {run.grid}")
     console.write(f"report: {run.report}")
+
+
+def _says(rewrite: Mapping[str, Any]) -> str:
+    if rewrite["unchanged"]:
+        return f"{rewrite['unchanged']} (--at-least 1 makes the policy add something)"
+    same = f" (the same pictures as {rewrite['same_as']})" if rewrite["same_as"] else ""
+    return f"{rewrite['df_prompt']}{same}"
 
 
 def _cells(each: Mapping[str, Any]) -> list[str]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import platform
 import sys
-import tempfile
 import traceback
 import warnings
 from typing import NoReturn
@@ -20,6 +18,7 @@ import typer
 from dfprompt.cli import console, stopping
 from dfprompt.cli.commands import CommandGroup
 from dfprompt.errors import DFPromptError, DFPromptWarning
+from dfprompt.faults import keep_fault
 
 app = typer.Typer(
     name="dfprompt",
@@ -70,7 +69,7 @@ def run(commands: typer.Typer) -> None:
         console.show_error(error)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.filename is not None:
+        if not _is_of_a_stream(error):
             _stop_at(error)
         # A result that nobody can be given, such as on a full device: nothing more can be written there.
         _close_stdout()
@@ -82,31 +81,31 @@ def run(commands: typer.Typer) -> None:
         console.note(stopping.describe(stopped, sys.argv[1:]))
         sys.exit(stopped.exit_code)
     except MemoryError:
-        console.note("error: out of memory; nothing half-written was left. Take smaller pictures or batches")
-        sys.exit(DFPromptError.exit_code)
+        _stop_without_memory()
     except Exception as error:  # noqa: BLE001 - the last resort: a person is never shown a traceback
+        if "torch" in sys.modules:
+            from dfprompt.pipeline.memory import ran_out_of_memory
+
+            if ran_out_of_memory(error):
+                _stop_without_memory()
         _stop_at(error)
+
+
+def _is_of_a_stream(error: OSError) -> bool:
+    """Say whether writing to the standard streams failed: then it was raised in what prints."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    raised_in = frame.f_globals.get("__name__", "")
+    return error.filename is None and raised_in.startswith(("dfprompt.cli.", "typer.", "click.", "rich."))
+
+
+def _stop_without_memory() -> NoReturn:
+    console.note("error: out of memory; nothing half-written was left. Take smaller pictures or batches")
+    sys.exit(DFPromptError.exit_code)
 
 
 def _stop_at(error: Exception) -> NoReturn:
     """Say in one message that the program itself is at fault; the traceback goes into a file."""
-    from dfprompt import __version__
-
-    lines = str(error).strip().splitlines()
-    what = f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-    told = f"dfprompt {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"
-    told += "".join(traceback.format_exception(error))
-    try:
-        handle, name = tempfile.mkstemp(prefix="dfprompt-fault-", suffix=".txt")
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(told)
-    except OSError:
-        console.note(told)
-        name = "above"
-    console.note(
-        f"error: this is a fault of dfprompt's own, not of your input ({what}); please report it with the "
-        f"command you typed and the details, {name if name == 'above' else 'kept in ' + name}"
-    )
+    console.note(f"error: {keep_fault(error)}")
     sys.exit(DFPromptError.exit_code)
 
 

@@ -17,7 +17,7 @@ from dfprompt.requests.compare import TuneRequest
 
 if TYPE_CHECKING:
     from dfprompt.api.tuning import TuneRun
-    from dfprompt.search.ledger import Report
+    from dfprompt.search.budgeted_scores import Report
     from dfprompt.statistics.intervals import Interval
 
 _SHOWN = 5  # candidates in the table; --json has all of them

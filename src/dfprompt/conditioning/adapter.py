@@ -13,12 +13,12 @@ from diffusers.loaders import TextualInversionLoaderMixin
 from diffusers.utils.peft_utils import scale_lora_layers, unscale_lora_layers
 from torch import Tensor
 
-from dfprompt.conditioning.bank import Encoded
 from dfprompt.conditioning.cache import Encoding, EncodingCache
 from dfprompt.conditioning.capabilities import Capabilities, Weighting
+from dfprompt.conditioning.embedding_bank import Bank, Entry, TokenWeights
+from dfprompt.conditioning.encoded import Encoded
+from dfprompt.conditioning.encoder_layout import Conditioning
 from dfprompt.conditioning.encoders import TextEncoder
-from dfprompt.conditioning.entries import Bank, Entry, TokenWeights
-from dfprompt.conditioning.layouts import Conditioning
 from dfprompt.errors import ConfigError, UnsupportedPipelineError
 from dfprompt.excerpt import quote
 

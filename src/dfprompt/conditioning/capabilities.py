@@ -18,6 +18,8 @@ _DIRECTIONS: tuple[Weighting, ...] = ("attention", "comfy", "compel")
 # The rules under which a weight below 0 means something: values can turn round, encodings cannot.
 SIGNED_WEIGHTINGS = frozenset({"attention"})
 
+GENERIC = "generic"
+"""The family of every pipeline without an adapter of its own, steered by what its denoisers hear."""
 # Where a thing that changes from step to step can be changed: in the keyword arguments of the stock
 # call, only with a hook on the denoiser, or not at all because the family has no such thing.
 Where = Literal["prepare", "attach", "none"]
@@ -218,6 +220,12 @@ def capabilities_of(class_names: Iterable[str]) -> Capabilities:
             f"({known}); dfprompt.run(pipe, prompt, ...) draws with every pipeline that takes a prompt"
         )
     return found
+
+
+def family_of(pipe: Any) -> str:
+    """Return the family of a pipeline object, GENERIC for one that has no adapter of its own."""
+    found = find_capabilities(kind.__name__ for kind in type(pipe).__mro__)
+    return GENERIC if found is None else found.family
 
 
 def find_capabilities(class_names: Iterable[str]) -> Capabilities | None:

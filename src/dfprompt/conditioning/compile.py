@@ -13,7 +13,7 @@ from dfprompt.conditioning.adapter import TextAdapter
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
 from dfprompt.conditioning.capabilities import SIGNED_WEIGHTINGS, WEIGHTINGS, Weighting
 from dfprompt.conditioning.compiled import Compiled, Index
-from dfprompt.conditioning.layouts import Conditioning
+from dfprompt.conditioning.encoder_layout import Conditioning
 from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import Schedule
 from dfprompt.errors import ConfigError, DFPromptWarning, UnsupportedPipelineError

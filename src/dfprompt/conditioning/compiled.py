@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from dfprompt.conditioning.adapter import TextAdapter
-from dfprompt.conditioning.entries import Bank
+from dfprompt.conditioning.embedding_bank import Bank
 from dfprompt.conditioning.schedule import Schedule
 from dfprompt.prompt.plan import Plan
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from dfprompt.conditioning.adapter import TextAdapter, execution_device
 from dfprompt.conditioning.cache import Encoding
 from dfprompt.conditioning.capabilities import QWEN_IMAGE
+from dfprompt.conditioning.embedding_bank import Entry
 from dfprompt.conditioning.encoders import ChatEncoder, TextEncoder
-from dfprompt.conditioning.entries import Entry
 
 
 class QwenImageAdapter(TextAdapter):

@@ -192,6 +192,16 @@ def _read_all(pipe: Any, call: Mapping[str, Any], reading: Dialect) -> PromptRow
     return PromptRows(rows, single)
 
 
+def check_steerable(pipe: Any) -> None:
+    """Raise UnsupportedPipelineError for what is no text-driven pipeline with a denoiser."""
+    _check_call(pipe, {})
+    if not find_denoisers(pipe) or getattr(pipe, "scheduler", None) is None:
+        raise UnsupportedPipelineError(
+            f"{type(pipe).__name__} has no denoiser that is asked step by step under a scheduler, so no word "
+            "can have a range there"
+        )
+
+
 def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
     """Refuse what is no text-driven pipeline, and keywords that its call does not take."""
     if not isinstance(pipe, DiffusionPipeline):

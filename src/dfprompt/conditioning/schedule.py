@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.conditioning.capabilities import find_capabilities
 from dfprompt.errors import ConfigError, PromptValueError, UnsupportedPipelineError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.clocks import CLOCKS, Clock, check_steps
@@ -187,7 +187,8 @@ def own_sigmas(classes: Iterable[str], scheduler: Any, steps: int) -> list[float
 
     `classes` are the names of the pipeline's class and those it inherits from.
     """
-    if not capabilities_of(classes).hands_sigmas(scheduler):
+    known = find_capabilities(classes)
+    if known is None or not known.hands_sigmas(scheduler):
         return None
     return [float(sigma) for sigma in np.linspace(1.0, 1 / steps, steps)]
 

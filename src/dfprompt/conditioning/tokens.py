@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from dfprompt.errors import UnsupportedPipelineError
 
-Interval = tuple[int, int]
+Offsets = tuple[int, int]
 _JOINERS = "'’-‐‑"  # of don't and state-of-the-art
 
 
@@ -23,7 +23,7 @@ class TokenizedText(NamedTuple):
 
     text: str
     ids: tuple[int, ...]
-    places: tuple[Interval, ...]
+    places: tuple[Offsets, ...]
 
     def text_from(self, token: int) -> str:
         """Return the end of the text that begins with this token; "" past the last one."""
@@ -37,7 +37,7 @@ class Window(NamedTuple):
     """
 
     ids: tuple[int, ...]
-    places: tuple[Interval | None, ...]
+    places: tuple[Offsets | None, ...]
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], *, inversions: bool = False) -> list[TokenizedText]:
@@ -66,13 +66,13 @@ def tokenize(tokenizer: Any, texts: Sequence[str], *, inversions: bool = False) 
     ]
 
 
-def _original_places(places: Sequence[Interval], origins: Sequence[Interval] | None) -> tuple[Interval, ...]:
+def _original_places(places: Sequence[Offsets], origins: Sequence[Offsets] | None) -> tuple[Offsets, ...]:
     if origins is None:
         return tuple(places)
     return tuple((origins[start][0], origins[end - 1][1]) for start, end in places)
 
 
-def expand_inversions(tokenizer: Any, text: str) -> tuple[str, list[Interval] | None]:
+def expand_inversions(tokenizer: Any, text: str) -> tuple[str, list[Offsets] | None]:
     """Write each multi-vector textual inversion out (`<a>` as `<a> <a>_1 ...`).
 
     Returns the text for the tokenizer and, for each of its characters, the interval of the original
@@ -84,7 +84,7 @@ def expand_inversions(tokenizer: Any, text: str) -> tuple[str, list[Interval] | 
     if not several:
         return text, None
     present = set(tokenizer.tokenize(text))
-    origins: list[Interval] = [(at, at + 1) for at in range(len(text))]
+    origins: list[Offsets] = [(at, at + 1) for at in range(len(text))]
     for token in several:
         if token in present:
             text, origins = _replace(text, origins, token, _all_vectors(added, token))
@@ -98,7 +98,7 @@ def _all_vectors(added: Any, token: str) -> str:
     return " ".join(vectors)
 
 
-def _replace(text: str, origins: list[Interval], old: str, new: str) -> tuple[str, list[Interval]]:
+def _replace(text: str, origins: list[Offsets], old: str, new: str) -> tuple[str, list[Offsets]]:
     """`text.replace(old, new)`, keeping track of where every character came from."""
     pieces, moved, at = [], [], 0
     while (found := text.find(old, at)) >= 0:
@@ -144,7 +144,7 @@ def _joins_words(character: str) -> bool:
 
 
 def assign_weights(
-    text: str, places: Sequence[Interval | None], weighted: Sequence[tuple[int, int, float]]
+    text: str, places: Sequence[Offsets | None], weighted: Sequence[tuple[int, int, float]]
 ) -> list[float]:
     """Return each token's weight: that of the stretch it shares most characters with, else 1.
 
@@ -169,7 +169,7 @@ def assign_weights(
     return weights
 
 
-def find_covered(text: str, places: Sequence[Interval | None], stretches: Sequence[Interval]) -> list[bool]:
+def find_covered(text: str, places: Sequence[Offsets | None], stretches: Sequence[Offsets]) -> list[bool]:
     """Say which tokens lie in the stretches with more than half of their characters.
 
     >>> find_covered("a red cat", [(0, 1), (1, 5), (5, 9)], [(1, 5)])
@@ -194,7 +194,7 @@ def _touching(starts: Sequence[int], start: int, end: int) -> range:
     return range(max(0, bisect_right(starts, start) - 1), bisect_left(starts, end))
 
 
-def _without_edge_spaces(text: str, place: Interval) -> Interval:
+def _without_edge_spaces(text: str, place: Offsets) -> Offsets:
     start, end = place
     inner = text[start:end]
     if not inner.strip():

@@ -13,7 +13,7 @@ from dfprompt.config.base import Config
 from dfprompt.config.recipes import PROVENANCE
 from dfprompt.config.tomltext import to_toml
 from dfprompt.errors import ConfigError
-from dfprompt.storage import reported, write_text
+from dfprompt.storage import reported, tidied, write_text
 
 _PACKAGES = ("dfprompt", "torch", "diffusers", "transformers", "accelerate", "peft", "numpy")
 
@@ -66,7 +66,8 @@ def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "",
     head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
     text = head + ("\n" if head else "") + to_toml(tables)
     with reported(path, ConfigError):
-        write_text(path, text)
+        with tidied(path.parent):
+            write_text(path, text)
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from dfprompt.data.records import Pair
 from dfprompt.data.settings import ConfidenceSettings
 from dfprompt.errors import ConfigError
 from dfprompt.images.reading import read_image
+from dfprompt.measurement.plain import PlainScores
 from dfprompt.rewards import Records, Reward, score_together
 
 AESTHETIC, CLIP = "aesthetic", "clip"
@@ -72,13 +74,15 @@ class Meter:
     def __init__(self, instruments: Instruments, settings: ConfidenceSettings) -> None:
         self.instruments, self.settings = instruments, settings
         self.seeds = list(range(settings.first_seed, settings.first_seed + settings.seeds))
-        self._plain: dict[tuple[str, str | None], dict[str, Tensor]] = {}
+        self._plain = PlainScores(self._measure_plain)
 
     def measure(self, pairs: Sequence[Pair]) -> list[Measured]:
         """The gains of each pair: its own pictures where the source has them, drawn ones elsewhere."""
         if not pairs:
             return []
-        plain = self._plain_scores(pairs)
+        plain = self._plain.columns(
+            [(pair.short, pair.record.plain_image) for pair in pairs], [pair.record.extra for pair in pairs]
+        )
         whole = self._scores(
             [pair.prompt for pair in pairs],
             [pair.short for pair in pairs],
@@ -97,18 +101,12 @@ class Meter:
             for row, pair in enumerate(pairs)
         ]
 
-    def _plain_scores(self, pairs: Sequence[Pair]) -> dict[str, Tensor]:
-        """Scores (B, K) of the short forms; only those not seen before are drawn."""
-        wanted = {(pair.short, pair.record.plain_image): pair for pair in pairs}
-        fresh = [key for key in wanted if key not in self._plain]
-        if fresh:
-            shorts = [short for short, _ in fresh]
-            records = [wanted[key].record.extra for key in fresh]
-            scores = self._scores(shorts, shorts, [file for _, file in fresh], records)
-            for row, key in enumerate(fresh):
-                self._plain[key] = {name: values[row] for name, values in scores.items()}
-        rows = [self._plain[pair.short, pair.record.plain_image] for pair in pairs]
-        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    def _measure_plain(
+        self, keys: Sequence[tuple[str, str | None]], records: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Tensor]:
+        """Scores (B, K) of short forms, drawn or in a picture of the source."""
+        shorts = [short for short, _ in keys]
+        return self._scores(shorts, shorts, [file for _, file in keys], records)
 
     def _scores(
         self, texts: Sequence[str], shorts: Sequence[str], files: Sequence[str | None], records: Records

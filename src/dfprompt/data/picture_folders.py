@@ -9,8 +9,8 @@ from typing import Any
 
 from dfprompt.errors import ImageFileError, InputError
 from dfprompt.excerpt import quote
+from dfprompt.images.metadata import CHUNK, PARAMETERS, parse_metadata
 from dfprompt.images.reading import list_image_files, read_text
-from dfprompt.images.recipe import CHUNK, PARAMETERS, parse_recipe
 
 METADATA = "metadata.jsonl"
 _SETTINGS = ("Negative prompt:", "Steps:")  # where the prompt ends in AUTOMATIC1111's chunk
@@ -65,7 +65,7 @@ def _inside(path: Path) -> str | None:
     try:
         chunks = read_text(path)
         if CHUNK in chunks:
-            return parse_recipe(chunks[CHUNK], path.name).prompt
+            return parse_metadata(chunks[CHUNK], path.name).prompt
     except ImageFileError as error:
         raise InputError(str(error)) from error
     lines = []

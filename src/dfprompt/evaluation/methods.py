@@ -17,7 +17,7 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN
 from dfprompt.policy import Policy, SamplingSettings
-from dfprompt.policy.bundle import candidate_seed
+from dfprompt.policy.policy import candidate_seed
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
 

@@ -16,7 +16,8 @@ from urllib.parse import quote as quote_url
 import jinja2
 from PIL import Image
 
-from dfprompt.evaluation.side_by_side import Compared, Rewrite, SideBySide
+from dfprompt.evaluation.side_by_side import Compared, Rewrite, SideBySide, make_plans
+from dfprompt.evaluation.strips import draw_strip, max_weight
 from dfprompt.evaluation.summary import ScoreLine
 from dfprompt.excerpt import printable
 from dfprompt.images.grid import make_grid
@@ -64,17 +65,29 @@ def _template() -> jinja2.Template:
 def _prompt(shown: SideBySide, prompt: Compared) -> dict[str, Any]:
     rewrites = []
     for each in prompt.all:
-        rewritten = each.label != PLAIN
-        figures = [_figure(shown, row, plain) for row, plain in _beside_plain(shown, prompt, each)]
+        rewritten, same = each.label != PLAIN, shown.same_as(prompt, each)
+        beside = [] if same else _beside_plain(shown, prompt, each)
+        figures = [_figure(shown, row, plain) for row, plain in beside]
         rewrites.append(
             {
                 "label": each.label,
                 "prompt": str(each.prompt) if rewritten else None,
-                "plan": _timeline(shown, each) if rewritten else None,
+                "plan": _timeline(shown, each) if rewritten and not each.unchanged else None,
+                "remark": describe_same(each, same) if same else "",
                 "figures": figures,
             }
         )
     return {"text": prompt.plain.text, "rewrites": rewrites, "standings": _table(shown.lines(prompt))}
+
+
+def describe_same(rewrite: Rewrite, same: str) -> str:
+    """Say why a rewrite has no pictures of its own.
+
+    >>> from dfprompt.prompt import parse_prompt
+    >>> describe_same(Rewrite("late", parse_prompt("a cat")), "plain")
+    'says the same as plain at every step: the same pictures, drawn once'
+    """
+    return rewrite.unchanged or f"says the same as {same} at every step: the same pictures, drawn once"
 
 
 def _beside_plain(shown: SideBySide, prompt: Compared, rewrite: Rewrite) -> Iterator[tuple[Row, Row]]:
@@ -179,16 +192,33 @@ def _caption(shown: SideBySide, row: Row, plain: Row) -> str:
 
 
 def make_comparison_grid(shown: SideBySide) -> Image.Image:
-    """Return one picture: a row per prompt and rewrite, a column per seed, scores under each picture."""
+    """Return one picture: a row per prompt and rewrite, a column per seed, scores under each picture.
+
+    Under each row stand the bars of when its words act. What shares its pictures with a row above is named
+    in that row's title.
+    """
     columns = min(len(shown.seeds), _MAX_COLUMNS)
-    rewrites = [(prompt, each) for prompt in shown.prompts for each in prompt.all]
-    rows = [pair for each in rewrites for pair in list(_beside_plain(shown, *each))[:columns]]
+    every = [(prompt, each) for prompt in shown.prompts for each in prompt.all]
+    drawn = [(prompt, each) for prompt, each in every if shown.same_as(prompt, each) is None]
+    rows = [pair for each in drawn for pair in list(_beside_plain(shown, *each))[:columns]]
     height, width = shown.size()
+    plans = make_plans(shown.pipeline, shown.settings, [each.prompt for _, each in drawn])
+    heaviest = max_weight(plans)
+    captions = [_caption(shown, row, plain) for row, plain in rows]
     return make_grid(
         [_picture(shown, row) for row, _ in rows],
-        [_caption(shown, row, plain) for row, plain in rows],
+        captions if any(captions) else None,
         columns=columns,
-        row_titles=[f"{each.label}: {each.prompt}" for _, each in rewrites],
+        row_titles=[_row_title(shown, *each) for each in drawn],
         column_titles=[f"seed {seed}" for seed in shown.seeds[:columns]],
+        strips=lambda row, across: draw_strip(plans[row], across, heaviest),
         title=f"{shown.pipeline.name}, {width}x{height}",
     )
+
+
+def _row_title(shown: SideBySide, prompt: Compared, rewrite: Rewrite) -> str:
+    title = f"{rewrite.label}: {rewrite.prompt}"
+    for each in prompt.rewrites:
+        if shown.same_as(prompt, each) == rewrite.label:
+            title += f" ({each.label}: {each.unchanged or 'the same'})"
+    return title

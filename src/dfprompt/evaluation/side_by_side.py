@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import read_schedule
 from dfprompt.errors import ConfigError
 from dfprompt.evaluation.summary import ScoreLine, score_lines
+from dfprompt.images.metadata import ModelMark
 from dfprompt.images.reading import read_image
-from dfprompt.images.recipe import ModelMark
 from dfprompt.measurement.log import MeasurementLog
 from dfprompt.measurement.measure import HowToDraw, Measurement, Shot, fingerprint
 from dfprompt.measurement.prompts import PlainPrompt
@@ -32,11 +32,15 @@ KIND = "comparison"
 
 @dataclass(frozen=True)
 class Rewrite:
-    """One way to say a prompt: its label in grids and tables, the DF-Prompt, the policy that wrote it."""
+    """One way to say a prompt: its label in grids and tables, the DF-Prompt, the policy that wrote it.
+
+    `unchanged` says why a policy added nothing, where it did.
+    """
 
     label: str
     prompt: DFPrompt
     policy: ModelMark | None = None
+    unchanged: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,11 @@ class Compared:
 
 @dataclass(frozen=True, eq=False)
 class SideBySide:
-    """Prompts drawn and scored: a row per prompt, seed and rewrite; pictures lie below `folder`."""
+    """Prompts drawn and scored: a row per prompt, seed and rewrite; pictures lie below `folder`.
+
+    `same` names, by prompt id and label, the rewrite whose pictures another one shares: what says the same
+    at every step is drawn once.
+    """
 
     prompts: tuple[Compared, ...]
     seeds: tuple[int, ...]
@@ -63,6 +71,11 @@ class SideBySide:
     pipeline: ImagePipeline
     settings: RenderSettings
     folder: Path
+    same: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def same_as(self, prompt: Compared, rewrite: Rewrite) -> str | None:
+        """Return the label of the rewrite whose pictures this one shares; None if it has its own."""
+        return self.same.get((prompt.plain.id, rewrite.label))
 
     def of(self, prompt: Compared, label: str) -> list[Row]:
         """Return a rewrite's rows, in the order of the seeds."""
@@ -82,16 +95,43 @@ class SideBySide:
 
     def plan_of(self, prompt: DFPrompt) -> Plan:
         """Return the plan by which the pipeline drew a prompt."""
-        pipe, settings = self.pipeline.pipe, self.settings
-        with scheduled(pipe, make_scheduler(str(settings.scheduler), pipe)):
-            schedule = read_schedule(
-                pipe,
-                num_inference_steps=settings.num_inference_steps,
-                clock=settings.clock,
-                height=settings.height,
-                width=settings.width,
-            )
-        return plan_prompts([prompt], None, schedule, Options(absence=settings.absence))[0][0]
+        return make_plans(self.pipeline, self.settings, [prompt])[0]
+
+
+def make_plans(pipeline: ImagePipeline, settings: RenderSettings, prompts: Sequence[DFPrompt]) -> list[Plan]:
+    """Return the plans by which a pipeline draws prompts, with settings whose defaults are filled in."""
+    pipe = pipeline.pipe
+    with scheduled(pipe, make_scheduler(str(settings.scheduler), pipe)):
+        schedule = read_schedule(
+            pipe,
+            num_inference_steps=settings.num_inference_steps,
+            clock=settings.clock,
+            height=settings.height,
+            width=settings.width,
+        )
+    options = Options(absence=settings.absence)
+    return [plan_prompts([prompt], None, schedule, options)[0][0] for prompt in prompts]
+
+
+def find_same(
+    pipeline: ImagePipeline, settings: RenderSettings, prompts: Sequence[Compared]
+) -> dict[tuple[str, str], str]:
+    """Return, by prompt id and label, which earlier rewrite says the same at every step."""
+    same: dict[tuple[str, str], str] = {}
+    for prompt in prompts:
+        first: dict[Hashable, str] = {}
+        plans = make_plans(pipeline, settings, [each.prompt for each in prompt.all])
+        for each, plan in zip(prompt.all, plans, strict=True):
+            heard = first.setdefault(_what_is_heard(plan), each.label)
+            if heard != each.label:
+                same[prompt.plain.id, each.label] = heard
+    return same
+
+
+def _what_is_heard(plan: Plan) -> Hashable:
+    """What decides the picture: text, weights and hidden words of every step, and LoRAs over time."""
+    tags = tuple((track.span.text, track.weights) for track in plan.tracks if track.span in plan.prompt.tags)
+    return tuple((step.text, step.weights, step.hidden) for step in plan.steps), tags
 
 
 def draw_side_by_side(
@@ -112,6 +152,8 @@ def draw_side_by_side(
     not distinct, InputError for a log of another comparison, and what drawing raises.
     """
     check_distinct(prompts, seeds)
+    settings = pipeline.resolve(how.settings)
+    same = find_same(pipeline, settings, prompts)
     shots = [
         Shot(
             each.label,
@@ -125,20 +167,30 @@ def draw_side_by_side(
         for prompt in prompts
         for seed in seeds
         for each in prompt.all
+        if (prompt.plain.id, each.label) not in same
     ]
     asked = fingerprint(pipeline, scoreboard, how)
     with MeasurementLog(log, asked, kind=KIND, resume=resume) as open_log:
         check_scores(log.parent, open_log.rows, [each.plain for each in prompts], scoreboard)
         measurement = Measurement(pipeline, scoreboard, open_log, how, isolated=False)
-        rows = measurement.measure(shots, retry_failed=resume)
+        rows = {row.key: row for row in measurement.measure(shots, retry_failed=resume)}
+    for prompt in prompts:  # what is drawn once still counts for each that says it
+        for each in prompt.all:
+            for seed in seeds:
+                shared = same.get((prompt.plain.id, each.label), each.label)
+                row = rows[shared, prompt.plain.id, seed]
+                if shared != each.label:
+                    row = replace(row, method=each.label, df_prompt=str(each.prompt), pictures=0)
+                rows[each.label, prompt.plain.id, seed] = row
     return SideBySide(
         tuple(prompts),
         tuple(seeds),
-        tuple(rows),
+        tuple(rows[e.label, p.plain.id, s] for p in prompts for s in seeds for e in p.all),
         dict(scoreboard.columns()),
         pipeline,
-        pipeline.resolve(how.settings),
+        settings,
         log.parent,
+        same,
     )
 
 

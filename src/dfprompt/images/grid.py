@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -44,14 +44,16 @@ def make_grid(
     columns: int | None = None,
     row_titles: Sequence[str] | None = None,
     column_titles: Sequence[str] | None = None,
+    strips: Callable[[int, int], Image.Image] | None = None,
     title: str = "",
     cell: int = CELL,
 ) -> Image.Image:
     """Lay pictures out row by row, each over its caption, with titles over rows and columns.
 
     `columns` is by default what makes the grid about square. Pictures smaller than `cell` pixels are
-    enlarged, those beyond twice that are reduced; each cell takes the largest. Texts are wrapped, and
-    cut after a few lines. Raises ConfigError for no pictures or for texts that do not fit their number.
+    enlarged, those beyond twice that are reduced; each cell takes the largest. `strips(row, width)` draws
+    what stands under a row. Texts are wrapped, and cut after a few lines. Raises ConfigError for no
+    pictures or for texts that do not fit their number.
 
     >>> make_grid([Image.new("RGB", (64, 64))] * 4, columns=2).mode
     'RGB'
@@ -68,7 +70,7 @@ def make_grid(
         if texts is not None and len(texts) != count:
             raise ConfigError(f"{count} {name} are needed for this grid, got {len(texts)}")
     fitted = [_fit(picture, cell) for picture in pictures]
-    return _Sheet(fitted, columns, captions, row_titles, column_titles, title).draw()
+    return _Sheet(fitted, columns, captions, row_titles, column_titles, strips, title).draw()
 
 
 class _Sheet:
@@ -81,6 +83,7 @@ class _Sheet:
         captions: Sequence[str] | None,
         row_titles: Sequence[str] | None,
         column_titles: Sequence[str] | None,
+        strips: Callable[[int, int], Image.Image] | None,
         title: str,
     ) -> None:
         self.pictures, self.columns = pictures, columns
@@ -90,6 +93,8 @@ class _Sheet:
         self.title = _wrap(title, _TITLE_SIZE, _INK, whole)
         self.headings = [_wrap(text, _HEADING_SIZE, _INK, self.width) for text in column_titles or ()]
         self.row_titles = [_wrap(text, _HEADING_SIZE, _INK, whole) for text in row_titles or ()]
+        rows = -(-len(pictures) // columns)
+        self.strips = [strips(row, whole) for row in range(rows)] if strips else []
         self.captions = [_wrap(text, _CAPTION_SIZE, _GREY, self.width) for text in captions or ()]
         self.size = (whole + 2 * _MARGIN, self._place(None))
 
@@ -110,6 +115,8 @@ class _Sheet:
             if self.row_titles:
                 y = _write(sheet, self.row_titles[row], _MARGIN, y) + _PADDING
             y = self._place_row(sheet, row, y) + _GAP
+            if self.strips:
+                y = self._place_strip(sheet, self.strips[row], y) + _GAP
         return y - _GAP + _MARGIN
 
     def _place_row(self, sheet: Image.Image | None, row: int, y: int) -> int:
@@ -121,12 +128,29 @@ class _Sheet:
         y += self.height
         return self._write_across(sheet, self.captions[chosen], y + _PADDING) if self.captions else y
 
+    def _place_strip(self, sheet: Image.Image | None, strip: Image.Image, y: int) -> int:
+        if sheet is not None:
+            sheet.paste(strip, (_MARGIN, y - _GAP + _PADDING))
+        return y - _GAP + _PADDING + strip.height
+
     def _write_across(self, sheet: Image.Image | None, texts: Sequence[_Text], y: int) -> int:
         ends = [_write(sheet, text, self._left(column), y) for column, text in enumerate(texts)]
         return max(ends)
 
     def _left(self, column: int) -> int:
         return _MARGIN + column * (self.width + _GAP)
+
+
+def fit_text(text: str, size: int, width: int) -> str:
+    """Return a text as one line of at most so many pixels, cut with dots where it is longer."""
+    return _cut(_drawable(printable(" ".join(text[:_MAX_CHARACTERS].split()))), size, width)
+
+
+def write_text(
+    pen: ImageDraw.ImageDraw, text: str, place: tuple[float, float], size: int, colour: str
+) -> None:
+    """Write one line with a font that has its letters."""
+    pen.text(place, text, colour, _font_for(text, size))
 
 
 def _squarish(count: int) -> int:

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dfprompt.errors import GenerationError, InputError
-from dfprompt.images.recipe import Recipe
+from dfprompt.images.metadata import GenerationMetadata
 from dfprompt.storage import reported, whole_files
 
 
@@ -20,7 +20,7 @@ class Entry(NamedTuple):
 
     path: Path
     image: Image.Image
-    recipe: Recipe | None = None
+    recipe: GenerationMetadata | None = None
 
 
 def save_pictures(entries: Sequence[Entry], *, force: bool = False) -> list[Path]:
@@ -73,7 +73,7 @@ def _nearest(folder: Path) -> Path:
     return next((each for each in (folder, *folder.parents) if each.exists()), Path())
 
 
-def _text_chunks(recipe: Recipe | None) -> PngInfo | None:
+def _text_chunks(recipe: GenerationMetadata | None) -> PngInfo | None:
     if recipe is None:
         return None
     chunks = PngInfo()

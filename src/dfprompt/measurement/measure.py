@@ -21,8 +21,8 @@ from PIL import Image
 from torch import Tensor
 
 from dfprompt.errors import ConfigError, DFPromptError, RewardError, UnsupportedPipelineError
+from dfprompt.images.metadata import GenerationMetadata, ModelMark
 from dfprompt.images.reading import read_image
-from dfprompt.images.recipe import ModelMark, Recipe
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil, to_tensor
 from dfprompt.measurement.isolation import attempt, each_warning_once
@@ -83,7 +83,7 @@ class Drawn(NamedTuple):
     image: Tensor
     file: Image.Image | None
     noise: int | None
-    recipe: Recipe | None
+    recipe: GenerationMetadata | None
     evaluations: float = 0.0
     spared: float = 0.0
 

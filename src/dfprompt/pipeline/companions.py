@@ -14,6 +14,7 @@ from pydantic import Field
 
 from dfprompt.config import Config, make_config
 from dfprompt.errors import ConfigError, LoadError
+from dfprompt.storage import write_text
 
 FILE_NAME = "companions.json"
 
@@ -68,7 +69,7 @@ def save_companions(companions: Companions, folder: Path) -> Path:
     """Write the file into a folder; returns it."""
     path = folder / FILE_NAME
     content = companions.model_dump(mode="json", exclude_defaults=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1) + "\n")
     return path
 
 

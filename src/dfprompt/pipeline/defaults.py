@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.conditioning.capabilities import GENERIC, family_of
 from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.schedule import accepts, call_default
 from dfprompt.config import make_config
@@ -57,7 +57,7 @@ def resolve_settings(pipe: Any, defaults: PipelineDefaults, asked: RenderSetting
     own |= {"true_cfg_scale": call_default(pipe, "true_cfg_scale")}
     own |= {"scheduler": type(pipe.scheduler).__name__}
     own |= dict(zip(("height", "width"), default_size(pipe), strict=True))
-    own |= {"weighting": adapter_for(pipe).default_weighting}
+    own |= {"weighting": None if family_of(pipe) == GENERIC else adapter_for(pipe).default_weighting}
     chosen |= {name: value for name, value in own.items() if chosen[name] is None}
     settings = make_config(RenderSettings, chosen, origin="render settings")
     _check_known(pipe, asked)
@@ -65,11 +65,14 @@ def resolve_settings(pipe: Any, defaults: PipelineDefaults, asked: RenderSetting
     return settings
 
 
-def default_size(pipe: Any) -> tuple[int, int]:
-    """Return height and width in pixels of the pictures a stock call draws."""
+def default_size(pipe: Any) -> tuple[int | None, int | None]:
+    """Return height and width in pixels of the pictures a stock call draws; None where only it knows."""
     sample = getattr(pipe, "default_sample_size", None)
     if not isinstance(sample, int):
-        sample = pipe.unet.config.sample_size
+        denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+        sample = getattr(getattr(denoiser, "config", None), "sample_size", None)
+    if sample is None or not isinstance(getattr(pipe, "vae_scale_factor", None), int):
+        return None, None
     height, width = (sample, sample) if isinstance(sample, int) else sample
     return height * pipe.vae_scale_factor, width * pipe.vae_scale_factor
 
@@ -85,7 +88,7 @@ def _check_size(pipe: Any, settings: RenderSettings) -> None:
     multiple = _size_multiple(pipe)
     for name in ("height", "width"):
         value = getattr(settings, name)
-        if value % multiple:
+        if value is not None and value % multiple:
             near = max(multiple, round(value / multiple) * multiple)
             raise ConfigError(
                 f"{name}={value}: {type(pipe).__name__} draws multiples of {multiple} pixels; use {near}"
@@ -93,8 +96,8 @@ def _check_size(pipe: Any, settings: RenderSettings) -> None:
 
 
 def _size_multiple(pipe: Any) -> int:
-    family = capabilities_of(kind.__name__ for kind in type(pipe).__mro__).family
+    family = family_of(pipe)
     if family in ("stable-diffusion", "sdxl"):
         return max(8, int(pipe.vae_scale_factor))  # 8 is what their calls insist on
     patch = getattr(pipe, "patch_size", 2)
-    return int(pipe.vae_scale_factor) * int(patch)
+    return int(getattr(pipe, "vae_scale_factor", 8)) * int(patch)

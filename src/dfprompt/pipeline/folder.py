@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.conditioning.capabilities import capabilities_of, find_capabilities
 from dfprompt.conditioning.identify import INDEX, read_class
+from dfprompt.conditioning.schedule import parameters
 from dfprompt.errors import LoadError
 from dfprompt.excerpt import quote
 from dfprompt.pipeline.weight_files import check_weights
@@ -58,9 +59,20 @@ def _check_vocabulary(part: Path) -> None:
 
 def read_index(folder: Path) -> dict[str, Any]:
     """Return a pipeline folder's index; raises LoadError for one that is missing, damaged or strange."""
-    capabilities_of([read_class(folder / INDEX)])
+    _check_class(read_class(folder / INDEX))
     index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     return index
+
+
+def _check_class(name: str) -> None:
+    """Refuse a class that neither has an adapter nor is one of diffusers' own that takes a prompt."""
+    if find_capabilities([name]) is not None:
+        return
+    import diffusers
+
+    kind = getattr(diffusers, name, None) if name.endswith("Pipeline") else None
+    if kind is None or "prompt" not in parameters(kind.__call__):
+        capabilities_of([name])
 
 
 def list_parts(index: dict[str, Any]) -> list[str]:

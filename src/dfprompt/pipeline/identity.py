@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dfprompt.errors import LoadError
-from dfprompt.storage import write_text
+from dfprompt.storage import tidied, write_text
 
 SHOWN = 10  # characters of a hash that recipes carry, as AUTOMATIC1111's do
 _CHUNK = 2**22
@@ -75,6 +75,7 @@ def _read_kept() -> dict[str, str]:
 
 def _keep(hashes: dict[str, str]) -> None:
     try:
-        write_text(_kept_in(), json.dumps(hashes))
+        with tidied(_kept_in().parent):
+            write_text(_kept_in(), json.dumps(hashes))
     except OSError:
         return  # a home that cannot be written only costs time

@@ -12,18 +12,20 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
-from dfprompt.conditioning.capabilities import Weighting, capabilities_of
+from dfprompt.conditioning.capabilities import GENERIC, Weighting, family_of
 from dfprompt.conditioning.compile import count_windows
 from dfprompt.conditioning.families import adapter_for
+from dfprompt.conditioning.generic.listening import find_denoisers
 from dfprompt.conditioning.lora_words import loaded_loras, named_loras
 from dfprompt.conditioning.options import LongPrompts, Options
 from dfprompt.conditioning.prompts import Dialect, Prompts
+from dfprompt.conditioning.run import check_steerable
 from dfprompt.conditioning.schedule import accepts, read_schedule
 from dfprompt.config import make_config
 from dfprompt.config.provenance import package_version
 from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
-from dfprompt.images.recipe import ModelMark, Recipe
+from dfprompt.images.metadata import GenerationMetadata, ModelMark
 from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.pipeline.defaults import PipelineDefaults, resolve_settings
 from dfprompt.pipeline.denoise import check_lockstep, denoise_lockstep
@@ -69,7 +71,7 @@ class Pictures:
 
     def recipes(
         self, *, policy: ModelMark | None = None, scores: Mapping[str, Tensor] | None = None
-    ) -> list[Recipe]:
+    ) -> list[GenerationMetadata]:
         """Return the recipe of every picture; `scores` holds columns (B,)."""
         columns = {name: values.tolist() for name, values in (scores or {}).items()}
         return [
@@ -86,8 +88,9 @@ class Pictures:
 class ImagePipeline:
     """A stock diffusers text-to-image pipeline, drawing DF-Prompts with one seed per picture.
 
-    `pipe` is the stock pipeline, `name` what recipes call the model, `family` its family. Raises
-    UnsupportedPipelineError for a pipeline that is of no known family or needs a picture to start from.
+    `pipe` is the stock pipeline, `name` what recipes call the model, `family` its family,
+    "generic" for a class without an adapter of its own. Raises UnsupportedPipelineError for a pipeline that
+    takes no prompt, has no denoiser, or needs a picture to start from.
 
     >>> # images = ImagePipeline(pipe).generate(["a cat", "a dog, [snow:late]"], seeds=[1, 2])
     """
@@ -95,7 +98,11 @@ class ImagePipeline:
     def __init__(
         self, pipe: Any, *, origin: Origin | None = None, defaults: PipelineDefaults | None = None
     ) -> None:
-        adapter_for(pipe)
+        self.family = family_of(pipe)
+        if self.family == GENERIC:
+            check_steerable(pipe)
+        else:
+            adapter_for(pipe)
         if accepts(pipe, "image"):
             raise UnsupportedPipelineError(
                 f"{type(pipe).__name__} starts from a picture, and generate from text alone; "
@@ -104,7 +111,6 @@ class ImagePipeline:
         self.pipe = pipe
         self.defaults = defaults or PipelineDefaults()
         self.origin = origin or Origin(self.defaults.name or type(pipe).__name__)
-        self.family = capabilities_of(kind.__name__ for kind in type(pipe).__mro__).family
 
     @property
     def name(self) -> str:
@@ -114,7 +120,9 @@ class ImagePipeline:
     @property
     def dtype(self) -> torch.dtype:
         """The precision the denoiser runs in."""
-        dtype: torch.dtype = adapter_for(self.pipe).denoiser.dtype
+        generic = self.family == GENERIC
+        denoiser = find_denoisers(self.pipe)[0] if generic else adapter_for(self.pipe).denoiser
+        dtype: torch.dtype = denoiser.dtype
         return dtype
 
     @cached_property
@@ -293,9 +301,12 @@ class ImagePipeline:
             height=settings.height,
             width=settings.width,
         )
-        adapter = adapter_for(self.pipe, max_sequence_length=settings.max_sequence_length)
-        options = Options(absence=settings.absence, long_prompts=settings.long_prompts)
-        windows = count_windows(adapter, request.prompts, request.negatives, schedule, options)
+        if self.family == GENERIC:  # its own encoding decides, and rows of one batch fit each other
+            windows: Sequence[int] = [1] * len(request)
+        else:
+            adapter = adapter_for(self.pipe, max_sequence_length=settings.max_sequence_length)
+            options = Options(absence=settings.absence, long_prompts=settings.long_prompts)
+            windows = count_windows(adapter, request.prompts, request.negatives, schedule, options)
         groups: dict[Hashable, list[int]] = {}
         for row, count in enumerate(windows):
             # A LoRA belongs to the model: rows whose words set it differently are drawn apart.
@@ -310,11 +321,11 @@ class ImagePipeline:
         *,
         policy: ModelMark | None = None,
         scores: Mapping[str, float] | None = None,
-    ) -> Recipe:
+    ) -> GenerationMetadata:
         """Return the recipe of one picture of a request."""
         prompt, negatives = request.prompts[row], request.negatives
         settings = request.settings.model_dump(exclude={"batch_size"}, exclude_none=True)
-        return Recipe(
+        return GenerationMetadata(
             version=package_version("dfprompt") or "unknown",
             prompt=prompt.plain_text,
             df_prompt=str(prompt),

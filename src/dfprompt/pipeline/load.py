@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.conditioning.capabilities import GENERIC, find_capabilities
 from dfprompt.domain import find_domain
 from dfprompt.errors import ConfigError, LoadError, load_errors
 from dfprompt.excerpt import quote
@@ -99,7 +99,7 @@ def _load_folder(folder: Path, name: str, dtype: str | torch.dtype, device: torc
 
     parts = check_folder(folder)
     defaults = read_defaults(folder)
-    precision = _precision(defaults, dtype, device, capabilities_of([parts.class_name]).family)
+    precision = _precision(defaults, dtype, device, _family([parts.class_name]))
     # SD3 runs without its T5 encoder, but only if the loader is told so.
     left_out = {name: None for name in parts.absent if name.startswith(("text_encoder", "tokenizer"))}
     with load_errors(f"{folder} cannot be loaded", "download or save the pipeline again"):
@@ -134,10 +134,15 @@ def _load_file(
         raise LoadError(f"{path} is no .safetensors file; only those are read")
     folder = find_configuration(path, config)
     defaults = read_defaults(folder)
-    family = capabilities_of([read_index(folder)["_class_name"]]).family
+    family = _family([read_index(folder)["_class_name"]])
     pipe = load_single_file(path, folder, _precision(defaults, dtype, device, family))
     check_whole(pipe, path)
     return pipe, defaults, Origin(path.stem, partial(hash_weights, [path]))
+
+
+def _family(class_names: Sequence[str]) -> str:
+    found = find_capabilities(class_names)
+    return GENERIC if found is None else found.family
 
 
 def _precision(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dfprompt.conditioning.capabilities import capabilities_of
+from dfprompt.conditioning.capabilities import find_capabilities
 from dfprompt.conditioning.run import run
 from dfprompt.conditioning.schedule import accepts
-from dfprompt.errors import DFPromptWarning, GenerationError
+from dfprompt.errors import DFPromptWarning, GenerationError, UnsupportedPipelineError
 from dfprompt.pipeline.progress import Steps
 from dfprompt.pipeline.request import Request
 
@@ -36,6 +36,8 @@ def draw_rows(pipe: Any, request: Request, steps: Steps) -> Tensor:
         "width": settings.width,
         "clip_skip": settings.clip_skip,
         "max_sequence_length": settings.max_sequence_length,
+        # The size asked for is drawn, not the nearest that the model was trained on.
+        "use_resolution_binning": False if accepts(pipe, "use_resolution_binning") else None,
         **guidance_arguments(pipe, request),
     }
     vae = getattr(pipe, "vae", None)
@@ -49,8 +51,7 @@ def draw_rows(pipe: Any, request: Request, steps: Steps) -> Tensor:
             absence=settings.absence,
             clock=settings.clock,
             long_prompts=settings.long_prompts,
-            callback_on_step_end=after_step,
-            callback_on_step_end_tensor_inputs=(),
+            **_calling_back(pipe, after_step),
             **{name: value for name, value in laid_out.items() if value is not None},
             generator=make_generators(request.seeds),
             output_type="pt",
@@ -61,17 +62,30 @@ def draw_rows(pipe: Any, request: Request, steps: Steps) -> Tensor:
         # SDXL decodes in float32 and goes back, but not where that runs out of memory.
         if vae is not None and vae.dtype != precision:
             vae.to(dtype=precision)
-    steps.finish(len(request) * int(pipe.num_timesteps))
+    images = getattr(drawn, "images", None)
+    if not isinstance(images, Tensor):
+        raise UnsupportedPipelineError(
+            f"{type(pipe).__name__} draws no still pictures; call it yourself with dfprompt.run(pipe, ...)"
+        )
+    steps.finish(len(request) * int(getattr(pipe, "num_timesteps", len(pipe.scheduler.timesteps))))
     report_hidden(request, getattr(drawn, "nsfw_content_detected", None))
-    return check_pictures(drawn.images, request)
+    return check_pictures(images, request)
+
+
+def _calling_back(pipe: Any, callback: Callable[..., Any]) -> dict[str, Any]:
+    """The call's arguments for a look at every step, for the pipelines that give one."""
+    if not accepts(pipe, "callback_on_step_end"):
+        return {}
+    return {"callback_on_step_end": callback, "callback_on_step_end_tensor_inputs": ()}
 
 
 def guidance_arguments(pipe: Any, request: Request) -> dict[str, float]:
     """Return the stock call's arguments for guidance, under the names this family has for it."""
     settings = request.settings
     arguments = {"guidance_scale": settings.guidance_scale, "true_cfg_scale": settings.true_cfg_scale}
-    family = capabilities_of(kind.__name__ for kind in type(pipe).__mro__)
-    if family.distilled_guidance and not pipe.transformer.config.get("guidance_embeds", False):
+    family = find_capabilities(kind.__name__ for kind in type(pipe).__mro__)
+    distilled = family is not None and family.distilled_guidance
+    if distilled and not pipe.transformer.config.get("guidance_embeds", False):
         # Classifier-free guidance has the other name.
         arguments = {"true_cfg_scale": settings.guidance_scale or settings.true_cfg_scale}
     return {name: value for name, value in arguments.items() if value is not None and accepts(pipe, name)}

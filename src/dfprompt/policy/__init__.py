@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dfprompt.policy.bans import Bans
     from dfprompt.policy.budget import TokenBudget
-    from dfprompt.policy.bundle import Policy
     from dfprompt.policy.configuration import PolicyConfig
     from dfprompt.policy.controls import vary_controls
     from dfprompt.policy.folders import load_policy_folder, save_policy_folder
     from dfprompt.policy.logprobs import ActionLogprobs, compute_logprobs
     from dfprompt.policy.modeling import PolicyModel, PolicyOutput
+    from dfprompt.policy.policy import Policy
     from dfprompt.policy.rewrite import Rewrite
     from dfprompt.policy.settings import SamplingSettings
     from dfprompt.policy.tables import ControlTables
@@ -47,7 +47,7 @@ __all__ = [
 _MODULES = {
     "Bans": "bans",
     "TokenBudget": "budget",
-    "Policy": "bundle",
+    "Policy": "policy",
     "PolicyConfig": "configuration",
     "vary_controls": "controls",
     "load_policy_folder": "folders",

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from dfprompt.errors import ConfigError
-from dfprompt.policy.drawing import draw
+from dfprompt.policy.categorical import draw
 from dfprompt.policy.logprobs import head_logprobs, read_trajectory
 from dfprompt.policy.modeling import PolicyModel
 from dfprompt.policy.trajectory import Phrase, Trajectory

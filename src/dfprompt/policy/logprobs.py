@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfprompt.policy.drawing import masked_logprobs
+from dfprompt.policy.categorical import masked_logprobs
 from dfprompt.policy.modeling import PolicyOutput
 from dfprompt.policy.trajectory import Trajectory
 from dfprompt.policy.vocabulary import Vocabulary

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dfprompt.prompt import FULL, DFPrompt, Span
+from dfprompt.prompt.layout import SEPARATORS
 
 if TYPE_CHECKING:
     from dfprompt.policy.tables import ControlTables
     from dfprompt.policy.trajectory import Phrase, Trajectory
 
-_SEPARATORS = (",", ";", ".")
+_STOPS = (".", "。")
+LEFT_ALONE = "left alone: nothing it knows would help here"
+LOST = "risk"
+"""How a rewrite ended whose probe lost too much."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,24 @@ class Rewrite:
         """Whether anything was appended."""
         return bool(self.modifiers)
 
+    @property
+    def unchanged(self) -> str:
+        """Why nothing was appended, in words for the user; "" if something was."""
+        if self.modifiers:
+            return ""
+        if self.end == LOST:
+            return "left alone: its probe lost something that was asked"
+        if self.dropped:
+            return "unchanged: everything it drew was left out"
+        return LEFT_ALONE if self.end == "end" else "unchanged: the prompt leaves no room for another word"
+
     def to_json(self) -> dict[str, Any]:
         """The rewrite as a JSON object, as `dfprompt optimize --json` prints it."""
         return {
             "plain": self.plain,
             "text": str(self.prompt),
             "spans": self.prompt.to_json()["spans"],
+            "unchanged": self.unchanged or None,
             "modifiers": [span.to_json() for span in self.modifiers],
             "logprob": round(self.logprob, 6),
             "score": round(self.score, 6),
@@ -67,8 +83,7 @@ def append_modifiers(base: DFPrompt, modifiers: Sequence[Span]) -> DFPrompt:
     """The user's prompt with modifiers behind it; those with the default control are plain words.
 
     The text of every step begins with the user's words. Where a step may hold none of the modifiers
-    and the user's text ends with a separator, another one goes between: the plan's tidying then takes
-    that one and not the user's.
+    and the user's text ends with a stop, a comma goes between: the plan's tidying then takes that one.
 
     >>> print(append_modifiers(DFPrompt.from_plain("a cat"), [Span("8k"), Span("film grain", "late")]))
     a cat, 8k, [film grain:late]
@@ -117,6 +132,6 @@ def _first_separator(base: DFPrompt, modifiers: Sequence[Span]) -> str:
     if not said:
         return ""
     always_there = any(span.effect_range == FULL for span in modifiers)
-    if said.endswith(_SEPARATORS) and always_there:
+    if said[-1] in SEPARATORS and (always_there or not said.endswith(_STOPS)):
         return " " if said == text else ""
     return ", "

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.excerpt import quote
-from dfprompt.policy.drawing import draw, masked_logprobs
+from dfprompt.policy.categorical import draw, masked_logprobs
 from dfprompt.policy.modeling import PolicyModel, PolicyOutput
-from dfprompt.policy.row import Drawn, FirstWord, Row
+from dfprompt.policy.row_sampler import FirstWord, RowSampler, SampledRow
 from dfprompt.policy.settings import SamplingSettings
 from dfprompt.policy.trajectory import Trajectory
 from dfprompt.policy.vocabulary import INSIDE, OPEN, Vocabulary
@@ -57,7 +57,7 @@ class _Loop:
         self.device = model.device
         tables = model.config.tables
         self.rows = [
-            Row(prompt, seed, model.config.control, vocabulary, settings, tables)
+            RowSampler(prompt, seed, model.config.control, vocabulary, settings, tables)
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
         self.masks = vocabulary.masks.to(self.device)
@@ -115,7 +115,8 @@ class _Loop:
         """The next token of every row that goes on; None for the others."""
         states = torch.tensor([row.state for row in self.rows], device=self.device)
         logprobs = masked_logprobs(out.logits[:, -1], self.masks[states])
-        drawn = self._draw_words(logprobs, [0.0 if row.done else row.uniform() for row in self.rows])
+        allowed = self._without_early_ends(logprobs)
+        drawn = self._draw_words(allowed, [0.0 if row.done else row.uniform() for row in self.rows])
         chosen = logprobs.gather(1, drawn[:, None])[:, 0].tolist()
         per_token = self.model.config.control == "token"
         ranges, weights = self._control_logprobs(out) if per_token else (None, None)
@@ -144,14 +145,14 @@ class _Loop:
         row.take(self._drawn(row, again, float(first.logprobs[again]), first))
         return again
 
-    def _drawn(self, row: Row, token: int, logprob: float, here: FirstWord) -> Drawn:
-        drawn = Drawn(token, row.state, logprob, slot=self.ids.shape[1])
+    def _drawn(self, row: RowSampler, token: int, logprob: float, here: FirstWord) -> SampledRow:
+        drawn = SampledRow(token, row.state, logprob, slot=self.ids.shape[1])
         if here.controls is not None and not self.vocabulary.closes(token):
             drawn.control, drawn.control_logprobs = self._draw_control(row, *here.controls)
         return drawn
 
     def _draw_control(
-        self, row: Row, ranges: Tensor, weights: Tensor
+        self, row: RowSampler, ranges: Tensor, weights: Tensor
     ) -> tuple[tuple[int, int], tuple[float, float]]:
         """Draw from the two heads of one row: range_logprobs (R,) and weight_logprobs (W,)."""
         drawn = []
@@ -166,6 +167,15 @@ class _Loop:
         """Log-probabilities of both heads at the last position, (B, R) and (B, W), on the CPU."""
         ranges = masked_logprobs(out.range_logits[:, -1], self.acting)
         return ranges.cpu(), out.weight_logits[:, -1].float().log_softmax(-1).cpu()
+
+    def _without_early_ends(self, logprobs: Tensor) -> Tensor:
+        """Forbid the end to rows that have too few modifiers; what is recorded is without this, too."""
+        early = [row.modifiers_if_ended < self.settings.min_modifiers for row in self.rows]
+        if not any(early):
+            return logprobs
+        logprobs = logprobs.clone()
+        logprobs[torch.tensor(early, device=self.device), self.vocabulary.end_id] = -torch.inf
+        return logprobs
 
     def _draw_words(self, logprobs: Tensor, uniforms: Sequence[float]) -> Tensor:
         """Tokens of log-probabilities (B, V), with the bias of the end; what is recorded is without it."""

@@ -25,8 +25,9 @@ class SamplingSettings:
     policy learnt of it, and what differs between rewrites are words. `end_bias` is added to the logit of
     ending: more of it leaves more prompts alone; `restraint`, 0 to 1, is the share of the policy's gain to
     give up for that, by the policy's measured curve. `max_new_tokens` counts the policy's tokens per row,
-    `budget` the reader's tokens of the whole text, `max_modifiers` appended modifiers. A finished modifier
-    that breaks a ban, repeats another one or looks like another tool's control (`tidy`) is redrawn up to
+    `budget` the reader's tokens of the whole text, `max_modifiers` appended modifiers; before `min_modifiers`
+    stand there the policy may not end, even where it would leave the prompt alone. A finished modifier that
+    breaks a ban, repeats another one or looks like another tool's control (`tidy`) is redrawn up to
     `redraws` times, then dropped.
 
     >>> SamplingSettings().for_rollouts().temperature
@@ -41,6 +42,7 @@ class SamplingSettings:
     restraint: float = 0.0
     max_new_tokens: int = 60
     max_modifiers: int | None = None
+    min_modifiers: int = 0
     budget: TokenBudget | None = None
     bans: Bans = field(default_factory=Bans)
     tidy: bool = True
@@ -58,12 +60,17 @@ class SamplingSettings:
             raise ConfigError(f"end_bias must be a finite number, not {quote(self.end_bias)}")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p must be above 0 and at most 1, not {quote(self.top_p)}")
-        for name, least in (("top_k", 0), ("max_new_tokens", 1), ("redraws", 0), ("max_modifiers", 1)):
+        counts = {"top_k": 0, "max_new_tokens": 1, "redraws": 0, "max_modifiers": 1, "min_modifiers": 0}
+        for name, least in counts.items():
             value = getattr(self, name)
             if name == "max_modifiers" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name} must be a whole number of at least {least}, not {quote(value)}")
+        if self.max_modifiers is not None and self.min_modifiers > self.max_modifiers:
+            raise ConfigError(
+                f"at least {self.min_modifiers} modifiers and at most {self.max_modifiers} cannot both hold"
+            )
 
     def for_rollouts(self) -> SamplingSettings:
         """The same lengths, drawn as training needs it: temperature 1, nothing truncated, banned or redrawn.

@@ -12,7 +12,7 @@ from dfprompt.prompt.effect import EARLY, FULL, LATE, UNIT, EffectRange, Weight
 from dfprompt.prompt.escapes import escape_field, escape_plain
 from dfprompt.prompt.exact import Number, to_json_number
 from dfprompt.prompt.jsonform import VERSION, check_object, check_version, load_json
-from dfprompt.prompt.layout import lay_out
+from dfprompt.prompt.layout import SEPARATORS, lay_out
 from dfprompt.prompt.tags import BARE_TAG, NetworkTag, read_tag
 
 __all__ = ["EARLY", "FULL", "LATE", "UNIT", "DFPrompt", "EffectRange", "Span", "Weight"]
@@ -227,7 +227,7 @@ class DFPrompt:
         if not text:
             return DFPrompt([*self.spans, modifier])
         spaced = len(text) < len(self.plain_text)
-        separator = ("" if spaced else " ") if text[-1] in ",;." else ", "
+        separator = ("" if spaced else " ") if text[-1] in SEPARATORS else ", "
         return DFPrompt([*self.spans, separator, modifier])
 
     def _control(self, index: int) -> tuple[int, Span]:

@@ -1,4 +1,4 @@
-"""Reading the fields of a bracket: a value, or None where mistakes.py has to explain what is wrong."""
+"""Reading the fields of a bracket: a value, or None where bracket_errors.py has to explain what is wrong."""
 
 from __future__ import annotations
 

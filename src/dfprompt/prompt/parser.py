@@ -6,33 +6,38 @@ import re
 
 from dfprompt.errors import ParseError, PromptValueError
 from dfprompt.excerpt import quote
-from dfprompt.prompt import mistakes
+from dfprompt.prompt import bracket_errors
+from dfprompt.prompt.alternation import MOST_TURNS, split_entries, unroll
 from dfprompt.prompt.ast import UNIT, DFPrompt, EffectRange, Span, Weight
+from dfprompt.prompt.clocks import check_steps
 from dfprompt.prompt.escapes import ESCAPABLE
 from dfprompt.prompt.fields import Bracket, read_range, read_weight
 from dfprompt.prompt.foreign import keep_meaning
-from dfprompt.prompt.lookalikes import report_lookalikes
+from dfprompt.prompt.foreign_syntax import report_foreign_syntax
 from dfprompt.prompt.tags import BARE_TAG
 
 _SPECIAL = re.compile(rf"{BARE_TAG.pattern}|[\[\]\\:]")
 
 
-def parse_prompt(text: str, *, strict: bool = False) -> DFPrompt:
+def parse_prompt(text: str, *, strict: bool = False, num_inference_steps: int | None = None) -> DFPrompt:
     r"""Read a DF-Prompt from its text form, `[words:RANGE:WEIGHT]` inside ordinary words.
 
     Text that looks like another tool's prompt control stands as it is and is named in a
-    DFPromptWarning; with `strict` it raises. Raises ParseError, with offset, expectation and a
-    suggested fix, and never anything else for any str.
+    DFPromptWarning; with `strict` it raises. `[cat|dog]`, one word per step by turns, is read where
+    the number of steps is given. Raises ParseError, with offset, expectation and a suggested fix, and
+    never anything else for any str.
 
     >>> parse_prompt(r"a \[red\] horse, [anime style:early:1.5]").spans
     ('a [red] horse, ', Span('anime style', EffectRange(1, 0.5), Weight(1.5)))
+    >>> print(parse_prompt("a [cat|dog]", num_inference_steps=2))
+    a [cat:early][dog:late]
     """
-    prompt = read_back(text)
-    report_lookalikes(text, strict=strict, words_alone=not prompt.controls)
+    prompt = read_back(text, num_inference_steps)
+    report_foreign_syntax(text, strict=strict, words_alone=not prompt.controls)
     return prompt
 
 
-def read_back(text: str) -> DFPrompt:
+def read_back(text: str, num_inference_steps: int | None = None) -> DFPrompt:
     r"""Read text that `format_prompt` wrote: it was written for no other tool, so look-alikes are words.
 
     Raises ParseError as `parse_prompt` does.
@@ -43,7 +48,7 @@ def read_back(text: str) -> DFPrompt:
     if not isinstance(text, str):
         raise PromptValueError(f"a prompt must be a string, not {quote(text)}")
     try:
-        return DFPrompt(_Scanner(text).scan())
+        return DFPrompt(_Scanner(text, num_inference_steps).scan())
     except ParseError as error:
         raise keep_meaning(error) from None
 
@@ -54,8 +59,10 @@ class _Scanner:
     A network tag is one token: its colons end no field, and it becomes a span of its own.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, steps: int | None) -> None:
         self.text = text
+        self.steps = steps if steps is None else check_steps(steps)
+        self.turns = 0  # of all alternations
         self.pieces: list[str | Span] = []
         self.literal: list[str] = []  # of the plain piece or the words being read
         self.copied = 0  # everything before this offset is in `literal` or belongs to a field
@@ -85,7 +92,7 @@ class _Scanner:
             elif self.opened >= 0:
                 self._end_field(at)
         if self.opened >= 0:
-            raise mistakes.unclosed(self._bracket(len(self.text)))
+            raise bracket_errors.unclosed(self._bracket(len(self.text)))
         self.pieces.append(self._take_literal(len(self.text)))
         return self.pieces
 
@@ -111,7 +118,7 @@ class _Scanner:
 
     def _open(self, at: int) -> None:
         if self.opened >= 0:
-            raise mistakes.nested(self._bracket(at))
+            raise bracket_errors.nested(self._bracket(at))
         self.pieces.append(self._take_literal(at))
         self.opened = at
 
@@ -122,7 +129,7 @@ class _Scanner:
 
     def _close(self, at: int) -> None:
         if self.opened < 0:
-            raise mistakes.stray_close(self.text, at)
+            raise bracket_errors.stray_close(self.text, at)
         self.pieces += self._spans(self._bracket(at))
         self.colons.clear()
         self.words.clear()
@@ -132,21 +139,33 @@ class _Scanner:
         return Bracket(self.text, self.opened, tuple(self.colons), close)
 
     def _spans(self, bracket: Bracket) -> list[str | Span]:
-        """The span a bracket means; several where network tags stand among its words."""
+        """The span a bracket means; several where network tags stand among its words, or for alternation."""
+        if not bracket.colons and self.steps is not None and "|" in bracket.raw:
+            return self._alternation(bracket, self.steps)
         if len(bracket.colons) not in (1, 2):
-            raise mistakes.field_count(bracket)
+            raise bracket_errors.field_count(bracket)
         if all(not words or words.isspace() for words in self.words):
-            raise mistakes.no_words(bracket)
+            raise bracket_errors.no_words(bracket)
         fields = bracket.fields
         effect_range = self._range(fields[1])
         if effect_range is None or (len(fields) == 2 and not fields[1].strip()):
-            raise mistakes.bad_range(bracket)
+            raise bracket_errors.bad_range(bracket)
         weight = self._weight(fields[2]) if len(fields) == 3 else UNIT
         if weight is None:
-            raise mistakes.bad_weight(bracket)
+            raise bracket_errors.bad_weight(bracket)
         return [
             Span(words, effect_range, weight) if words.strip() else words for words in self.words if words
         ]
+
+    def _alternation(self, bracket: Bracket, steps: int) -> list[str | Span]:
+        entries = split_entries([*self.words, self._take_literal(bracket.close)])
+        self.turns += steps
+        if self.turns > MOST_TURNS:
+            raise bracket_errors.too_many_turns(bracket, MOST_TURNS)
+        spans = list(unroll(entries, steps))
+        if not spans:
+            raise bracket_errors.no_words(bracket)
+        return list(spans)
 
     def _range(self, field: str) -> EffectRange | None:
         if field not in self.ranges:

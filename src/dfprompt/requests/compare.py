@@ -8,10 +8,12 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from dfprompt.errors import InputError
+from dfprompt.excerpt import quote
 from dfprompt.prompt.reading import holds_spans
-from dfprompt.requests.base import Flag, FolderRequest, ListedThings, SeedRequest, Things, Words
+from dfprompt.requests.base import Flag, FolderRequest, ListedThings, MaxRisk, SeedRequest, Things, Words
 from dfprompt.requests.render import DialectRequest, RenderRequest
 from dfprompt.requests.score import ScoreRequest
+from dfprompt.requests.write import Style
 
 Policy = Annotated[Any, Flag(metavar="P", kind=str)]
 Modifiers = Annotated[ListedThings, Flag("--modifiers", "A,B|FILE", kind=Words, commas=True)]
@@ -29,9 +31,17 @@ class CompareRequest(SeedRequest, FolderRequest, ScoreRequest, DialectRequest, R
     with_file: Annotated[Path | None, Flag(metavar="FILE")] = None
     """DF-Prompts, one per line; in a .jsonl file {"prompt": plain, "df_prompt": ...}."""
     policy: Policy = None
-    """What rewrites TEXT: a folder, starter, or mini; by default the pipeline's own policy, if it has one."""
+    """What rewrites TEXT: a folder, starter, or mini; by default the pipeline's own, without --vary."""
+    style: Style = None
+    """Rewrite by rules for a look: photo, painting, watercolor, anime, cinematic, line-art or render."""
     candidates: Annotated[int, Flag(metavar="C")] = Field(default=1, ge=1)
     """Rewrites of each prompt."""
+    max_risk: MaxRisk = Field(default=None, gt=0, lt=1)
+    """Leave a prompt alone unless its probe picture shows that at most this share loses what was asked."""
+    at_least: Annotated[int, Flag(metavar="N")] = Field(default=0, ge=0, le=20)
+    """Modifiers the policy must append even where it would leave the prompt alone."""
+    vary: Annotated[Things, Flag("--vary", "WORDS", kind=str)] = ()
+    """Draw these words all the time, early, late, and late and gently, beside TEXT; repeatable."""
     df: bool = False
     """Keep spans already written in TEXT."""
     seeds: Annotated[Any, Flag(metavar="K", kind=int)] = 4
@@ -41,10 +51,25 @@ class CompareRequest(SeedRequest, FolderRequest, ScoreRequest, DialectRequest, R
     force: bool = False
     """Overwrite files that exist."""
 
+    @property
+    def writer(self) -> Any:
+        """The policy asked for: the rules of a style where one is named; None for the pipeline's own."""
+        return self.policy if self.style is None else f"starter:{self.style}"
+
     @model_validator(mode="after")
     def _check_something_to_compare(self) -> Self:
         if not self.texts and not self.written and self.with_file is None:
             raise InputError("nothing to compare: give plain words, or a DF-Prompt to draw with --with")
+        if self.vary and not self.texts:
+            raise InputError("--vary tries words beside a prompt: give the prompt's plain words as well")
+        for words in self.vary:
+            if not words.strip():
+                raise InputError('--vary takes the words to try at other times, such as --vary "film grain"')
+            if holds_spans(words):
+                raise InputError(
+                    f"--vary takes words alone and writes the ranges itself, not {quote(words)}; draw a "
+                    "DF-Prompt of your own with --with"
+                )
         return self
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from dfprompt.errors import InputError
-from dfprompt.requests.base import Flag, Request, Texts, Words
+from dfprompt.requests.base import Flag, MaxRisk, Request, Texts, Things, Words
 from dfprompt.requests.render import LoadRequest
+
+Style = Annotated[str | None, Flag(metavar="S")]
 
 
 class OptimizeRequest(Request):
@@ -19,6 +21,8 @@ class OptimizeRequest(Request):
     """Plain words; - reads one prompt per line and answers in JSON lines."""
     policy: Annotated[str, Flag(metavar="P")] = "mini"
     """Who writes: mini, mini-sft, starter, a folder (a run's too), or a hub id."""
+    style: Style = None
+    """Write by rules for a look: photo, painting, watercolor, anime, cinematic, line-art or render."""
     candidates: Annotated[int, Flag(metavar="C")] = Field(default=1, ge=1)
     """Different rewrites of each prompt."""
     seed: Annotated[int, Flag(metavar="S")] = Field(default=0, ge=0)
@@ -29,6 +33,12 @@ class OptimizeRequest(Request):
     """The same of ranges and weights: 0, the likeliest."""
     restraint: Annotated[float, Flag(metavar="R")] = 0.0
     """Share of the policy's gain to give up to append less, 0 to 1."""
+    max_risk: MaxRisk = Field(default=None, gt=0, lt=1)
+    """Leave a prompt alone unless its probe picture shows that at most this share loses what was asked."""
+    pipeline: Annotated[Any, Flag(metavar="X", kind=str)] = "mini"
+    """What draws the probe of --max-risk: mini, a folder, a .safetensors file or a hub id."""
+    judges: Annotated[Things, Flag("--judge", "J", kind=str, commas=True)] = ()
+    """What judges the probe, by default the pipeline's own judge."""
     ban: Annotated[Words, Flag(metavar="WORD")] = ()
     """Never append this word or phrase; may be repeated."""
     ban_substring: Annotated[Words, Flag(metavar="TEXT")] = ()
@@ -37,6 +47,8 @@ class OptimizeRequest(Request):
     """Append no artists' names."""
     max_modifiers: Annotated[int | None, Flag(metavar="N")] = None
     """Append at most this many."""
+    at_least: Annotated[int, Flag(metavar="N")] = Field(default=0, ge=0, le=20)
+    """Append this many even where the policy would leave the prompt alone."""
     target: Annotated[Literal["native", "a1111", "comfyui"], Flag("--to", "D")] = "native"
     """Print as native, a1111 or comfyui."""
     steps: Annotated[int | None, Flag(metavar="N")] = None
@@ -45,6 +57,11 @@ class OptimizeRequest(Request):
     """Keep spans already written in TEXT."""
     device: Annotated[str, Flag(metavar="D")] = "auto"
     """Where it runs: auto, cpu, cuda, cuda:1 or mps."""
+
+    @property
+    def writer(self) -> str:
+        """The policy asked for: the rules of a style where one is named."""
+        return self.policy if self.style is None else f"starter:{self.style}"
 
 
 class InspectRequest(LoadRequest):

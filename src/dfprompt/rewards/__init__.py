@@ -6,7 +6,7 @@ from dfprompt.rewards.calibration import Calibration, GateReport, calibrate
 from dfprompt.rewards.checkpoints import load_tower
 from dfprompt.rewards.composite import CompositeReward, RewardTerms, compute_terms
 from dfprompt.rewards.contract import Records, Reward, check_batch, check_scores
-from dfprompt.rewards.loading import KINDS, ModelShelf, guess_kind
+from dfprompt.rewards.loading import KINDS, ScoreLoader, guess_kind
 from dfprompt.rewards.preprocessing import Preprocessing, read_preprocessing
 from dfprompt.rewards.recipe import make_reward, split_kind
 from dfprompt.rewards.scores import AestheticScore, ClipScore, PickScore, Score, score_together
@@ -26,7 +26,6 @@ __all__ = [
     "Domain",
     "GateReport",
     "ImageBatch",
-    "ModelShelf",
     "PickScore",
     "Preprocessing",
     "Records",
@@ -34,6 +33,7 @@ __all__ = [
     "RewardSettings",
     "RewardTerms",
     "Score",
+    "ScoreLoader",
     "UserScore",
     "as_score",
     "calibrate",

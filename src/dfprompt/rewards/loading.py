@@ -10,11 +10,12 @@ from typing import Literal
 import torch
 
 from dfprompt.errors import ConfigError, LoadError
+from dfprompt.published import AESTHETIC, CLIP_H, CLIP_L, HPS, PICKSCORE, find_published
 from dfprompt.rewards.aesthetic import WEIGHTS_NAME, load_aesthetic_head
 from dfprompt.rewards.checkpoints import load_tower
 from dfprompt.rewards.scores import AestheticScore, ClipScore, PickScore, Score
 from dfprompt.rewards.tower import ClipTower
-from dfprompt.rewards.weights import AESTHETIC, CLIP_H, CLIP_L, HPS, PICKSCORE, find_published, find_source
+from dfprompt.rewards.weights import find_source
 from dfprompt.sources import pick_device, pick_dtype
 
 KINDS = ("clip", "aesthetic", "pickscore", "hps")
@@ -23,7 +24,7 @@ PARTS = {"clip": "clip", "aesthetic": "aesthetic", "pickscore": "preference", "h
 _PUBLISHED = {"clip": CLIP_L, "aesthetic": AESTHETIC, "pickscore": PICKSCORE, "hps": HPS}
 
 
-class ModelShelf:
+class ScoreLoader:
     """Loads models for one device and dtype; what is loaded once is shared by every score that needs it.
 
     `named` maps names such as "mini" to folders. Models that no score holds any more are let go.

@@ -7,14 +7,14 @@ from pathlib import Path
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError
 from dfprompt.rewards.composite import CompositeReward
-from dfprompt.rewards.loading import KINDS, PARTS, ModelShelf
+from dfprompt.rewards.loading import KINDS, PARTS, ScoreLoader
 from dfprompt.rewards.scores import Score
 from dfprompt.rewards.settings import JudgeSettings, ModelSettings, RewardSettings
 from dfprompt.rewards.user import load_user_score
 
 
 def make_reward(
-    settings: RewardSettings, shelf: ModelShelf, *, base: Path = Path(), allow_code: bool = False
+    settings: RewardSettings, shelf: ScoreLoader, *, base: Path = Path(), allow_code: bool = False
 ) -> CompositeReward:
     """The composite of a recipe, loading only models whose weight is not 0; relative paths start at `base`.
 
@@ -52,7 +52,7 @@ def split_kind(source: str) -> tuple[str, str | None]:
     return kind, place or None
 
 
-def _part(source: str, kind: str, shelf: ModelShelf, base: Path) -> Score:
+def _part(source: str, kind: str, shelf: ScoreLoader, base: Path) -> Score:
     """One of the three scores; a plain source takes the kind of its place in equation 4."""
     if source.partition(":")[0] in KINDS:
         named, place = split_kind(source)
@@ -62,7 +62,7 @@ def _part(source: str, kind: str, shelf: ModelShelf, base: Path) -> Score:
     return shelf.load_score(kind, source, base=base)
 
 
-def _aesthetic(models: ModelSettings, shelf: ModelShelf, base: Path) -> Score:
+def _aesthetic(models: ModelSettings, shelf: ScoreLoader, base: Path) -> Score:
     source: str | None = models.aesthetic.removeprefix("aesthetic:")
     tower = models.aesthetic_tower or models.clip
     if source == "aesthetic":
@@ -71,7 +71,7 @@ def _aesthetic(models: ModelSettings, shelf: ModelShelf, base: Path) -> Score:
     return shelf.load_score("aesthetic", source, base=base, tower=None if place == "clip" else place)
 
 
-def _judge(entry: JudgeSettings, shelf: ModelShelf, base: Path, allow_code: bool) -> Score:
+def _judge(entry: JudgeSettings, shelf: ScoreLoader, base: Path, allow_code: bool) -> Score:
     if entry.function is not None:
         return load_user_score(entry.name, entry.function, allow_code=allow_code, base=base)
     kind, place = split_kind(entry.score or "")

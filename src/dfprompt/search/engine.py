@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from itertools import count
 
 from dfprompt.search.budget import Budget
+from dfprompt.search.budgeted_scores import BudgetedScores, Measure, Report, Round
 from dfprompt.search.candidates import Arm, Space
 from dfprompt.search.combine import propose
 from dfprompt.search.halving import fit_arms, halve
-from dfprompt.search.ledger import Ledger, Measure, Report, Round
 from dfprompt.statistics.comparison import Comparison
 from dfprompt.statistics.paired_t import compare_seeds
 
@@ -45,7 +45,7 @@ class Outcome:
     evidence: Comparison | None
     fresh_seeds: tuple[int, ...]
     reason: str
-    ledger: Ledger
+    ledger: BudgetedScores
     arms: tuple[Arm, ...]
     searched: int
 
@@ -70,7 +70,7 @@ def search(
     The same scores (and seconds) lead to the same search: one that was cut off goes on by answering from
     what is recorded.
     """
-    run = _Search(space, Ledger(space.plain, measure, budget.images, report), budget, seed, elapsed)
+    run = _Search(space, BudgetedScores(space.plain, measure, budget.images, report), budget, seed, elapsed)
     arms = run.look_around()
     finalist = run.choose(arms)
     if finalist is None:
@@ -84,7 +84,7 @@ class _Search:
     def __init__(
         self,
         space: Space,
-        ledger: Ledger,
+        ledger: BudgetedScores,
         budget: Budget,
         seed: int,
         elapsed: Callable[[], float] | None,

@@ -8,9 +8,9 @@ from statistics import fmean
 from typing import Any
 
 from dfprompt.prompt import DFPrompt
+from dfprompt.search.budgeted_scores import shrink
 from dfprompt.search.candidates import Arm, Space
 from dfprompt.search.engine import Outcome
-from dfprompt.search.ledger import shrink
 from dfprompt.statistics.comparison import Comparison
 from dfprompt.statistics.paired_t import compare_seeds
 

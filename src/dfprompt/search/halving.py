@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dfprompt.search.budgeted_scores import BudgetedScores
 from dfprompt.search.candidates import Arm
-from dfprompt.search.ledger import Ledger
 
 _KEPT = 3  # one arm in so many goes on
 _FINALISTS = 3
@@ -45,7 +45,7 @@ def fit_arms(images: int) -> int:
     return arms
 
 
-def halve(ledger: Ledger, arms: Sequence[Arm], seeds: Sequence[int]) -> list[Arm]:
+def halve(ledger: BudgetedScores, arms: Sequence[Arm], seeds: Sequence[int]) -> list[Arm]:
     """Measure arms round by round, each on the next seed; returns those of the last round, best first."""
     alive = list(arms)
     for number, count in enumerate(plan_rounds(len(arms))):

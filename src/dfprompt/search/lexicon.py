@@ -173,12 +173,17 @@ def _read_group(category: str, group: Any, where: str, problems: list[str]) -> I
         spot = f"{place}, word {number}"
         given = {"text": word} if isinstance(word, str) else word
         try:
-            yield spot, Entry(category, _read_word(given, defaults))
+            yield spot, Entry(category, read_span(given, defaults))
         except InputError as error:
             problems.append(f"{spot}: {error}")
 
 
-def _read_word(given: Any, defaults: Mapping[str, Any]) -> Span:
+def read_span(given: Any, defaults: Mapping[str, Any]) -> Span:
+    """Return a word of a list as a span; raises ConfigError or PromptValueError for what is none.
+
+    >>> str(read_span({"text": "mist", "range": "0.5->0.2"}, {"range": "full", "weight": 1}))
+    '[mist:0.5->0.2]'
+    """
     if not isinstance(given, Mapping) or not isinstance(given.get("text"), str):
         raise ConfigError(
             f'{quote(str(given))}: write "words" or {{ text = "words", range = ..., weight = ... }}'

@@ -16,7 +16,7 @@ from dfprompt.measurement.measure import Measurement, Shot
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN, Row, RowKey
 from dfprompt.prompt import DFPrompt
-from dfprompt.search.ledger import Pair
+from dfprompt.search.budgeted_scores import Pair
 
 PICTURES = "images"
 FIRST_ROUND = "candidates, round 1"

@@ -17,8 +17,8 @@ from torch import Tensor
 from dfprompt.executor import Executor
 from dfprompt.policy import Policy
 from dfprompt.training.advantages import group_advantages, pool_controls
-from dfprompt.training.learner import Learner, credit_controls, spread_over_tokens
-from dfprompt.training.reinforcement import Report, RlResult, train_on_rewards
+from dfprompt.training.rl_algorithm import RlAlgorithm, credit_controls, spread_over_tokens
+from dfprompt.training.rl_loop import Report, RlResult, train_on_rewards
 from dfprompt.training.rl_settings import GrpoSettings
 from dfprompt.training.rollout import Rewarder, Rollout, Task
 from dfprompt.training.update import Experience, Outcome
@@ -59,7 +59,7 @@ def train_grpo(
     )
 
 
-class Grpo(Learner):
+class Grpo(RlAlgorithm):
     """Group-relative policy optimisation."""
 
     settings: GrpoSettings

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from dfprompt.conditioning.cache import SHARED_CACHE
+from dfprompt.measurement.plain import PlainScores
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt
 from dfprompt.requests.render import RenderSettings
@@ -56,7 +56,7 @@ class PictureReward:
         self.compares = self.composite is not None and self.composite.needs_plain
         self.meaning = meaning
         self.spent = Spent()
-        self._plain: dict[tuple[str, int], dict[str, float]] = {}
+        self.plain = PlainScores(self._measure_plain, _PLAIN_KEPT)
 
     @property
     def calibration(self) -> dict[str, Any]:
@@ -69,40 +69,25 @@ class PictureReward:
         seeds = [each.image_seed for each in attempts]
         records = [dict(each.record or {}) for each in attempts]
         watched = self.meaning is not None and any(each.watched for each in attempts)
-        if self.compares or watched:
-            self._look_at_plain(texts, seeds, records)
+        keys = list(zip(texts, seeds, strict=True))
+        plain = self.plain.columns(keys, records) if self.compares or watched else {}
         images = self._draw([each.rewrite.prompt for each in attempts], seeds)
-        return self._score(images, texts, seeds, records, watched)
+        return self._score(images, texts, records, plain, watched)
 
-    def _look_at_plain(
-        self, texts: Sequence[str], seeds: Sequence[int], records: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Draw and score the plain pictures that were not yet.
+    def _measure_plain(
+        self, keys: Sequence[tuple[str, int]], records: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Tensor]:
+        """Draw and score plain pictures (text, seed) that were not yet.
 
         Apart from the rewrites, though some steps could be shared: rounding depends on the batch, and a
         resumed run, which has forgotten its plain pictures, must come to the same bits.
         """
-        missing = self._missing(texts, seeds)
-        if not missing:
-            return
-        plain = [text for text, _ in missing]
-        images = self._draw([DFPrompt.from_plain(text) for text in plain], [seed for _, seed in missing])
-        facts = [records[row] for row in missing.values()]
-        scores = self.composite.plain_scores(images, plain, facts) if self.composite else {}
+        texts = [text for text, _ in keys]
+        images = self._draw([DFPrompt.from_plain(text) for text in texts], [seed for _, seed in keys])
+        scores = self.composite.plain_scores(images, texts, records) if self.composite else {}
         if self.meaning is not None:
-            scores[PLAIN_MEANING] = self.meaning.score_batch(ImageBatch(images), plain, facts)
-        if len(self._plain) + len(missing) > _PLAIN_KEPT:
-            self._plain.clear()
-        for at, key in enumerate(missing):
-            self._plain[key] = {name: float(each[at]) for name, each in scores.items()}
-
-    def _missing(self, texts: Sequence[str], seeds: Sequence[int]) -> dict[tuple[str, int], int]:
-        """The plain pictures not scored yet, with the first row of each."""
-        found: dict[tuple[str, int], int] = {}
-        for row, key in enumerate(zip(texts, seeds, strict=True)):
-            if key not in self._plain:
-                found.setdefault(key, row)
-        return found
+            scores[PLAIN_MEANING] = self.meaning.score_batch(ImageBatch(images), texts, records)
+        return scores
 
     def _forget(self) -> None:
         """Drop encodings of earlier calls.
@@ -133,33 +118,20 @@ class PictureReward:
         self,
         images: Tensor,
         texts: Sequence[str],
-        seeds: Sequence[int],
         records: Sequence[Mapping[str, Any]],
+        plain: Mapping[str, Tensor],
         watched: bool,
     ) -> RewardTerms:
         batch = ImageBatch(images)
-        terms = self._terms(batch, texts, seeds, records)
+        if self.composite is None:
+            values = self.reward.score_batch(batch, texts, records).cpu()
+            terms = RewardTerms(values, {self.reward.name: values}, {}, {})
+        else:
+            terms = self.composite.score_terms(batch, texts, records, plain=plain)
         scores = dict(terms.scores)
         for name, judge in self.judges.items():
             scores[f"judge/{name}"] = judge.score_batch(batch, texts, records).cpu()
         if watched and self.meaning is not None:
             scores[SHOWN] = self.meaning.score_batch(batch, texts, records).cpu()
-            scores[PLAIN_MEANING] = self._plain_columns(texts, seeds)[PLAIN_MEANING]
+            scores[PLAIN_MEANING] = plain[PLAIN_MEANING]
         return replace(terms, scores=scores)
-
-    def _terms(
-        self,
-        batch: ImageBatch,
-        texts: Sequence[str],
-        seeds: Sequence[int],
-        records: Sequence[Mapping[str, Any]],
-    ) -> RewardTerms:
-        if self.composite is None:
-            values = self.reward.score_batch(batch, texts, records).cpu()
-            return RewardTerms(values, {self.reward.name: values}, {}, {})
-        plain = self._plain_columns(texts, seeds) if self.compares else None
-        return self.composite.score_terms(batch, texts, records, plain=plain)
-
-    def _plain_columns(self, texts: Sequence[str], seeds: Sequence[int]) -> dict[str, Tensor]:
-        rows = [self._plain[key] for key in zip(texts, seeds, strict=True)]
-        return {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}

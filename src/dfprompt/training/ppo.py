@@ -26,10 +26,10 @@ from dfprompt.executor import Executor
 from dfprompt.policy import Policy
 from dfprompt.training.advantages import generalized_advantages, pool_controls, rewards_at_end, whiten
 from dfprompt.training.checkpoint import Trained
-from dfprompt.training.learner import Learner, credit_controls, mean_figures
 from dfprompt.training.losses import value_loss
 from dfprompt.training.optimization import learning_rate, make_optimizer, set_learning_rate
-from dfprompt.training.reinforcement import Report, RlResult, train_on_rewards
+from dfprompt.training.rl_algorithm import RlAlgorithm, credit_controls, mean_figures
+from dfprompt.training.rl_loop import Report, RlResult, train_on_rewards
 from dfprompt.training.rl_settings import PpoSettings
 from dfprompt.training.rollout import Rewarder, Rollout, Task
 from dfprompt.training.update import Experience, Outcome, add_up, norm_of, passes, syncing, widen
@@ -71,7 +71,7 @@ def train_ppo(
     )
 
 
-class Ppo(Learner):
+class Ppo(RlAlgorithm):
     """Proximal policy optimisation with a value model of its own trunk."""
 
     settings: PpoSettings

@@ -27,8 +27,8 @@ from dfprompt.training.export import export_policy, save_policy
 from dfprompt.training.metrics import MetricsLog
 from dfprompt.training.optimization import learning_rate, make_optimizer, set_learning_rate
 from dfprompt.training.run_folder import open_run
+from dfprompt.training.sft_batches import EncodedExample, SftBatches, Wording, collate
 from dfprompt.training.sft_settings import SftSettings
-from dfprompt.training.teaching import Lessons, TaughtRow, Wording, teach
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -138,7 +138,7 @@ def sft_step(
     model: nn.Module,
     vocabulary: Vocabulary,
     optimizer: Any,
-    rows: Sequence[TaughtRow],
+    rows: Sequence[EncodedExample],
     settings: SftSettings,
 ) -> tuple[float, float]:
     """One optimiser step over rows, in passes of micro_batch_size; returns loss and gradient norm.
@@ -163,9 +163,9 @@ def sft_step(
     return float(accelerator.reduce(total, reduction="sum")), float(norm)
 
 
-def negative_logprob(model: nn.Module, vocabulary: Vocabulary, rows: Sequence[TaughtRow]) -> Tensor:
+def negative_logprob(model: nn.Module, vocabulary: Vocabulary, rows: Sequence[EncodedExample]) -> Tensor:
     """Minus the log-probability of everything the rows teach, summed: a scalar."""
-    trajectory = teach(vocabulary, rows, next(model.parameters()).device)
+    trajectory = collate(vocabulary, rows, next(model.parameters()).device)
     return -compute_logprobs(model, vocabulary, trajectory).text.sum()
 
 
@@ -174,7 +174,7 @@ def validation_loss(
     accelerator: Any,
     model: nn.Module,
     vocabulary: Vocabulary,
-    rows: Sequence[TaughtRow],
+    rows: Sequence[EncodedExample],
     settings: SftSettings,
 ) -> float:
     """Mean negative log-probability per token over rows, without dropout."""
@@ -188,12 +188,12 @@ def validation_loss(
     return float(accelerator.reduce(total, reduction="sum")) / tokens
 
 
-def make_lessons(policy: Policy, train: Sequence[Example], settings: SftSettings) -> Lessons:
+def make_lessons(policy: Policy, train: Sequence[Example], settings: SftSettings) -> SftBatches:
     """The rows of every step of a run; raises ConfigError for full stops the policy does not part at."""
     data = settings.data
     if data.full_stop_share and "." not in policy.model.config.separators:
         raise ConfigError('data.full_stop_share needs "." among model.separators')
-    return Lessons(
+    return SftBatches(
         policy.vocabulary,
         train,
         batch_size=settings.optimizer.batch_size,

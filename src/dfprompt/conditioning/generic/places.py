@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
-from dfprompt.conditioning.tokens import Interval
+from dfprompt.conditioning.tokens import Offsets
 from dfprompt.errors import UnsupportedPipelineError
 from dfprompt.excerpt import quote
 
-Places = list[Interval | None]
+Places = list[Offsets | None]
 _MARK = "\N{OBJECT REPLACEMENT CHARACTER}dfprompt\N{OBJECT REPLACEMENT CHARACTER}"
 
 
@@ -140,16 +140,16 @@ def _tokenize(tokenizer: Any, render: Callable[[str], str], text: str, length: i
     ]
 
 
-def _within(place: Interval, length: int) -> Interval | None:
+def _within(place: Offsets, length: int) -> Offsets | None:
     start, end = max(0, place[0]), min(length, place[1])
     return (start, end) if start < end else None
 
 
-def _trace_back(places: Sequence[Interval | None], cleaned: str, text: str) -> Places:
+def _trace_back(places: Sequence[Offsets | None], cleaned: str, text: str) -> Places:
     """Turn places in a cleaned text into places in the text it was made of."""
     if cleaned == text:
         return list(places)
-    origin: list[Interval] = []
+    origin: list[Offsets] = []
     for kind, start, end, first, last in SequenceMatcher(None, text, cleaned, autojunk=False).get_opcodes():
         if kind == "equal":
             origin += [(at, at + 1) for at in range(start, end)]

@@ -1,0 +1,100 @@
+"""`dfprompt start`: four questions, what each step costs, and the first pictures on the user's own model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+from dfprompt.api.checks import check
+from dfprompt.cli import console
+from dfprompt.cli.options import JSON, takes
+from dfprompt.requests.start import StartRequest
+
+if TYPE_CHECKING:
+    from dfprompt.api.comparison import ComparisonRun
+    from dfprompt.api.start import StartPlan
+
+Ask = Callable[[str, str], str]
+"""Puts a question with its usual answer, and returns the answer."""
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command on the app."""
+    app.command("start")(start)
+
+
+@takes(StartRequest)
+def start(request: StartRequest, as_json: bool = JSON) -> None:
+    """Draw the first pictures: a style all the time, early, late, and late and gently, on your model.
+
+    Asks for the model, the words, the style and the scores, says what each step downloads and costs, and
+    draws after a yes. No policy and no scores are needed.
+
+    \b
+    Examples:
+      dfprompt start
+      dfprompt start "a red house in the snow" --pipeline models/sd15 --vary watercolor --yes
+      dfprompt start --pipeline models/sdxl --memory 8 --plan
+    """
+    check(request)
+    from dfprompt.api.start import plan_start, start_drawing
+
+    talks = sys.stdin.isatty() and sys.stderr.isatty() and not (request.yes or as_json)
+    if talks and not request.plan:
+        request = answer_questions(request, _ask)
+    plan = plan_start(request)
+    if not as_json:
+        for number, step in enumerate(plan.steps, 1):
+            console.note(f"{number}. {step}")
+    if request.plan or not (request.yes or (talks and typer.confirm("Draw?", default=True, err=True))):
+        _stop(plan, as_json, asked=request.plan)
+        return
+    run = start_drawing(plan, progress=True)
+    if as_json:
+        console.write_json({**plan.to_json(), "comparison": run.to_json()})
+    else:
+        _show(plan, run)
+
+
+def answer_questions(request: StartRequest, ask: Ask) -> StartRequest:
+    """Return the request with what was not said yet: model, words, style, scores."""
+    from dfprompt.api.start import TEXT, VARY, find_models
+
+    answers: dict[str, object] = {}
+    if request.pipeline is None:
+        found = find_models()
+        question = f"Which model draws? Here are: {', '.join(found)}. Or a folder, a file, a hub id"
+        answers["pipeline"] = ask(question, found[-1])
+    if request.text is None:
+        answers["text"] = ask("What shall the pictures show?", TEXT)
+    if request.vary is None:
+        answers["vary"] = ask("Which words shall act at other times?", VARY)
+    if not request.rewards:
+        answers["rewards"] = (ask("Score the pictures? none, clip, aesthetic, pickscore or hps", "none"),)
+    return request.model_copy(update=answers)
+
+
+def _ask(question: str, usual: str) -> str:
+    return str(typer.prompt(question, default=usual, err=True)).strip()
+
+
+def _stop(plan: StartPlan, as_json: bool, *, asked: bool) -> None:
+    if as_json:
+        console.write_json({**plan.to_json(), "comparison": None})
+        return
+    if not asked:
+        console.note("nothing was drawn; --yes draws without a question")
+    console.write(plan.command)
+
+
+def _show(plan: StartPlan, run: ComparisonRun) -> None:
+    text, words = plan.request.texts[0], plan.request.vary[0]
+    console.write(f"grid: {run.grid}")
+    console.write(f"report: {run.report}")
+    console.write("next:")
+    console.write(f"  {plan.command} --seeds 8 --force")
+    console.write(f'  dfprompt generate "{text}, [{words}:late]" --pipeline {plan.model.source}')
+    console.write(f'  dfprompt convert "{text}, [{words}:late]" --to comfyui')

@@ -1,0 +1,184 @@
+"""`dfprompt start` on tiny pipelines of four kinds: what is said before anything loads, then the pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny_zoo
+from dfprompt.api.start import choose_offload, find_models, look_at_model, plan_start
+from dfprompt.cli.start import answer_questions
+from dfprompt.errors import LoadError, UnsupportedPipelineError
+from dfprompt.requests.start import StartRequest
+
+KINDS = ("sd1", "sdxl", "flux", "pixart")  # the last has no adapter of its own
+
+
+@pytest.fixture(scope="session")
+def kind_folder(
+    tiny_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    generic = tmp_path_factory.mktemp("generic") / "pixart"
+
+    def folder(name: str) -> Path:
+        if name != "pixart":
+            return tiny_folder(name)
+        if not generic.exists():
+            tiny_zoo.build("pixart").save_pretrained(generic)
+        return generic
+
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.mark.filterwarnings("ignore:.*(clean_caption|Beautiful Soup).*")
+@pytest.mark.parametrize("name", KINDS)
+def test_first_pictures_on_any_pipeline_without_scores_or_policy(
+    name: str, kind_folder: Callable[[str], Path], cli: Any, tmp_path: Path
+) -> None:
+    asked = ["--pipeline", str(kind_folder(name)), "--steps", "4", "--size", "16", "--seeds", "1"]
+    ran = cli("start", "a red house", "--vary", "old film", "--yes", *asked, "--output", str(tmp_path / "o"))
+    assert ran.returncode == 0, ran.stderr
+    assert "1. model: " in ran.stderr
+    assert "no download" in ran.stderr
+    assert "not scored" not in ran.stderr
+    found = json.loads((tmp_path / "o" / "comparison.json").read_text())
+    assert found["scores"] == {}
+    rewrites = found["prompts"][0]["rewrites"]
+    labels = ["plain", "all the time", "early", "late", "late and gently"]
+    assert [each["label"] for each in rewrites] == labels
+    assert [each["same_as"] for each in rewrites] == [None] * 5
+    pictures = {Path(each["images"][0]["file"]).read_bytes() for each in rewrites}
+    assert len(pictures) == 5
+    gently = rewrites[-1]["df_prompt"]
+    assert gently == f"a red house, [old film:{'0.25->0' if name == 'pixart' else 'late:0.75'}]"
+    assert (tmp_path / "o" / "grid.png").exists()
+    assert (tmp_path / "o" / "report.html").exists()
+
+
+@pytest.mark.parametrize("memory", ["0", "24"])
+@pytest.mark.parametrize("name", KINDS)
+def test_the_plan_is_said_in_a_moment_before_anything_is_loaded(
+    name: str, memory: str, kind_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    program = (
+        "import sys, time\n"
+        "from dfprompt.cli.main import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "assert not {'torch', 'diffusers', 'transformers'} & sys.modules.keys()\n"
+        "assert time.process_time() < 3, time.process_time()\n"
+    )
+    asked = [
+        "--pipeline",
+        str(kind_folder(name)),
+        "--memory",
+        memory,
+        "--plan",
+        "--output",
+        str(tmp_path / "o"),
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-c", program, "start", *asked],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HOME": str(tmp_path)},
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ("no GPU: drawn on the CPU" if memory == "0" else "fit into 24 GB of GPU memory") in ran.stderr
+    assert "ranges" in ran.stderr
+    assert "--reward clip would fetch 1.7 GB" in ran.stderr
+    assert ran.stdout.startswith('dfprompt compare "a red house in the snow" --vary "watercolor" --pipeline')
+    assert not (tmp_path / "o").exists()
+
+
+def test_what_fits_into_a_gpu_decides_the_offload(tmp_path: Path) -> None:
+    from dfprompt.api.start import Model
+
+    sdxl = Model("x", "", weighs=6.9, largest=5.1)
+    assert [choose_offload(sdxl, memory)[0] for memory in (0, 4, 8, 24)] == [
+        "none",
+        "sequential",
+        "model",
+        "none",
+    ]
+
+
+def test_weights_are_counted_in_half_precision(kind_folder: Callable[[str], Path]) -> None:
+    folder = kind_folder("sd1")
+    stored = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    found = look_at_model(str(folder))
+    assert found.weighs * 1e9 == pytest.approx(stored / 2, rel=0.1)  # stored as float32, headers beside
+    assert found.largest < found.weighs
+    assert found.what == "Stable Diffusion 1 and 2: ranges and weights"
+
+
+def test_questions_are_asked_only_for_what_was_not_said(
+    kind_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine").symlink_to(kind_folder("sd1"))
+    monkeypatch.chdir(tmp_path)
+    assert find_models() == ["mini", "models/mine"]
+    asked: list[str] = []
+
+    def usual(question: str, answer: str) -> str:
+        asked.append(question)
+        return answer
+
+    answered = answer_questions(StartRequest(), usual)
+    assert len(asked) == 4
+    assert "models/mine" in asked[0]
+    assert answered.pipeline == "models/mine"
+    plan = plan_start(answered)
+    assert plan.request.rewards == ("none",)
+    asked.clear()
+    answer_questions(StartRequest(text="a cat", pipeline="mini", vary="snow", rewards=["none"]), usual)
+    assert asked == []
+
+
+def test_no_message_goes_in_a_circle(cli: Any, tmp_path: Path) -> None:
+    ran = cli("start", "--pipeline", str(tmp_path / "nowhere"), "--plan")
+    assert ran.returncode == 2
+    assert "neither a folder, nor a file, nor a hub id" in ran.stderr
+    (tmp_path / "empty").mkdir()
+    ran = cli("start", "--pipeline", str(tmp_path / "empty"), "--plan")
+    assert ran.returncode == 2
+    assert "model_index.json does not exist" in ran.stderr
+    scores = cli("start", "--pipeline", "mini", "--reward", "pickscore", "--plan", "--json")
+    answer = json.loads(scores.stdout)
+    assert "yuvalkirstain/PickScore_v1 (3.9 GB, licence" in answer["steps"][-1]
+    # Offline, what a yes would fetch is answered with the command that fetches it, and nothing is loaded.
+    fetched = cli(
+        "start", "--pipeline", "mini", "--reward", "pickscore", "--yes", "--output", str(tmp_path / "o")
+    )
+    assert fetched.returncode == 2
+    assert "hf download yuvalkirstain/PickScore_v1" in fetched.stderr
+    assert not (tmp_path / "o").exists()
+    with pytest.raises(LoadError, match="not in the local cache"):
+        look_at_model("hub:someone/absent-model")
+
+
+def test_a_pipeline_that_no_word_can_steer_is_refused_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "none"
+    folder.mkdir()
+    from dfprompt.conditioning.reach import read_results
+
+    refused = [name for name, found in read_results()["classes"].items() if found["verdict"] == "refused"]
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": refused[0]}))
+    with pytest.raises(UnsupportedPipelineError, match=f"no word of a {refused[0]}"):
+        look_at_model(str(folder))

@@ -1,0 +1,105 @@
+"""Candidates: distinct, ranked by mean log-probability, each from its own seed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from dfprompt.errors import ConfigError, DFPromptWarning
+from dfprompt.policy import Rewrite, SamplingSettings
+from dfprompt.policy.kinds import choose_kinds, same_kind
+from dfprompt.policy.policy import candidate_seed
+from dfprompt.policy.rewrite import append_modifiers
+from dfprompt.prompt import DFPrompt, Span, Weight, parse_prompt
+from tiny_policies import tiny_policy
+
+HOW = SamplingSettings(max_new_tokens=20)
+
+
+def test_candidates_are_distinct_and_ranked() -> None:
+    policy = tiny_policy(ending=2.0)
+    (found,) = policy.candidates(["a red cat"], 6, 3, HOW)
+    assert len(found) == 6
+    assert len({str(each.prompt) for each in found}) == 6
+    scores = [each.score for each in found]
+    assert scores == sorted(scores, reverse=True)
+    assert all(each.score == each.logprob / each.actions for each in found)
+
+
+def test_candidates_differ_in_kind_as_far_as_there_are_kinds() -> None:
+    """Drawn one after the other, the first of every kind: by hand, from the draws themselves."""
+    policy = tiny_policy(ending=2.0)
+    (found,) = policy.candidates(["a red cat"], 4, 3, HOW)
+    draws = policy.rewrite(["a red cat"] * 16, [candidate_seed(3, number) for number in range(16)], HOW)
+    words = [frozenset(span.text.casefold() for span in each.modifiers) for each in draws]
+    kept: list[int] = []
+    for number, mine in enumerate(words):
+        if all(2 * len(mine & words[at]) < len(mine | words[at]) for at in kept) and (mine or not kept):
+            kept.append(number)
+    assert len(kept) >= 4
+    assert sorted(each.candidate for each in found) == kept[:4]
+
+
+def rewritten(*texts: str) -> Rewrite:
+    modifiers = tuple(Span(text) for text in texts)
+    prompt = append_modifiers(DFPrompt.from_plain("a cat"), modifiers)
+    return Rewrite("a cat", prompt, modifiers, 0.0, 1, 0)
+
+
+def test_one_kind_is_half_of_the_words_in_any_order_with_any_control() -> None:
+    assert same_kind(rewritten("mist", "8k"), rewritten("8k", "Mist"))
+    assert same_kind(rewritten("mist"), rewritten("mist", "8k"))
+    assert not same_kind(rewritten("mist", "8k"), rewritten("8k", "bokeh"))
+    assert same_kind(rewritten(), rewritten())
+    assert not same_kind(rewritten(), rewritten("mist"))
+    louder = rewritten("mist")
+    louder = dataclasses.replace(louder, modifiers=(Span("mist", "late", Weight("1.5")),))
+    assert same_kind(louder, rewritten("mist"))
+
+
+def test_where_kinds_run_out_other_texts_follow() -> None:
+    drawn = [rewritten("mist"), rewritten("mist", "8k"), rewritten("mist"), rewritten("bokeh")]
+    assert choose_kinds(drawn, 2) == [drawn[0], drawn[3]]
+    assert choose_kinds(drawn, 3) == [drawn[0], drawn[3], drawn[1]]
+    assert choose_kinds(drawn, 4) == [drawn[0], drawn[3], drawn[1]]
+
+
+def test_more_candidates_and_more_prompts_change_none_drawn_before() -> None:
+    policy = tiny_policy(ending=2.0)
+    (few,) = policy.candidates(["a red cat"], 2, 3, HOW)
+    other, many = policy.candidates(["the blue star", "a red cat"], 6, 3, HOW, batch_size=5)
+    by_number = {each.candidate: str(each.prompt) for each in many}
+    for each in few:
+        assert by_number[each.candidate] == str(each.prompt)
+    assert all(each.plain == "the blue star" for each in other)
+
+
+def test_one_candidate_is_the_rewrite_of_the_seed_itself() -> None:
+    policy = tiny_policy()
+    (found,) = policy.candidates(["a red cat"], 1, 5, HOW)
+    assert found[0].prompt == policy.rewrite(["a red cat"], [5], HOW)[0].prompt
+    assert candidate_seed(5, 0) == 5
+    assert len({candidate_seed(5, number) for number in range(100)}) == 100
+
+
+def test_a_policy_with_little_to_say_says_so() -> None:
+    policy = tiny_policy(ending=30.0)
+    with pytest.warns(DFPromptWarning, match="1 different rewrites of"):
+        (found,) = policy.candidates(["a red cat"], 3, 0, HOW)
+    assert [str(each.prompt) for each in found] == ["a red cat"]
+
+
+def test_spans_of_a_dfprompt_are_kept() -> None:
+    base = parse_prompt("a cat, [snow:early]")
+    for row in tiny_policy().rewrite([base] * 4, [1, 2, 3, 4], HOW):
+        assert str(row.prompt).startswith("a cat, [snow:early]")
+        assert row.plain == "a cat, snow"
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True])
+def test_a_seed_is_a_whole_number(seed: object) -> None:
+    with pytest.raises(ConfigError, match="seed"):
+        tiny_policy().candidates(["a"], 1, seed, HOW)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="candidates"):
+        tiny_policy().candidates(["a"], 0, 1, HOW)
