@@ -54,7 +54,9 @@ def add_parts(kind: str, source: str, parts: dict[str, Any]) -> dict[str, Any]:
             motion_num_attention_heads=2,
         )
         return {"num_frames": 2}
-    return {"image": picture()} if "Kontext" in kind else {}
+    if "Kontext" in kind:  # any picture would be enlarged to a megapixel
+        return {"image": picture(), "max_area": SIZE * SIZE, "_auto_resize": False}
+    return {}
 
 
 def control(source: str, parts: dict[str, Any]) -> Any:
