@@ -68,7 +68,14 @@ def try_python(python: str, wheel: Path, place: Path) -> bool:
     suite = subprocess.run(
         [
             *(str(binary), "-m", "pytest", "tests/prompt", "-q", "-o", "addopts=--import-mode=importlib"),
-            *("--confcutdir=tests/prompt", "-p", "property_profiles", "-p", "no:cacheprovider"),
+            *(
+                "--confcutdir=tests/prompt",
+                "-p",
+                "property_profiles",
+                "-p",
+                "no:cacheprovider",
+                "--timeout=0",
+            ),
         ],
         cwd=ROOT,
         env={

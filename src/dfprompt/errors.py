@@ -20,6 +20,7 @@ command line and the web page catch.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -205,3 +206,21 @@ def load_errors(what: str, advice: str = "") -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise LoadError(f"{what}: {reason}" + (f"; {advice}" if advice else "")) from error
+
+
+@contextmanager
+def each_warning_once() -> Iterator[None]:
+    """Show each of our warnings once in the block, however many batches repeat it."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_once(message: Warning | str, category: type[Warning], *where: Any, **named: Any) -> None:
+            if issubclass(category, DFPromptWarning):
+                if str(message) in said:
+                    return
+                said.add(str(message))
+            show(message, category, *where, **named)
+
+        warnings.showwarning = show_once
+        yield

@@ -26,6 +26,7 @@ REFUSED = [
     (["compare", "x", "--pipeline", "models/none"], "models/none"),
     (["tune", "x", "--images", "3"], "at least 16 images"),
     (["evaluate", "--prompts", "nofile.txt", "--output", "e"], "nofile.txt"),
+    (["evaluate", "--prompts", "p.txt", "--output", "e", "--resume"], "no rows.jsonl to go on with"),
     (["generate", "x", "--output", "file/deep"], "nothing can be written into"),
     (["optimize", ""], "empty prompt"),
     (["optimize", "x", "--device", "abacus"], "no device"),

@@ -9,11 +9,11 @@ from typing import Any
 
 from dfprompt.api.baselines import RECORD, BaselineSearch
 from dfprompt.api.checks import check
-from dfprompt.api.companions import HOW_TO_GET_A_POLICY, choose_lexicon, companions_of
+from dfprompt.api.companions import HOW_TO_GET_A_POLICY, MINI, choose_lexicon, companions_of
 from dfprompt.api.comparison import budgeted
 from dfprompt.api.methods import MethodChoices, load_methods
 from dfprompt.api.mini_evaluation import make_mini_prompts
-from dfprompt.api.pipelines import MINI, open_pipeline
+from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy
 from dfprompt.api.scoring import require_scoreboard
 from dfprompt.errors import ConfigError, InputError, LoadError

@@ -34,7 +34,7 @@ from dfprompt.training.examples import read_examples
 from dfprompt.training.grpo import train_grpo
 from dfprompt.training.picture_reward import PictureReward
 from dfprompt.training.ppo import train_ppo
-from dfprompt.training.rl_loop import Report, RlResult
+from dfprompt.training.rl_loop import Report, RlResult, RunSources
 from dfprompt.training.rl_settings import GrpoSettings, PpoSettings, RlSettings
 from dfprompt.training.rollout import Task
 from dfprompt.training.run_folder import RECIPE, lock_run
@@ -90,14 +90,16 @@ def run_reinforcement(
             acting=policy.model.config.tables.acting(steps),
             resume=resume,
             force=force,
-            extra=files_beside(base, settings.model),
-            report=pages.take,
-            inputs=digest_inputs(
-                settings.data.folder,
-                base,
-                pipeline=str(pipeline.origin.hash_weights()),
-                reward=digest_source(settings.reward.source),
+            sources=RunSources(
+                files_beside(base, settings.model),
+                digest_inputs(
+                    settings.data.folder,
+                    base,
+                    pipeline=str(pipeline.origin.hash_weights()),
+                    reward=digest_source(settings.reward.source),
+                ),
             ),
+            report=pages.take,
         )
     spent = reward.spent
     drawn = {"pictures": spent.pictures, "evaluations": spent.evaluations, "evaluations_saved": spent.saved}

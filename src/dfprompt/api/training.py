@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from dfprompt.api.companions import MINI
 from dfprompt.api.gallery import choose_folder
 from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config
@@ -24,7 +25,6 @@ from dfprompt.training.settings import ModelSettings, PolicySettings
 from dfprompt.training.sft import Report, SftResult, train_sft
 from dfprompt.training.sft_settings import SftSettings
 
-MINI = "mini"
 _PACKAGED = {MINI: "lm", "mini-sft": "sft"}
 _READ = (".safetensors", ".pth", ".json", ".toml", ".txt")
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"

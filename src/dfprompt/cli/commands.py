@@ -30,6 +30,7 @@ COMMANDS = {
     "convert": Listed("Write", "convert", "Translate a prompt to and from the syntax of other tools."),
     "generate": Listed("Draw", "generate", "Draw DF-Prompts with any pipeline."),
     "compare": Listed("Draw", "compare", "Draw plain words and rewrites of them from the same seeds."),
+    "studio": Listed("Draw", "studio", "Write, draw and compare in a browser, on this machine alone."),
     "tune": Listed("Draw", "tune", "Search the best words, ranges and weights for one prompt."),
     "inspect": Listed("Draw", "inspect", "Show how a picture was drawn; draw it again."),
     "capabilities": Listed("Draw", "capabilities", "Say what each family of pipelines can do."),

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import DFPromptError, EvaluationError
+from dfprompt.errors import EvaluationError
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.methods import Method, is_free, rewrite_checked
 from dfprompt.measurement.measure import file_name
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.prompt import DFPrompt
+from dfprompt.storage import undamaged
 
 
 @dataclass
@@ -76,22 +77,10 @@ def _check_same(
 def _read(path: Path) -> Rewrites:
     if not path.exists():
         return Rewrites()
-    try:
+    with undamaged(path, "remove it together with the method's rows"):
         values = json.loads(path.read_text(encoding="utf-8"))
         prompts = {key: DFPrompt.from_json(value) for key, value in values["rewrites"].items()}
         return Rewrites(prompts, {}, float(values["seconds"]))
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        DFPromptError,
-        RecursionError,
-    ) as error:
-        raise EvaluationError(
-            f"{path} is damaged ({error}); remove it together with the method's rows"
-        ) from error
 
 
 def _write(path: Path, rewrites: Rewrites) -> None:

@@ -7,13 +7,14 @@ only what is plainly there is taken.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 _MOST_NODES = 2_000
 _TEXTS = ("text", "prompt", "text_g", "clip_l", "t5xxl", "string", "value", "text_l")
 _SAMPLER = frozenset({"positive", "negative"})
-Graph = Mapping[str, Mapping[str, Any]]
+Node = Mapping[str, Any]
+Graph = Mapping[str, Node]
 
 
 class GraphText(NamedTuple):
@@ -57,8 +58,10 @@ def _is_node(node: object) -> bool:
     )
 
 
-def _upstream(graph: Graph, link: object) -> Iterator[Mapping[str, Any]]:
-    """Yield the node a link comes from, and those before it, each once, near ones first."""
+def _upstream(
+    graph: Graph, link: object, ends: Callable[[Node], bool] = lambda node: False
+) -> Iterator[Node]:
+    """Yield the node a link comes from and those before it, each once, near first; none before `ends`."""
     waiting, seen = [link], set()
     for link in waiting:
         if not isinstance(link, list) or len(link) != 2 or str(link[0]) in seen or str(link[0]) not in graph:
@@ -66,23 +69,25 @@ def _upstream(graph: Graph, link: object) -> Iterator[Mapping[str, Any]]:
         seen.add(str(link[0]))
         node = graph[str(link[0])]
         yield node
-        waiting += node["inputs"].values()
+        if not ends(node):
+            waiting += node["inputs"].values()
 
 
 def _texts(graph: Graph, link: object) -> Iterator[GraphText]:
     """The texts that reach an input: of the nearest nodes that hold one, and of no sampler before them."""
-    waiting, seen = [link], set()
-    for link in waiting:
-        if not isinstance(link, list) or len(link) != 2 or str(link[0]) in seen or str(link[0]) not in graph:
-            continue
-        seen.add(str(link[0]))
-        node = graph[str(link[0])]
-        written = [node["inputs"][name] for name in _TEXTS if isinstance(node["inputs"].get(name), str)]
-        found = next((text for text in written if text.strip()), None)
-        if found is not None:
-            yield GraphText(found, node["class_type"])
-        elif not _SAMPLER <= node["inputs"].keys():
-            waiting += node["inputs"].values()
+
+    def ends(node: Node) -> bool:
+        return _SAMPLER <= node["inputs"].keys() or _text(node) is not None
+
+    for node in _upstream(graph, link, ends):
+        text = _text(node)
+        if text is not None:
+            yield GraphText(text, node["class_type"])
+
+
+def _text(node: Node) -> str | None:
+    written = (node["inputs"].get(name) for name in _TEXTS)
+    return next((text for text in written if isinstance(text, str) and text.strip()), None)
 
 
 def _settings(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:

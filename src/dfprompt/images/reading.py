@@ -5,6 +5,7 @@ What is converted is stated in `Picture.notes`, since a score is about the pixel
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -152,6 +153,19 @@ def read_text(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> dict[str, st
     _refuse_early(path)
     with _decoding(path, max_pixels), Image.open(path, formats=FORMATS) as opened:
         _refuse_size(opened, str(path), max_pixels)
+        return _text_of(opened)
+
+
+def text_of_bytes(content: bytes, name: str = "the picture") -> dict[str, str]:
+    """The text chunks of a picture that was sent, not read from a file; raises as `read_text` does.
+
+    >>> text_of_bytes(b"no picture")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    dfprompt.errors.ImageFileError: the picture: not a picture; known formats are PNG, JPEG, WEBP, GIF, ...
+    """
+    with _decoding(Path(name), MAX_PIXELS), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        _refuse_size(opened, name, MAX_PIXELS)
         return _text_of(opened)
 
 

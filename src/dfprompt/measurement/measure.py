@@ -20,12 +20,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dfprompt.errors import ConfigError, DFPromptError, RewardError, UnsupportedPipelineError
+from dfprompt.errors import (
+    ConfigError,
+    DFPromptError,
+    RewardError,
+    UnsupportedPipelineError,
+    each_warning_once,
+)
 from dfprompt.images.metadata import GenerationMetadata, ModelMark
 from dfprompt.images.reading import read_image
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil, to_tensor
-from dfprompt.measurement.isolation import attempt, each_warning_once
+from dfprompt.measurement.isolation import attempt
 from dfprompt.measurement.log import MeasurementLog
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN, UNSCORED, Row, RowKey

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from dfprompt.errors import ParseError, PromptValueError
 from dfprompt.excerpt import quote
@@ -48,7 +49,36 @@ def read_back(text: str, num_inference_steps: int | None = None) -> DFPrompt:
     if not isinstance(text, str):
         raise PromptValueError(f"a prompt must be a string, not {quote(text)}")
     try:
-        return DFPrompt(_Scanner(text, num_inference_steps).scan())
+        return DFPrompt(
+            piece for place in _Scanner(text, num_inference_steps).scan() for piece in place.pieces
+        )
+    except ParseError as error:
+        raise keep_meaning(error) from None
+
+
+class Place(NamedTuple):
+    """A stretch of a text and what it means: plain words, or a bracket or network tag and its spans.
+
+    `text[start:end]` is what is written. `words` is where the words lie in a bracket or tag, which is
+    several spans where tags stand among the words; None for plain words.
+    """
+
+    start: int
+    end: int
+    pieces: tuple[str | Span, ...]
+    words: tuple[int, int] | None = None
+
+
+def locate_pieces(text: str) -> tuple[Place, ...]:
+    """Return what every stretch of a DF-Prompt means, in order and without gaps.
+
+    Raises ParseError as `parse_prompt` does, and says nothing of look-alikes.
+
+    >>> [(place.start, place.end, place.words) for place in locate_pieces("a cat, [snow:late]")]
+    [(0, 7, None), (7, 18, (8, 12))]
+    """
+    try:
+        return tuple(place for place in _Scanner(text, None).scan() if place.start < place.end)
     except ParseError as error:
         raise keep_meaning(error) from None
 
@@ -63,7 +93,7 @@ class _Scanner:
         self.text = text
         self.steps = steps if steps is None else check_steps(steps)
         self.turns = 0  # of all alternations
-        self.pieces: list[str | Span] = []
+        self.places: list[Place] = []
         self.literal: list[str] = []  # of the plain piece or the words being read
         self.copied = 0  # everything before this offset is in `literal` or belongs to a field
         self.opened = -1  # offset of the open bracket, -1 outside
@@ -73,7 +103,7 @@ class _Scanner:
         self.ranges: dict[str, EffectRange | None] = {}
         self.weights: dict[str, Weight | None] = {}
 
-    def scan(self) -> list[str | Span]:
+    def scan(self) -> list[Place]:
         escaped = -1
         for match in _SPECIAL.finditer(self.text):
             at, special = match.start(), match[0]
@@ -93,8 +123,13 @@ class _Scanner:
                 self._end_field(at)
         if self.opened >= 0:
             raise bracket_errors.unclosed(self._bracket(len(self.text)))
-        self.pieces.append(self._take_literal(len(self.text)))
-        return self.pieces
+        self._end_plain(len(self.text))
+        return self.places
+
+    def _end_plain(self, at: int) -> None:
+        """Keep the plain words that end here."""
+        start = self.places[-1].end if self.places else 0
+        self.places.append(Place(start, at, (self._take_literal(at),)))
 
     def _copy_to(self, at: int) -> None:
         """Keep the literal run before `at`, and go on after it."""
@@ -110,8 +145,9 @@ class _Scanner:
 
     def _tag(self, at: int, tag: str) -> None:
         if self.opened < 0:
-            self.pieces += [self._take_literal(at), Span(tag)]
+            self._end_plain(at)
             self.copied = at + len(tag)
+            self.places.append(Place(at, self.copied, (Span(tag),), (at, self.copied)))
         elif not self.colons:
             self.words += [self._take_literal(at), tag]
             self.copied = at + len(tag)
@@ -119,7 +155,7 @@ class _Scanner:
     def _open(self, at: int) -> None:
         if self.opened >= 0:
             raise bracket_errors.nested(self._bracket(at))
-        self.pieces.append(self._take_literal(at))
+        self._end_plain(at)
         self.opened = at
 
     def _end_field(self, at: int) -> None:
@@ -130,7 +166,9 @@ class _Scanner:
     def _close(self, at: int) -> None:
         if self.opened < 0:
             raise bracket_errors.stray_close(self.text, at)
-        self.pieces += self._spans(self._bracket(at))
+        spans = tuple(self._spans(self._bracket(at)))
+        words = (self.opened + 1, self.colons[0] if self.colons else at)
+        self.places.append(Place(self.opened, at + 1, spans, words))
         self.colons.clear()
         self.words.clear()
         self.copied, self.opened = at + 1, -1

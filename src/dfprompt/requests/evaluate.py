@@ -26,7 +26,7 @@ class MeasureRequest(Request):
     output: Annotated[str | Path, Flag(metavar="DIR", kind=Path)]
     """Where to write; the same folder again goes on."""
     resume: bool = False
-    """Go on with the rows in --output, as happens without it."""
+    """Go on with the rows in --output, and with nothing else: refused where there are none."""
     retry_failed: bool = False
     """Make rows again in which something failed."""
 
