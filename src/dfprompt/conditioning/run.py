@@ -76,7 +76,7 @@ def run(
     Families that `dfprompt capabilities` calls special encode all texts at once and take weights.
     Every other pipeline is steered by what its denoisers hear: `run` listens to the pipeline's own
     encoding of each distinct text (at most one evaluation each) and puts it in place step by step;
-    that gives ranges, but no weights.
+    that gives ranges, and weights where the class belongs to a family whose tokens can be placed.
 
     `weighting` names the rule for weights (by default the family's own), `absence` says whether
     words outside their range are deleted or hidden (`mask`), `clock` whether ranges count steps or

@@ -31,7 +31,7 @@ def make_answers(summary: Summary, rows: Sequence[Row]) -> list[Answer]:
     """
     reward = next(line.score for line in summary.scores if line.role == "reward")
     methods = sorted(
-        (line for line in summary.methods if line.method != PLAIN), key=lambda line: _is_baseline(line.method)
+        (line for line in summary.methods if line.method != PLAIN), key=lambda line: _rank(line.method)
     )
     return [_answer(summary, line, reward, rows) for line in methods]
 
@@ -112,5 +112,8 @@ def _cost(summary: Summary, method: MethodLine) -> str | None:
     )
 
 
-def _is_baseline(method: str) -> bool:
-    return method in _BASELINES or method.startswith("best-of-")
+def _rank(method: str) -> int:
+    """What is asked about, then rewriters of others, then baselines."""
+    if method in _BASELINES or method.startswith("best-of-"):
+        return 2
+    return int(method in ("llm", "vendor"))
