@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dfprompt.api.companions import HOW_TO_GET_A_POLICY, MINI, choose_lexicon, companions_of
 from dfprompt.api.written import plain_of, read_base, read_written
 from dfprompt.endpoint import check_url, is_url
-from dfprompt.errors import ConfigError, DFPromptWarning, InputError, LoadError
+from dfprompt.errors import ConfigError, DFPromptWarning, ImageFileError, InputError, LoadError
 from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
@@ -202,6 +203,10 @@ def _check_judging(request: JudgeCheckRequest) -> None:
 
 
 def _check_scoring(request: ScoreImagesRequest) -> None:
+    for image in () if list(request.images) == STDIN else request.images:
+        with contextlib.suppress(ValueError, OSError):  # what else is wrong with a file is said on reading it
+            if not Path(image).exists():
+                raise ImageFileError(f"{image}: no such file")
     check_device_name(request.device)
     check_scores(request)
 
