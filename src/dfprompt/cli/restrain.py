@@ -34,7 +34,7 @@ def restrain(
     \b
     Examples:
       dfprompt restrain run/policy --output curve
-      dfprompt optimize "a red cat on a hill" --policy run/policy --restraint 0.1
+      dfprompt optimize "a red house in the snow" --policy run/policy --restraint 0.1
     """
     from dfprompt.api.restraint import measure_restraint
 
