@@ -109,6 +109,24 @@ def damage(victim: Path, chance: random.Random) -> None:
     victim.write_bytes(content)
 
 
+def damage_tensors(victim: Path, chance: random.Random) -> None:
+    """Change a safetensors file: its head is JSON, whose names, shapes and offsets are made to lie."""
+    content = victim.read_bytes()
+    if chance.random() < 0.3:
+        damage(victim, chance)
+        return
+    size = int.from_bytes(content[:8], "little")
+    head = json.loads(content[8 : 8 + size])
+    if chance.random() < 0.3:
+        name = chance.choice(sorted(head))
+        other = chance.choice(["", "x" * 5000, "../../x", "unet.a.b.lora_A.weight", "__metadata__"])
+        head = {other if key == name else key: value for key, value in head.items()}
+    else:
+        head = changed(head, chance.choice(sorted(places(head), key=str)), chance.choice(VALUES))
+    text = json.dumps(head).encode()
+    victim.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])
+
+
 def hostile_picture(target: Path, chance: random.Random) -> Path:
     """A PNG that carries a recipe, changed; or one that claims, bombs or pretends."""
     info = PngInfo()

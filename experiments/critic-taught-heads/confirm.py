@@ -1,8 +1,11 @@
-"""The confirmation set: held-out prompts and noises that nobody looked at while the method was designed.
+"""The confirmation sets: held-out prompts and noises that nobody looked at while the method was designed.
 
-Written down before any policy was evaluated: of the mini world's held-out prompts in the order in which its
-generator names them, those behind the first 200 (every earlier table used the first 96, 120 or 200), the next
-96; noises 5200 to 5205. Run:  python experiments/critic-taught-heads/confirm.py PROMPTS.jsonl
+Each was written down before any policy was evaluated on it. The mini world's generator names its 301 held-out
+prompts in one order. The first set are the 96 behind the first 200, with noises from 5200 on. So few are left
+behind these that the second set, for policies trained under a limit of two modifiers, are the 96 before them,
+with noises from 6200 on: tables of earlier policies used them, nobody looked at them for this method. Run:
+
+    python experiments/critic-taught-heads/confirm.py 2 PROMPTS.jsonl
 """
 
 from __future__ import annotations
@@ -13,15 +16,17 @@ from pathlib import Path
 
 from dfprompt.api.mini_evaluation import make_mini_prompts
 
-LOOKED_AT, COUNT = 200, 96
-NOISES = range(5200, 5206)
+COUNT = 96
+BEHIND = {"1": 200, "2": 104}
+NOISES = {"1": range(5200, 5206), "2": range(6200, 6204)}
 
 
 def main() -> None:
-    prompts = make_mini_prompts(LOOKED_AT + COUNT)[LOOKED_AT:]
-    assert len(prompts) == COUNT, f"the world has only {len(prompts)} prompts behind the first {LOOKED_AT}"
+    which, path = sys.argv[1:]
+    prompts = make_mini_prompts(BEHIND[which] + COUNT)[BEHIND[which] :]
+    assert len(prompts) == COUNT, f"the world has only {len(prompts)} prompts left"
     rows = [{"id": each.id, "prompt": each.text, **each.record} for each in prompts]
-    Path(sys.argv[1]).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

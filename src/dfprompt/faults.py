@@ -27,5 +27,5 @@ def keep_fault(error: BaseException) -> str:
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(told)
     except OSError:
-        return f"{said} did and the details:\n{told}"
-    return f"{said} did and the details, kept in {name}"
+        return f"{said} and the details:\n{told}"
+    return f"{said} and the details, kept in {name}"

@@ -294,6 +294,7 @@ def test_the_words_of_other_allocators_are_known() -> None:
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")
     )
     assert ran_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
+    assert ran_out_of_memory(RuntimeError("could not create a primitive"))
     assert not ran_out_of_memory(ValueError("out of memory"))
 
 

@@ -499,6 +499,10 @@ def test_loras_that_cannot_be(tiny_folder: Folder, lora: Path, tmp_path: Path) -
         load(folder, loras=[str(tmp_path)])
     with pytest.raises(LoadError, match=r"the LoRA .*style.safetensors.* fit"):
         load(tiny_folder("flux"), loras=[str(lora)])
+    half = {name: values for name, values in load_file(lora).items() if "to_v.lora_B" not in name}
+    save_file(half, tmp_path / "half.safetensors")
+    with pytest.raises(LoadError, match=r"half.safetensors lacks some of its own weights"):
+        load(folder, loras=[str(tmp_path / "half.safetensors")])
     cut(lora, 600)
     with pytest.raises(LoadError, match=r"style\.safetensors .*cut off"):
         load(folder, loras=[str(lora)])

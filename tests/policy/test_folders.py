@@ -12,9 +12,10 @@ import torch
 from dfprompt.api.training import find_policy_source
 from dfprompt.errors import ConfigError, LoadError
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget, load_policy_folder, save_policy_folder
-from dfprompt.policy.folders import keep_restraint, policy_in
+from dfprompt.policy.folders import keep_measured, policy_in
 from dfprompt.policy.lora import add_lora
 from dfprompt.policy.restraint import Point, Restraint
+from dfprompt.statistics.risk import RiskCurve
 from tiny_policies import tiny_model, tiny_policy, tiny_tokenizer, tiny_trunk
 
 HOW = SamplingSettings(max_new_tokens=16)
@@ -216,7 +217,7 @@ def test_a_restraint_curve_is_kept_with_the_policy_and_read_back(tmp_path: Path)
     assert load_policy_folder(folder).restraint is None
     flat = (0.0, 0.0)
     curve = Restraint((Point(0, 1.0, flat, -0.01, flat, 0.1), Point(5, 0.4, flat, 0.0, flat, 0.6)))
-    keep_restraint(folder, curve)
+    keep_measured(folder, "restraint", curve)
     read = load_policy_folder(folder)
     assert (read.restraint, read.name) == (curve, "tiny")
     again = save_policy_folder(read, tmp_path / "again")
@@ -241,3 +242,35 @@ def test_a_restrained_policy_appends_less_and_one_without_a_curve_says_so() -> N
     assert said[0] > said[1] > said[2]
     by_hand = writer.rewrite(prompts, seeds, SamplingSettings(end_bias=3.0))
     assert by_hand == writer.rewrite(prompts, seeds, SamplingSettings(restraint=0.5))
+
+
+def test_a_risk_curve_is_kept_and_a_damaged_one_named(tmp_path: Path) -> None:
+    folder = save_policy_folder(policy(), tmp_path / "policy")
+    curve = RiskCurve("fidelity", 300, ((0.0, 280, 0), (0.333333, 290, 4)))
+    keep_measured(folder, "risk", curve)
+    assert load_policy_folder(folder).risk == curve
+    card = json.loads((folder / "policy.json").read_text())
+    (folder / "policy.json").write_text(json.dumps({**card, "risk": {"judge": "fidelity"}}))
+    with pytest.raises(LoadError, match="no risk-coverage curve"):
+        load_policy_folder(folder)
+
+
+def test_a_policy_trained_under_a_limit_keeps_it(tmp_path: Path) -> None:
+    writer = tiny_policy(ending=-6.0)
+    prompts, seeds = ["a red cat", "the blue star"] * 4, list(range(8))
+
+    def longest(most: int | None) -> int:
+        found = writer.rewrite(prompts, seeds, SamplingSettings(max_modifiers=most))
+        return max(len(each.modifiers) for each in found)
+
+    assert longest(None) > 2
+    writer.max_modifiers = 2
+    assert [longest(None), longest(5), longest(1)] == [2, 2, 1]
+    kept = policy()
+    kept.max_modifiers = 2
+    folder = save_policy_folder(kept, tmp_path / "policy")
+    assert load_policy_folder(folder).max_modifiers == 2
+    card = json.loads((folder / "policy.json").read_text())
+    (folder / "policy.json").write_text(json.dumps({**card, "max_modifiers": "many"}))
+    with pytest.raises(LoadError, match="max_modifiers"):
+        load_policy_folder(folder)

@@ -39,6 +39,7 @@ def test_a_limit_is_said_in_words(name: str, limit: Callable[[], None], tmp_path
     ended = run(COMMANDS[name].parts, tmp_path / "run", limit=limit)
     assert ended.code in (0, 1, 2), ended.err
     assert "Traceback" not in ended.err + ended.out
+    assert "fault of dfprompt" not in ended.err
     assert ended.code == 0 or "error:" in ended.err
     assert not list((tmp_path / "run").rglob(".dfprompt-*"))
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 
 from dfprompt.errors import ConfigError
-from dfprompt.statistics.risk import binomial_tail, choose_threshold, risk_bound
+from dfprompt.statistics.risk import Choice, RiskCurve, binomial_tail, make_curve, read_curve, risk_bound
+
+
+def choose_threshold(scores: list[float], lost: list[bool], limit: float) -> Choice:
+    return make_curve(scores, lost, "fidelity").choose(limit)
 
 
 @pytest.mark.parametrize(("count", "total", "risk"), [(0, 7, 0.1), (3, 7, 0.4), (6, 7, 0.9), (2, 300, 0.02)])
@@ -77,3 +82,37 @@ def test_what_cannot_be_calibrated_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         choose_threshold(scores, lost, limit)
+
+
+def test_a_curve_is_kept_as_it_was() -> None:
+    curve = make_curve([0.5, 0.0, 0.0, 1.0], [True, False, False, True], "fidelity")
+    assert curve.points == ((0.0, 2, 0), (0.5, 3, 1), (1.0, 4, 2))
+    assert read_curve(json.loads(json.dumps(curve.to_json()))) == curve
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        {"judge": "fidelity", "total": 3},
+        {"judge": "fidelity", "total": 3, "points": []},
+        {"judge": "fidelity", "total": 3, "points": [[0.0, 2, 3]]},
+        {"judge": "fidelity", "total": 3, "points": [[0.0, 4, 0]]},
+        {"judge": "fidelity", "total": 3, "points": [[0.5, 2, 0], [0.0, 3, 0]]},
+        {"judge": "fidelity", "total": 3, "points": [[math.inf, 2, 0]]},
+        {"judge": "fidelity", "total": 3, "points": [[0.0, 2.5, 0]]},
+        {"judge": "", "total": 3, "points": [[0.0, 2, 0]]},
+    ],
+)
+def test_what_is_no_curve_is_refused(given: object) -> None:
+    with pytest.raises(ConfigError, match="curve"):
+        read_curve(given)
+
+
+def test_the_interval_of_the_coverage_is_that_of_a_binomial_share() -> None:
+    """Both ends by the other tail: 280 of 300 and more has 2.5 % at the low end, so has 280 and fewer."""
+    found = RiskCurve("fidelity", 300, ((0.0, 280, 0),)).choose(0.02)
+    low, high = found.coverage_interval
+    assert 1 - binomial_tail(279, 300, low) == pytest.approx(0.025, rel=1e-6)
+    assert binomial_tail(280, 300, high) == pytest.approx(0.025, rel=1e-6)
+    assert low < found.coverage < high

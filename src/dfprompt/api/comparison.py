@@ -13,6 +13,7 @@ from dfprompt.api.companions import companions_of
 from dfprompt.api.gallery import choose_folder, slug
 from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy, read_base, tokenizers_of
+from dfprompt.api.risk import Gate, gate_rewrites, open_gate
 from dfprompt.api.scoring import choose_scoreboard
 from dfprompt.api.written import Written, plain_of, read_written
 from dfprompt.errors import InputError
@@ -37,6 +38,7 @@ from dfprompt.measurement.rows import Row
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget
+from dfprompt.policy import Rewrite as Proposed
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
 from dfprompt.requests.compare import CompareRequest
@@ -55,6 +57,7 @@ class ComparisonRun:
     timelines: Mapping[tuple[str, str], Path]
     grid: Path
     report: Path
+    gate: Gate | None = None
 
     @property
     def folder(self) -> Path:
@@ -82,6 +85,7 @@ class ComparisonRun:
             "scores": shown.columns,
             "prompts": prompts,
             "overall": overall,
+            **({} if self.gate is None else {"risk": self.gate.to_json()}),
         }
 
     def _prompt_json(self, prompt: Compared) -> dict[str, Any]:
@@ -143,24 +147,30 @@ def compare_prompts(
     _add_variations(prompts, bases, request, loaded)
     own = None if request.vary else companions.policy
     chosen_policy = own if request.writer is None else request.writer
+    board = choose_scoreboard(request, companions)
+    how = HowToDraw(request.settings, request.negative_prompt, metadata=request.metadata, progress=progress)
+    gate = None
     if chosen_policy is not None and bases:
         writer = chosen_policy
         if not isinstance(writer, Policy):
             writer = load_policy(writer, device=request.device, companions=companions)
-        _add_rewrites(prompts, bases, writer, request, sampling, loaded)
+        found = _rewrites(bases, writer, request, sampling, loaded)
+        if request.max_risk is not None:
+            asked = sampling or SamplingSettings(min_modifiers=request.at_least)
+            gate = open_gate(writer, request.max_risk, board, asked)
+            found, gate = gate_rewrites(gate, bases, found, loaded, board, how, seeds[0])
+        _add_rewrites(prompts, bases, writer, found)
     listed = [Compared(PlainPrompt(text), relabel(rewrites)) for text, rewrites in prompts.items()]
     check_distinct(listed, seeds)
     paths = _Paths(folder, listed, seeds, number)
     paths.check_free(force=request.force, resume=request.resume)
-    board = choose_scoreboard(request, companions)
-    how = HowToDraw(request.settings, request.negative_prompt, metadata=request.metadata, progress=progress)
     with lock_folder(folder):
         if request.force and not request.resume:
             paths.begin_anew()
         shown = draw_side_by_side(
             loaded, listed, seeds, board, how, paths.log, paths.picture, resume=request.resume
         )
-        return _write(shown, paths, note=companions.note)
+        return _write(shown, paths, gate, note=companions.note)
 
 
 def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, list[Rewrite]]:
@@ -186,24 +196,29 @@ def _add_variations(
             prompts[base.plain_text] += [replace(each, label=prefix + each.label) for each in varied]
 
 
-def _add_rewrites(
-    prompts: dict[str, list[Rewrite]],
+def _rewrites(
     bases: Sequence[DFPrompt],
     policy: Policy,
     request: CompareRequest,
     sampling: SamplingSettings | None,
     pipeline: ImagePipeline,
-) -> None:
-    candidates, seed = request.candidates, request.numbers[0]
+) -> list[list[Proposed]]:
     steps = pipeline.resolve(request.settings).num_inference_steps
     acting = policy.model.config.tables.acting(steps)
     asked = sampling or SamplingSettings(min_modifiers=request.at_least)
     sampling = budgeted(asked, policy, pipeline)
+    return policy.candidates(bases, request.candidates, request.numbers[0], sampling, acting=acting)
+
+
+def _add_rewrites(
+    prompts: dict[str, list[Rewrite]],
+    bases: Sequence[DFPrompt],
+    policy: Policy,
+    found: Sequence[Sequence[Proposed]],
+) -> None:
     mark = ModelMark(name=policy.name, hash=policy.digest or None)
     label = "policy" if policy.name in ("", "policy") else f"policy {policy.name}"
-    for base, rewrites in zip(
-        bases, policy.candidates(bases, candidates, seed, sampling, acting=acting), strict=True
-    ):
+    for base, rewrites in zip(bases, found, strict=True):
         prompts[base.plain_text] += [
             Rewrite(label, rewrite.prompt, mark, rewrite.unchanged) for rewrite in rewrites
         ]
@@ -273,13 +288,13 @@ class _Paths:
             remove(each)
 
 
-def _write(shown: SideBySide, paths: _Paths, *, note: str) -> ComparisonRun:
+def _write(shown: SideBySide, paths: _Paths, gate: Gate | None, *, note: str) -> ComparisonRun:
     save_pictures([Entry(paths.grid, make_comparison_grid(shown))], force=True)
     timelines = paths.timelines()
     for prompt in shown.prompts:
         for each in prompt.rewrites:
             write_text(timelines[prompt.plain.id, each.label], draw_plan(shown.plan_of(each.prompt)))
     write_text(paths.report, make_report(shown, note=note))
-    run = ComparisonRun(shown, timelines, paths.grid, paths.report)
+    run = ComparisonRun(shown, timelines, paths.grid, paths.report, gate)
     write_text(paths.result, json.dumps({"dfprompt": 1, **run.to_json()}, indent=1) + "\n")
     return run

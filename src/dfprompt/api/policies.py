@@ -39,7 +39,7 @@ def load_policy(
 
     "mini-sft" is what stage 1 made of the mini world's language model, before any reward. "starter" is rules
     over a list of modifiers, not learned; with `companions` of a pipeline over the words of its world;
-    "starter:photo" takes the words of a style.
+    "starter:photo" takes the words of a style. What `dfprompt learn` wrote is a policy too.
     A plain causal language model (a folder or hub id) writes words with the default control, so that
     other expansion models can be compared. Raises LoadError naming what is missing or damaged.
 
@@ -49,6 +49,10 @@ def load_policy(
     if name == STARTER:
         return StarterPolicy(usual_lexicon(companions), style=find_style(style) if colon else None)
     folder = mini_folder("sft") if source == MINI_SFT else _find(source)
+    from dfprompt.training.learned import is_learned, load_learned
+
+    if is_learned(folder):
+        return load_learned(folder)
     from dfprompt.policy.folders import load_policy_folder
 
     with reading_mini(folder) if source in (MINI, MINI_SFT) else nullcontext():

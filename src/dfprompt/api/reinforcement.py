@@ -72,6 +72,7 @@ def run_reinforcement(
         train, validation = read_tasks(settings.data.folder)
         base = find_policy_source(settings.model.base)
         policy = open_trainable(base, settings.model, settings.policy, seed=settings.seed)
+        policy.max_modifiers = settings.rollout.max_modifiers or None
         asked = settings.pictures
         device = settings.device if asked.device == "auto" else asked.device
         pipeline = open_pipeline(asked.model_copy(update={"device": device}))

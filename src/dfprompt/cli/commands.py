@@ -35,6 +35,7 @@ COMMANDS = {
     "capabilities": Listed("Draw", "capabilities", "Say what each family of pipelines can do."),
     "curate": Listed("Learn", "curate", "Clean prompts and keep those whose modifiers help."),
     "train": Listed("Learn", "train", "Train a policy: on prompts first, then on rewards."),
+    "learn": Listed("Learn", "learn", "Make a policy of what your searches have drawn."),
     "restrain": Listed("Learn", "restrain", "Measure what a policy's restraint costs and brings."),
     "calibrate": Listed("Learn", "score", "Set a reward's thresholds from plain pictures."),
     "score": Listed("Measure", "score", "Score pictures against the words they answer."),

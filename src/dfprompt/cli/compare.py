@@ -44,6 +44,8 @@ def compare(request: CompareRequest, as_json: bool = JSON) -> None:
     unwritten = request.writer is None and companions_of(request.pipeline).policy is None
     if unwritten and not request.vary:
         console.note(f"only what --with says was drawn beside plain: {HOW_TO_GET_A_POLICY}")
+    if run.gate is not None:
+        console.note(run.gate.sentence())
     if as_json:
         console.write_json(run.to_json())
     else:

@@ -81,9 +81,13 @@ def run(commands: typer.Typer) -> None:
         console.note(stopping.describe(stopped, sys.argv[1:]))
         sys.exit(stopped.exit_code)
     except MemoryError:
-        console.note("error: out of memory; nothing half-written was left. Take smaller pictures or batches")
-        sys.exit(DFPromptError.exit_code)
+        _stop_without_memory()
     except Exception as error:  # noqa: BLE001 - the last resort: a person is never shown a traceback
+        if "torch" in sys.modules:
+            from dfprompt.pipeline.memory import ran_out_of_memory
+
+            if ran_out_of_memory(error):
+                _stop_without_memory()
         _stop_at(error)
 
 
@@ -92,6 +96,11 @@ def _is_of_a_stream(error: OSError) -> bool:
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     raised_in = frame.f_globals.get("__name__", "")
     return error.filename is None and raised_in.startswith(("dfprompt.cli.", "typer.", "click.", "rich."))
+
+
+def _stop_without_memory() -> NoReturn:
+    console.note("error: out of memory; nothing half-written was left. Take smaller pictures or batches")
+    sys.exit(DFPromptError.exit_code)
 
 
 def _stop_at(error: Exception) -> NoReturn:

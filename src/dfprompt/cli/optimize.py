@@ -15,7 +15,8 @@ from dfprompt.search.starter import NAME as STARTER
 from dfprompt.search.styles import find_style
 
 if TYPE_CHECKING:
-    from dfprompt.policy import Policy, Rewrite
+    from dfprompt.api.risk import Gate, Prober
+    from dfprompt.policy import Policy, Rewrite, SamplingSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -36,34 +37,42 @@ def optimize(request: OptimizeRequest, as_json: bool = JSON) -> None:
       dfprompt optimize "portrait of a fisherman" --style photo
       dfprompt optimize "a blue boat, [mist:early]" --df --to a1111 --steps 20
       dfprompt optimize "a castle by the sea" --policy runs/sft/policy --json
+      dfprompt optimize "a red cat on a hill" --max-risk 2%
     """
     check(request)
     from dfprompt.api.policies import load_policy
 
-    loaded = load_policy(request.writer, device=request.device)
+    loaded, settings = load_policy(request.writer, device=request.device), _sampling(request)
+    prober = None
+    if request.max_risk is not None:
+        from dfprompt.api.risk import Prober
+
+        prober = Prober(request, loaded, settings)
     if list(request.texts) == STDIN:
-        console.for_each_line(lambda line: _rewrite([line], loaded, request)[0])
+        console.for_each_line(lambda line: _rewrite([line], loaded, request, settings, prober)[0][0])
         return
-    rows = _rewrite(request.texts, loaded, request)
+    rows, gate = _rewrite(request.texts, loaded, request, settings, prober)
     by_rules = request.writer.partition(":")[0] == STARTER
     negative = find_style(request.style).negative if request.style else None
     if by_rules:
         console.note(f"written by {loaded.name}")
     if negative and not as_json:
         console.note(f'what to keep out, for --negative: "{negative}"')
+    if gate is not None:
+        console.note(gate.sentence())
     if as_json:
         named = loaded.name if by_rules else request.policy
-        console.write_json({"policy": named, "negative": negative, "prompts": rows})
+        risk = {} if gate is None else {"risk": gate.to_json()}
+        console.write_json({"policy": named, "negative": negative, "prompts": rows, **risk})
     else:
         _print(rows, request)
 
 
-def _rewrite(texts: Sequence[str], writer: Policy, request: OptimizeRequest) -> list[dict[str, Any]]:
-    from dfprompt.api.policies import optimize_prompt
+def _sampling(request: OptimizeRequest) -> SamplingSettings:
     from dfprompt.policy.bans import Bans
     from dfprompt.policy.settings import SamplingSettings
 
-    settings = SamplingSettings(
+    return SamplingSettings(
         temperature=request.temperature,
         control_temperature=request.control_temperature,
         restraint=request.restraint,
@@ -71,21 +80,31 @@ def _rewrite(texts: Sequence[str], writer: Policy, request: OptimizeRequest) -> 
         min_modifiers=request.at_least,
         bans=Bans(words=request.ban, substrings=request.ban_substring, artists=request.ban_artists),
     )
+
+
+def _rewrite(
+    texts: Sequence[str],
+    writer: Policy,
+    request: OptimizeRequest,
+    settings: SamplingSettings,
+    prober: Prober | None,
+) -> tuple[list[dict[str, Any]], Gate | None]:
+    from dfprompt.api.policies import optimize_prompt, read_base
+
+    bases = [read_base(each, df=request.df) for each in texts]
     found = optimize_prompt(
-        list(texts),
-        writer,
-        candidates=request.candidates,
-        seed=request.seed,
-        sampling=settings,
-        df=request.df,
+        bases, writer, candidates=request.candidates, seed=request.seed, sampling=settings
     )
+    gate = None
+    if prober is not None:
+        found, gate = prober.sift(bases, found)
     return [
         {
             "plain": each,
             "candidates": [_to_json(rewrite, request.target, request.steps) for rewrite in rewrites],
         }
         for each, rewrites in zip(texts, found, strict=True)
-    ]
+    ], gate
 
 
 def _print(rows: Sequence[Mapping[str, Any]], request: OptimizeRequest) -> None:

@@ -1,12 +1,12 @@
-"""`dfprompt restrain`: the restraint curve of a policy, measured and kept with it."""
+"""`dfprompt restrain`: a policy's curves of restraint and of risk, measured and kept with it."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import typer
 
 from dfprompt.cli import console
+from dfprompt.cli.options import JSON, takes
+from dfprompt.requests.learn import RestrainRequest
 
 
 def register(app: typer.Typer) -> None:
@@ -14,36 +14,29 @@ def register(app: typer.Typer) -> None:
     app.command("restrain")(restrain)
 
 
-def restrain(
-    policy: Path = typer.Argument(..., metavar="FOLDER", help="The policy; its policy.json gets the curve."),
-    output: Path = typer.Option(
-        ..., "--output", metavar="DIR", help="Where the pictures go; the same folder again goes on."
-    ),
-    prompts: str = typer.Option("mini", "--prompts", metavar="FILE", help="Prompts of validation, or mini."),
-    count: int = typer.Option(
-        64, "--count", metavar="N", min=6, help="How many prompts --prompts mini makes."
-    ),
-    seeds: int = typer.Option(2, "--seeds", metavar="K", min=1, help="Pictures per prompt and end bias."),
-    pipeline: str = typer.Option("mini", "--pipeline", metavar="X", help="What draws."),
-    rewards: list[str] = typer.Option([], "--rewards", metavar="R", help="The first is what is gained."),
-    judges: list[str] = typer.Option([], "--judges", metavar="J", help="The first is the fidelity."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
-) -> None:
+@takes(RestrainRequest)
+def restrain(request: RestrainRequest, as_json: bool = JSON) -> None:
     """Measure how much of a policy's gain is kept as it appends less; `optimize --restraint` then reads it.
+
+    With --risk: how well a probe picture tells rewrites that lose something; --max-risk then reads that.
 
     \b
     Examples:
       dfprompt restrain run/policy --output curve
-      dfprompt optimize "a red house in the snow" --policy run/policy --restraint 0.1
+      dfprompt optimize "a red cat on a hill" --policy run/policy --restraint 0.1
+      dfprompt restrain run/policy --risk --output risk
+      dfprompt compare "a red cat on a hill" --policy run/policy --max-risk 2%
     """
+    (_risk if request.risk else _restraint)(request, as_json)
+
+
+def _restraint(request: RestrainRequest, as_json: bool) -> None:
     from dfprompt.api.restraint import measure_restraint
 
-    curve = measure_restraint(
-        policy, output, prompts=prompts, count=count, seeds=range(seeds), pipeline=pipeline,
-        rewards=rewards, judges=judges,
-    )  # fmt: skip
+    curve = measure_restraint(request)
     if as_json:
-        console.write_json({"policy": str(policy), "restraint": curve.to_json(), "kept": curve.kept()})
+        found = {"restraint": curve.to_json(), "kept": curve.kept()}
+        console.write_json({"policy": str(request.policy), **found})
         return
     console.write("end bias\tgain kept\treward\tfidelity\tleft alone")
     for point, kept in zip(curve.points, curve.kept(), strict=True):
@@ -51,4 +44,23 @@ def restrain(
         console.write(
             f"{point.end_bias:g}\t{kept:.0%}\t{point.reward:+.3f}\t{point.fidelity:+.4f} "
             f"({low:+.4f} to {high:+.4f})\t{point.alone:.0%}"
+        )
+
+
+def _risk(request: RestrainRequest, as_json: bool) -> None:
+    from dfprompt.api.restraint import measure_risk
+
+    curve = measure_risk(request)
+    if as_json:
+        console.write_json({"policy": str(request.policy), "risk": curve.to_json()})
+        return
+    console.write(f"lost on the probe ({curve.judge})\taccepted\taccepted and lost, of {curve.total}")
+    for threshold, accepted, lost in curve.points:
+        console.write(f"{threshold:g}\t{accepted}\t{lost}")
+    for limit in (0.01, 0.02, 0.05):
+        found = curve.choose(limit)
+        low, high = found.coverage_interval
+        console.write(
+            f"--max-risk {limit:.0%}: {found.coverage:.0%} rewritten ({low:.0%} to {high:.0%}), "
+            + ("no threshold is safe" if found.threshold is None else f"bound {found.bound:.1%}")
         )

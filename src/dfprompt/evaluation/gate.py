@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from dfprompt.errors import ConfigError
 from dfprompt.excerpt import quote
 from dfprompt.measurement.rows import PLAIN, Row
-from dfprompt.statistics.risk import Choice, choose_threshold
+from dfprompt.statistics.risk import RiskCurve, make_curve
 
-_ROUNDING = 1e-6
+_DIGITS = 6  # a share of what was asked, as floating point has it
 
 
 @dataclass(frozen=True)
@@ -30,29 +30,34 @@ class Probed:
     @property
     def lost(self) -> bool:
         """Whether the other picture shows less of what was asked than the plain one."""
-        return self.other > _ROUNDING
+        return self.other > 0
+
+
+def lost_on(plain: Row, other: Row, judge: str) -> float | None:
+    """What a picture lost against the plain one in the score `judge`; None where either has no score."""
+    if judge not in plain.scores or judge not in other.scores:
+        return None
+    return round(plain.scores[judge] - other.scores[judge], _DIGITS)
 
 
 def read_probes(rows: Iterable[Row], method: str, judge: str) -> list[Probed]:
     """Each prompt of an evaluation with its first two seeds: what `method` lost in the score `judge`."""
-    scores: dict[str, dict[tuple[str, int], float]] = {method: {}, PLAIN: {}}
+    found: dict[str, dict[tuple[str, int], Row]] = {method: {}, PLAIN: {}}
     for row in rows:
-        if row.method in scores and judge in row.scores:
-            scores[row.method][row.prompt_id, row.seed] = row.scores[judge]
+        if row.method in found:
+            found[row.method][row.prompt_id, row.seed] = row
     losses: dict[str, list[float]] = {}
-    for key in sorted(scores[method].keys() & scores[PLAIN].keys()):
-        losses.setdefault(key[0], []).append(scores[PLAIN][key] - scores[method][key])
+    for key in sorted(found[method].keys() & found[PLAIN].keys()):
+        loss = lost_on(found[PLAIN][key], found[method][key], judge)
+        if loss is not None:
+            losses.setdefault(key[0], []).append(loss)
     return [Probed(name, first, other[0]) for name, (first, *other) in losses.items() if other]
 
 
-def calibrate_gate(
-    rows: Iterable[Row], method: str, judge: str, limit: float, *, error: float = 0.05
-) -> Choice:
-    """The threshold on a probe's loss at which at most `limit` of prompts like these are accepted and lose
-    something.
+def measure_curve(rows: Iterable[Row], method: str, judge: str) -> RiskCurve:
+    """The risk-coverage curve of a method over an evaluation's prompts.
 
-    Holds with probability 1 - error, by learn then test. Raises ConfigError where no prompt has two pictures
-    of both the method and plain, scored by the judge.
+    Raises ConfigError where no prompt has two pictures of both the method and plain, scored by the judge.
     """
     probes = read_probes(rows, method, judge)
     if not probes:
@@ -60,21 +65,4 @@ def calibrate_gate(
             f"no prompt has two pictures of {quote(method)} and of {PLAIN} with the score {quote(judge)}; "
             "evaluate both with --seeds 2 and that judge"
         )
-    return choose_threshold(
-        [each.probe for each in probes], [each.lost for each in probes], limit, error=error
-    )
-
-
-def risk_coverage(probes: Iterable[Probed]) -> list[tuple[float, float, float]]:
-    """The risk-coverage curve: threshold, share accepted, share accepted that lost something; boldest last.
-
-    >>> risk_coverage([Probed("a", 0.0, 0.0), Probed("b", 0.5, 0.5)])
-    [(0.0, 0.5, 0.0), (0.5, 1.0, 0.5)]
-    """
-    found = list(probes)
-    curve = []
-    for threshold in sorted({each.probe for each in found}):
-        accepted = [each for each in found if each.probe <= threshold]
-        share = len(accepted) / len(found)
-        curve.append((threshold, share, sum(each.lost for each in accepted) / len(found)))
-    return curve
+    return make_curve([each.probe for each in probes], [each.lost for each in probes], judge)

@@ -231,3 +231,16 @@ def read_rows(path: Path) -> list[Row]:
         row = parse_row(line, f"{path}, line {number}")
         rows[row.key] = row
     return list(rows.values())
+
+
+def read_asked(path: Path) -> dict[str, Any]:
+    """Return what a log's first line says was asked: model, settings, scores and what its kind adds.
+
+    Raises EvaluationError for a damaged first line, InputError for a log without one.
+    """
+    with reported(path, EvaluationError, _ADVICE):
+        head, _ = _split(read_lines(path), path)
+    asked = (head or {}).get("asked")
+    if not isinstance(asked, dict):
+        raise InputError(f"{path} says nothing of what was measured; leave it out")
+    return asked

@@ -103,8 +103,18 @@ def _add_lora(pipe: Any, lora: LoraSource, adapter: str) -> ModelMark:
         raise LoadError(
             f"the LoRA {path} fits no layer of {type(pipe).__name__}; use one made for this model"
         )
+    if any(_left_empty(part, adapter) for part in pipe.components.values()):
+        raise LoadError(f"the LoRA {path} lacks some of its own weights; fetch it again")
     hub_id = None if Path(lora.source).exists() or Path(lora.source).suffix else hub_id_of(lora.source)
     return ModelMark(name=hub_id or path.stem, hash=hash_weights([path]), scale=lora.scale)
+
+
+def _left_empty(part: Any, adapter: str) -> bool:
+    """Whether weights of an adapter, and no others, were made and never filled."""
+    if not isinstance(part, torch.nn.Module):
+        return False
+    empty = [name for name, values in part.named_parameters() if values.is_meta]
+    return bool(empty) and all(f".{adapter}." in name for name in empty)
 
 
 def _find_lora(source: str) -> Path:

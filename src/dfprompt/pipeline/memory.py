@@ -13,6 +13,7 @@ from dfprompt.errors import DFPromptWarning, GenerationError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_SAID = ("out of memory", "DefaultCPUAllocator: can't allocate memory", "could not create a primitive")
 
 
 class Slices:
@@ -71,11 +72,8 @@ def ran_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # The CPU allocator and Metal have no class of their own.
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "DefaultCPUAllocator: can't allocate memory" in text
-    )
+    # The CPU allocator, oneDNN and Metal have no class of their own.
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in _SAID)
 
 
 def free_memory() -> None:

@@ -2,7 +2,7 @@
 
 config.json, model.safetensors     the PolicyModel; or adapter_config.json and its weights (LoRA)
 tokenizer.json, ...                its tokenizer
-policy.json                        {"dfprompt": 1, "name": ..., "prompt_tokens": 75, "restraint": [...]}
+policy.json                        {"dfprompt": 1, "name": ..., "prompt_tokens": 75, ...}, measured curves
 counting/                          the tokenizer prompt tokens are counted with, if not its own
 """
 
@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -29,12 +29,14 @@ from dfprompt.policy.configuration import POLICY_FIELDS, PolicyConfig
 from dfprompt.policy.modeling import PolicyModel
 from dfprompt.policy.policy import Policy
 from dfprompt.policy.restraint import Restraint, read_restraint
+from dfprompt.statistics.risk import RiskCurve, read_curve
 from dfprompt.storage import check_ours, library_errors, tidied, whole_folder, write_text
 
 CARD = "policy.json"
 ADAPTER = "adapter_config.json"
 COUNTING = "counting"
 _VERSION = 1
+Read = TypeVar("Read")
 _MOST_NAME, _MOST_TOKENS = 200, 100_000
 
 
@@ -59,7 +61,9 @@ def load_policy_folder(
         name=card.get("name", folder.resolve().name),
         digest=weights_digest(folder),
         domain=find_domain(folder),
-        restraint=_restraint(card, folder),
+        restraint=_measured(card, "restraint", read_restraint, folder),
+        risk=_measured(card, "risk", read_curve, folder),
+        max_modifiers=card.get("max_modifiers"),
     )
 
 
@@ -157,24 +161,26 @@ def _write_parts(policy: Policy, folder: Path) -> None:
             counting.save_pretrained(folder / COUNTING)
     _forget_folders(folder / "config.json")
     card: dict[str, Any] = {"dfprompt": _VERSION, "name": policy.name, "prompt_tokens": policy.budget.limit}
-    if policy.restraint is not None:
-        card["restraint"] = policy.restraint.to_json()
+    if policy.max_modifiers is not None:
+        card["max_modifiers"] = policy.max_modifiers
+    measured = {"restraint": policy.restraint, "risk": policy.risk}
+    card |= {name: each.to_json() for name, each in measured.items() if each is not None}
     write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
 
 
-def keep_restraint(folder: Path, restraint: Restraint) -> None:
+def keep_measured(folder: Path, name: str, measured: Restraint | RiskCurve) -> None:
     """Write a measured curve into the policy.json of a folder; raises LoadError where there is none."""
     folder = policy_in(folder)
-    card = {**_read_card(folder), "restraint": restraint.to_json()}
+    card = {**_read_card(folder), name: measured.to_json()}
     with tidied(folder):
         write_text(folder / CARD, json.dumps({"dfprompt": _VERSION, **card}, indent=1) + "\n")
 
 
-def _restraint(card: Mapping[str, Any], folder: Path) -> Restraint | None:
-    if card.get("restraint") is None:
+def _measured(card: Mapping[str, Any], name: str, read: Callable[[Any], Read], folder: Path) -> Read | None:
+    if card.get(name) is None:
         return None
     try:
-        return read_restraint(card["restraint"])
+        return read(card[name])
     except ConfigError as error:
         raise LoadError(f"{folder / CARD}: {error}") from error
 
@@ -276,6 +282,9 @@ def _read_card(folder: Path) -> dict[str, Any]:
     name, tokens = card.get("name", ""), card.get("prompt_tokens", CLIP_TOKENS)
     if not isinstance(name, str) or len(name) > _MOST_NAME:
         raise LoadError(f"{path}: name must be a text of {_MOST_NAME} characters at most, not {quote(name)}")
+    most = card.get("max_modifiers")
+    if most is not None and (type(most) is not int or most < 1):
+        raise LoadError(f"{path}: max_modifiers must be a whole number of at least 1, not {quote(most)}")
     if type(tokens) is not int or not 1 <= tokens <= _MOST_TOKENS:
         raise LoadError(f"{path}: prompt_tokens must be 1 to {_MOST_TOKENS:,}, not {quote(tokens)}")
     return card

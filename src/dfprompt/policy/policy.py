@@ -16,6 +16,7 @@ from dfprompt.policy.restraint import Restraint
 from dfprompt.policy.rewrite import Rewrite, rewrites_of
 from dfprompt.policy.settings import SamplingSettings
 from dfprompt.prompt import DFPrompt
+from dfprompt.statistics.risk import RiskCurve
 
 if TYPE_CHECKING:  # a policy of rules needs no torch
     from dfprompt.policy.modeling import PolicyModel
@@ -31,7 +32,8 @@ class Policy:
 
     `budget` counts tokens with the tokenizers of the pipeline the policy writes for (the policy's own
     where none is given); `name` and `digest` say in recipes which policy it was; `domain` is the world it
-    knows, if it is a small one; `restraint` is its measured curve, where there is one.
+    knows, if it is a small one; `restraint` and `risk` are its measured curves, where there are such.
+    `max_modifiers` is the limit it was trained under: it has learnt no ending beyond it, so it holds in use.
     """
 
     def __init__(
@@ -44,9 +46,12 @@ class Policy:
         digest: str = "",
         domain: Domain | None = None,
         restraint: Restraint | None = None,
+        risk: RiskCurve | None = None,
+        max_modifiers: int | None = None,
     ) -> None:
         self.model, self.tokenizer, self.name, self.digest = model, tokenizer, name, digest
-        self.domain, self.restraint = domain, restraint
+        self.domain, self.restraint, self.risk = domain, restraint, risk
+        self.max_modifiers = max_modifiers
         self.budget = budget or TokenBudget(tokenizers=(tokenizer,))
         self.vocabulary = make_vocabulary(model, tokenizer)
 
@@ -139,7 +144,7 @@ class Policy:
         return [sorted(have, key=lambda each: -each.score) for have in found]
 
     def _settled(self, settings: SamplingSettings) -> SamplingSettings:
-        """The settings with this policy's budget, and with its end bias for their restraint."""
+        """The settings with this policy's budget and limit, and with its end bias for their restraint."""
         bias = settings.end_bias
         if settings.restraint:
             if self.restraint is None:
@@ -147,8 +152,13 @@ class Policy:
                     f"the policy {self.name} has no restraint curve; measure one with `dfprompt restrain`"
                 )
             bias += self.restraint.bias(settings.restraint)
+        limits = [each for each in (settings.max_modifiers, self.max_modifiers) if each is not None]
         return dataclasses.replace(
-            settings, budget=settings.budget or self.budget, end_bias=bias, restraint=0.0
+            settings,
+            budget=settings.budget or self.budget,
+            end_bias=bias,
+            restraint=0.0,
+            max_modifiers=max(min(limits), settings.min_modifiers) if limits else None,
         )
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _SEPARATORS = (",", ";", ".")
 LEFT_ALONE = "left alone: nothing it knows would help here"
+LOST = "risk"
+"""How a rewrite ended whose probe lost too much."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Rewrite:
         """Why nothing was appended, in words for the user; "" if something was."""
         if self.modifiers:
             return ""
+        if self.end == LOST:
+            return "left alone: its probe lost something that was asked"
         if self.dropped:
             return "unchanged: everything it drew was left out"
         return LEFT_ALONE if self.end == "end" else "unchanged: the prompt leaves no room for another word"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, ValidationError, model_validato
 from dfprompt.config import Config, nearest
 from dfprompt.config.problems import describe_problems
 from dfprompt.errors import ConfigError, InputError
+from dfprompt.excerpt import quote
 
 # Pydantic's words for a bound, and shorter ones.
 _BOUNDS = {
@@ -131,6 +133,25 @@ ListedThings = Annotated[Any, AfterValidator(_listed)]
 """As `Things`, and a single one need not be listed."""
 Folder = Annotated[str | Path | None, Flag(metavar="DIR", kind=Path)]
 Texts = Annotated[Words, Flag(metavar="TEXT...", argument=True)]
+
+
+def parse_share(text: str) -> tuple[float]:
+    """Return the share that `2%` or `0.02` names; raises InputError for what is no number.
+
+    >>> parse_share("2%"), parse_share("0.05")
+    ((0.02,), (0.05,))
+    """
+    number, percent, rest = text.strip().partition("%")
+    try:
+        value = float(number) / 100 if percent else float(number)
+    except ValueError:
+        value = float("nan")
+    if rest.strip() or not math.isfinite(value):
+        raise InputError(f"a share is written 2% or 0.02, not {quote(text)}")
+    return (value,)
+
+
+MaxRisk = Annotated[float | None, Flag("--max-risk", "R%", kind=str, fills=("max_risk",), read=parse_share)]
 
 
 class SeedRequest(Request):

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.reading import holds_spans
-from dfprompt.requests.base import Flag, FolderRequest, ListedThings, SeedRequest, Things, Words
+from dfprompt.requests.base import Flag, FolderRequest, ListedThings, MaxRisk, SeedRequest, Things, Words
 from dfprompt.requests.render import DialectRequest, RenderRequest
 from dfprompt.requests.score import ScoreRequest
 from dfprompt.requests.write import Style
@@ -36,6 +36,8 @@ class CompareRequest(SeedRequest, FolderRequest, ScoreRequest, DialectRequest, R
     """Rewrite by rules for a look: photo, painting, watercolor, anime, cinematic, line-art or render."""
     candidates: Annotated[int, Flag(metavar="C")] = Field(default=1, ge=1)
     """Rewrites of each prompt."""
+    max_risk: MaxRisk = Field(default=None, gt=0, lt=1)
+    """Leave a prompt alone unless its probe picture shows that at most this share loses what was asked."""
     at_least: Annotated[int, Flag(metavar="N")] = Field(default=0, ge=0, le=20)
     """Modifiers the policy must append even where it would leave the prompt alone."""
     vary: Annotated[Things, Flag("--vary", "WORDS", kind=str)] = ()

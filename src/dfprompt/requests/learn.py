@@ -8,8 +8,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from dfprompt.errors import ConfigError
-from dfprompt.requests.base import Flag, Request, SeedRequest, Words
+from dfprompt.requests.base import Flag, Request, SeedRequest, Things, Words
 from dfprompt.requests.render import DeviceRequest, RenderRequest
+from dfprompt.requests.score import ScoreRequest
 
 Recipe = Annotated[str | Path | None, Flag(metavar="R.toml", kind=Path)]
 
@@ -82,3 +83,31 @@ class CalibrateRequest(SeedRequest, RenderRequest):
     """Let a recipe or FILE.py:FUNCTION bring Python code, which is run."""
     force: bool = False
     """Overwrite the recipe if it exists."""
+
+
+class RestrainRequest(SeedRequest, ScoreRequest, RenderRequest):
+    """What `dfprompt restrain` measures of a policy."""
+
+    policy: Annotated[str | Path, Flag(metavar="FOLDER", argument=True, kind=Path)]
+    """The policy; its policy.json gets the curve."""
+    output: Annotated[str | Path, Flag(metavar="DIR", kind=Path)]
+    """Where the pictures go; the same folder again goes on."""
+    risk: bool = False
+    """Measure instead what --max-risk needs: how a probe picture tells rewrites that lose something."""
+    prompts: Annotated[Any, Flag(metavar="FILE", kind=str)] = "mini"
+    """Prompts of validation: one per line or JSON lines, or mini."""
+    count: Annotated[int | None, Flag(metavar="N")] = Field(default=None, ge=6)
+    """How many prompts --prompts mini makes; default: 64, with --risk 300."""
+    seeds: Annotated[Any, Flag(metavar="K", kind=int)] = 2
+    """Pictures per prompt: seeds S to S+K-1; in Python also the seeds themselves."""
+
+
+class LearnRequest(Request):
+    """What `dfprompt learn` learns from."""
+
+    folders: Annotated[Things, Flag(metavar="FOLDER...", argument=True, kind=str)]
+    """Folders of `dfprompt tune` and `dfprompt evaluate`, or folders above them."""
+    output: Annotated[str | Path, Flag(metavar="DIR", kind=Path)]
+    """The policy's folder; a policy there is replaced."""
+    reward: Annotated[str | None, Flag(metavar="R")] = None
+    """The score learnt from, as the tables name it; default: the first reward of the first folder."""

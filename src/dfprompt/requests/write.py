@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from dfprompt.errors import InputError
-from dfprompt.requests.base import Flag, Request, Texts, Words
+from dfprompt.requests.base import Flag, MaxRisk, Request, Texts, Things, Words
 from dfprompt.requests.render import LoadRequest
 
 Style = Annotated[str | None, Flag(metavar="S")]
@@ -33,6 +33,12 @@ class OptimizeRequest(Request):
     """The same of ranges and weights: 0, the likeliest."""
     restraint: Annotated[float, Flag(metavar="R")] = 0.0
     """Share of the policy's gain to give up to append less, 0 to 1."""
+    max_risk: MaxRisk = Field(default=None, gt=0, lt=1)
+    """Leave a prompt alone unless its probe picture shows that at most this share loses what was asked."""
+    pipeline: Annotated[Any, Flag(metavar="X", kind=str)] = "mini"
+    """What draws the probe of --max-risk: mini, a folder, a .safetensors file or a hub id."""
+    judges: Annotated[Things, Flag("--judge", "J", kind=str, commas=True)] = ()
+    """What judges the probe, by default the pipeline's own judge."""
     ban: Annotated[Words, Flag(metavar="WORD")] = ()
     """Never append this word or phrase; may be repeated."""
     ban_substring: Annotated[Words, Flag(metavar="TEXT")] = ()

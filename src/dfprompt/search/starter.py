@@ -7,21 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
-from dfprompt.errors import ConfigError
-from dfprompt.policy.budget import TokenBudget
-from dfprompt.policy.policy import Policy
-from dfprompt.policy.rewrite import Rewrite, append_modifiers
+from dfprompt.policy.rules import RulePolicy
 from dfprompt.policy.settings import SamplingSettings
-from dfprompt.policy.tables import RANGES, WEIGHTS, make_tables
-from dfprompt.prompt import DFPrompt, Span
+from dfprompt.prompt import Span
 from dfprompt.search.lexicon import Lexicon, built_in_lexicon
 from dfprompt.search.styles import Style
-
-if TYPE_CHECKING:
-    from dfprompt.policy.trajectory import Trajectory
 
 NAME = "starter"
 LABEL = "starter (rules, not learned)"
@@ -30,7 +21,7 @@ _ORDER = ("composition", "light", "texture", "detail", "colour", "mood")
 _USUAL = 3
 
 
-class StarterPolicy(Policy):
+class StarterPolicy(RulePolicy):
     """Appends one modifier each of a few categories, with the lexicon's own ranges and weights.
 
     With a `style` it appends that style's words instead.
@@ -44,47 +35,17 @@ class StarterPolicy(Policy):
     """
 
     def __init__(self, lexicon: Lexicon | None = None, *, style: Style | None = None) -> None:
+        super().__init__(LABEL if style is None else f"{LABEL}, style {style.name}", usual=_USUAL)
         self.lexicon, self.style = lexicon or built_in_lexicon(), style
-        self.name = LABEL if style is None else f"{LABEL}, style {style.name}"
-        self.digest, self.domain, self.budget = "", None, TokenBudget()
-        self.restraint = None
-        # Callers ask a policy's model for its tables of controls alone.
-        self.model: Any = SimpleNamespace(config=SimpleNamespace(tables=make_tables(RANGES, WEIGHTS)))
-        self.tokenizer = None
 
-    def sample(self, *_: Any, **__: Any) -> Trajectory:
-        """Raise ConfigError: there are no draws to train on."""
-        raise ConfigError(f"{LABEL} draws no tokens, so nothing can be trained from it; load a model instead")
-
-    def rewrite(
-        self,
-        prompts: Sequence[str | DFPrompt],
-        seeds: Sequence[int],
-        settings: SamplingSettings | None = None,
-        *,
-        acting: Sequence[bool] | None = None,
-        batch_size: int = 32,
-    ) -> list[Rewrite]:
-        """Rewrite each prompt once, from its seed alone."""
-        bases = [DFPrompt.from_plain(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
-        chosen = settings or SamplingSettings()
-        if chosen.restraint:
-            raise ConfigError(f"{LABEL} learned nothing, so there is no gain to restrain; take a policy")
-        return [self._rewrite(base, seed, chosen) for base, seed in zip(bases, seeds, strict=True)]
-
-    def _rewrite(self, base: DFPrompt, seed: int, settings: SamplingSettings) -> Rewrite:
-        usual = max(_USUAL, settings.min_modifiers)
-        most = usual if settings.max_modifiers is None else settings.max_modifiers
-        budget = settings.budget or self.budget
-        kept: list[Span] = []
-        # The prompt has a say in the lot, so that not every prompt gets the same words.
-        lots = random.Random(f"{seed} {base.plain_text.casefold()}")
+    def choose(
+        self, text: str, seed: int, settings: SamplingSettings, acting: Sequence[bool] | None
+    ) -> Sequence[Span]:
+        """Return the words of the style, or of the lexicon; the prompt has a say in the lot, so that not
+        every prompt gets the same ones."""
+        lots = random.Random(f"{seed} {text.casefold()}")
         choose = self._choose if self.style is None else self._choose_style
-        for span in choose(base.plain_text, lots, settings)[:most]:
-            if budget.fits(append_modifiers(base, [*kept, span]).plain_text):
-                kept.append(span)
-        prompt = append_modifiers(base, kept)
-        return Rewrite(base.plain_text, prompt, tuple(kept), logprob=0.0, actions=0, seed=seed)
+        return choose(text, lots, settings)
 
     def _choose_style(self, text: str, rng: random.Random, settings: SamplingSettings) -> tuple[Span, ...]:
         """Return the style's first words, which make it, then the others in an order drawn by lot."""

@@ -8,11 +8,15 @@ section 3.2), until one is not rejected. For losses of 0 or 1 the binomial tail 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from dfprompt.errors import ConfigError
 from dfprompt.excerpt import quote
+
+ERROR = 0.05
+"""How often, at most, a calibration may give a bound that does not hold."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,96 @@ class Choice:
     def coverage(self) -> float:
         """The share of the calibration prompts that is accepted."""
         return self.accepted / self.total
+
+    @property
+    def coverage_interval(self) -> tuple[float, float]:
+        """The 95 % interval of that share among all prompts (Clopper and Pearson 1934)."""
+        left = self.total - self.accepted
+        return 1 - risk_bound(left, self.total, ERROR / 2), risk_bound(self.accepted, self.total, ERROR / 2)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields, coverage and its interval."""
+        interval = list(self.coverage_interval)
+        return {**asdict(self), "coverage": self.coverage, "coverage_interval": interval}
+
+
+@dataclass(frozen=True)
+class RiskCurve:
+    """The risk-coverage curve of calibration prompts: what accepting up to each threshold would have meant.
+
+    `points` are (threshold, accepted, lost), the thresholds rising and the counts with them, of `total`
+    prompts; the score `judge` says what is lost.
+
+    >>> RiskCurve("fidelity", 300, ((0.0, 280, 0), (0.5, 300, 12))).choose(0.02).accepted
+    280
+    """
+
+    judge: str
+    total: int
+    points: tuple[tuple[float, int, int], ...]
+
+    def __post_init__(self) -> None:
+        columns = list(zip(*self.points, strict=True)) or [(), (), ()]
+        rising = all(list(column) == sorted(column) for column in columns)
+        within = all(0 <= lost <= accepted <= self.total for _, accepted, lost in self.points)
+        finite = all(math.isfinite(threshold) for threshold, *_ in self.points)
+        if not (self.judge and rising and within and finite and self.points):
+            raise ConfigError(f"a risk-coverage curve needs rising points and a judge, not {quote(self)}")
+
+    def choose(self, limit: float, error: float = ERROR) -> Choice:
+        """Return the boldest threshold at which at most `limit` of prompts are accepted and lose something.
+
+        Holds with probability 1 - error over calibration sets. Raises ConfigError unless both lie between 0
+        and 1.
+        """
+        for name, value in (("the risk", limit), ("the error", error)):
+            if not 0 < value < 1:
+                raise ConfigError(f"{name} must be above 0 and below 1, not {quote(value)}")
+        best = Choice(None, 0, 0, self.total, 0.0)
+        for threshold, accepted, lost in self.points:
+            if binomial_tail(lost, self.total, limit) > error:
+                break
+            best = Choice(threshold, accepted, lost, self.total, risk_bound(lost, self.total, error))
+        return best
+
+    def to_json(self) -> dict[str, Any]:
+        """Return judge, total and points, as they are kept in policy.json."""
+        return {"judge": self.judge, "total": self.total, "points": [list(point) for point in self.points]}
+
+
+def make_curve(scores: Sequence[float], lost: Sequence[bool], judge: str) -> RiskCurve:
+    """Return the curve of calibration prompts: how bad each probe looks, and whether its other picture lost
+    something.
+
+    >>> make_curve([0.0, 0.5, 0.0], [False, True, False], "fidelity").points
+    ((0.0, 2, 0), (0.5, 3, 1))
+    """
+    if len(scores) != len(lost) or not scores:
+        raise ConfigError(f"{len(scores)} scores need as many losses, got {len(lost)}; at least one")
+    if any(math.isnan(score) for score in scores):
+        raise ConfigError("a score is no number: its prompt cannot be calibrated with; leave it out")
+    points = []
+    for threshold in sorted(set(scores)):
+        accepted = [bad for score, bad in zip(scores, lost, strict=True) if score <= threshold]
+        points.append((threshold, len(accepted), sum(accepted)))
+    return RiskCurve(judge, len(scores), tuple(points))
+
+
+def read_curve(given: Any) -> RiskCurve:
+    """Return the curve that `to_json` gave; raises ConfigError for anything else."""
+    try:
+        if not isinstance(given, Mapping) or not isinstance(given["judge"], str):
+            raise ValueError("judge, total and points are needed")
+        points = [(float(where), _count(accepted), _count(lost)) for where, accepted, lost in given["points"]]
+        return RiskCurve(given["judge"], _count(given["total"]), tuple(points))
+    except (TypeError, ValueError, KeyError) as error:
+        raise ConfigError(f"this is no risk-coverage curve ({error}): {quote(given)}") from error
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{value!r} is no count")
+    return value
 
 
 def binomial_tail(count: int, total: int, risk: float) -> float:
@@ -68,32 +162,3 @@ def risk_bound(count: int, total: int, error: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if binomial_tail(count, total, middle) > error else (low, middle)
     return high
-
-
-def choose_threshold(
-    scores: Sequence[float], lost: Sequence[bool], limit: float, *, error: float = 0.05
-) -> Choice:
-    """The largest threshold at which prompts with a score of at most it lose something rarely enough.
-
-    `scores` say of each calibration prompt how bad its probe looks, `lost` whether its other picture lost
-    something. With probability 1 - error over calibration sets, the share of prompts that are accepted and
-    lose something is at most `limit`; above the chosen threshold a prompt is left as it is.
-
-    >>> choose_threshold([0.0] * 300 + [1.0] * 20, [False] * 300 + [True] * 20, 0.02).threshold
-    0.0
-    """
-    if len(scores) != len(lost) or not scores:
-        raise ConfigError(f"{len(scores)} scores need as many losses, got {len(lost)}; at least one")
-    for name, value in (("the risk", limit), ("the error", error)):
-        if not 0 < value < 1:
-            raise ConfigError(f"{name} must be above 0 and below 1, not {quote(value)}")
-    if any(math.isnan(score) for score in scores):
-        raise ConfigError("a score is no number: its prompt cannot be calibrated with; leave it out")
-    best = Choice(None, 0, 0, len(scores), 0.0)
-    for threshold in sorted(set(scores)):
-        accepted = [bad for score, bad in zip(scores, lost, strict=True) if score <= threshold]
-        if binomial_tail(sum(accepted), len(scores), limit) > error:
-            break
-        bound = risk_bound(sum(accepted), len(scores), error)
-        best = Choice(threshold, len(accepted), sum(accepted), len(scores), bound)
-    return best

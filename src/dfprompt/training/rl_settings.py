@@ -33,7 +33,7 @@ class RolloutSettings(Config):
     max_new_tokens: int = Field(default=60, ge=1)
     """Most tokens a rewrite may append."""
     max_modifiers: int = Field(default=0, ge=0)
-    """Most modifiers a rewrite may append; 0 leaves that to the tokens."""
+    """Most modifiers a rewrite may append, in training and ever after; 0 leaves that to the tokens."""
     control_draws: int = Field(default=1, ge=1)
     """Rows per rewrite, on one noise with controls drawn anew each; above 1 controls are compared."""
     batch_size: int = Field(default=32, ge=1)
