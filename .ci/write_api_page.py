@@ -129,7 +129,7 @@ def describe(name: str) -> str:
     thing = getattr(dfprompt, name)
     text = inspect.getdoc(thing) or ""
     said, _, example = text.partition("\n>>> ")
-    lines = [f"\n### {name}\n", "```text", signature(name, thing), "```\n", _prose(said.strip())]
+    lines = [f"\n### {name}\n", "```text", signature(name, thing), "```\n", said.strip()]
     meanings = arguments(name, thing)
     if meanings:
         lines += ["", "| argument | meaning |", "|---|---|"]
@@ -179,11 +179,6 @@ def _parameter(each: inspect.Parameter) -> str:
 def _value(value: Any) -> str:
     shown = repr(value)
     return "..." if " at 0x" in shown or len(shown) > 40 else shown
-
-
-def _prose(text: str) -> str:
-    """The text of a docstring as Markdown: its single quotes of code stay, doctest-free."""
-    return re.sub(r"(?<!`)<(?=\w)", "\\\\<", text)
 
 
 def _errors() -> str:

@@ -21,7 +21,7 @@ PAGES = [
     ROOT / "README.md",
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in GENERATED),
 ]
-WIDTH = 92  # characters of code that a page shows without scrolling
+WIDTH = 94  # characters of code that a page shows without scrolling
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
