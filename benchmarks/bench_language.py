@@ -10,7 +10,7 @@ from functools import partial
 
 from dfprompt.errors import DFPromptError, ParseError
 from dfprompt.prompt import import_prompt, make_plan, parse_prompt
-from machine import best_seconds, header
+from machine import best_processor_seconds, best_seconds, header
 
 SIZES = (10, 20, 40, 80)
 GROWTH = (1_000, 2_000, 4_000, 8_000, 16_000)
@@ -74,7 +74,7 @@ def print_growth() -> None:
         "escapes": lambda n: partial(parse_prompt, "\\[" * 10 * n),
     }
     for name, make in kinds.items():
-        seconds = [best_seconds(make(size)) for size in GROWTH]
+        seconds = [best_processor_seconds(make(size)) for size in GROWTH]
         print(f"  {name}: time grows with size to the power {exponent(seconds, GROWTH):.2f}")
 
 
@@ -97,23 +97,31 @@ HOSTILE = {
     "quotation marks": '"a" ',
     "signs": "a++ ",
     "SwarmUI's switches": "<fromto[0.5]:a,b>",
+    "macros": "DEF(A=b)",
+    "calls of a macro": "A(1) ",
     "words": "cat, ",
 }
-SIZES_OF_TEXT = (12_500, 25_000, 50_000, 100_000)
+SIZES_OF_TEXT = (3_125, 6_250, 12_500, 25_000, 50_000, 100_000)
 
 
 def print_dialects() -> None:
-    """Reading 100 kB of anything is an answer or an error, within a second, and linear before any cap."""
+    """Reading 100 kB of anything is an answer or an error, within a second, and linear before any cap.
+
+    Where a cap ends the reading early at larger sizes, growth is that of the sizes up to the slowest one.
+    """
     for dialect in ("native", "a1111", "comfyui", "swarmui", "compel", "pae"):
         slowest, steepest = ("", 0.0), ("", 0.0)
         for name, unit in HOSTILE.items():
             seconds = [
-                best_seconds(partial(answer, unit * (n // len(unit)), dialect), repeats=2)
+                best_processor_seconds(partial(answer, unit * (n // len(unit)), dialect))
                 for n in SIZES_OF_TEXT
             ]
-            slowest = max(slowest, (name, seconds[-1]), key=lambda each: each[1])
-            steepest = max(steepest, (name, exponent(seconds, SIZES_OF_TEXT)), key=lambda each: each[1])
-        goal(f"{dialect}: 100 kB of {slowest[0]}, the slowest", slowest[1], 1.0)
+            slowest = max(slowest, (name, max(seconds)), key=lambda each: each[1])
+            rising = seconds.index(max(seconds)) + 1
+            if rising > 3:
+                grown = exponent(seconds[:rising], SIZES_OF_TEXT[:rising])
+                steepest = max(steepest, (name, grown), key=lambda each: each[1])
+        goal(f"{dialect}: up to 100 kB of {slowest[0]}, the slowest", slowest[1], 1.0)
         verdict = "met" if steepest[1] <= 1.2 else "MISSED"
         print(
             f"  {dialect}: {steepest[0]}, time grows to the power {steepest[1]:.2f} (goal <= 1.2: {verdict})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import subprocess
@@ -24,10 +25,21 @@ def best_seconds(work: Callable[[], object], *, repeats: int = 5) -> float:
     return min(_seconds(work) for _ in range(repeats))
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def best_processor_seconds(work: Callable[[], object], *, repeats: int = 3) -> float:
+    """Return the least processor time of several runs, without the garbage collector, as timeit has it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return min(_seconds(work, time.process_time) for _ in range(repeats))
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _processor() -> str:

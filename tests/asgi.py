@@ -58,7 +58,9 @@ def call(
     answered: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
-        return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+        if not waiting:
+            await asyncio.Event().wait()  # the browser stays until it has the answer
+        return waiting.pop(0)
 
     async def send(message: dict[str, Any]) -> None:
         answered.append(message)

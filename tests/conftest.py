@@ -17,18 +17,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.pop("NO_COLOR", None)
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tiny_fixtures", "reward_fixtures"]
-
-# A busy machine must not fail a property, so there are no deadlines; `thorough` is for local hunts:
-# HYPOTHESIS_PROFILE=thorough make test.
-_SLOW_MACHINE = [HealthCheck.too_slow]
-settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=_SLOW_MACHINE)
-settings.register_profile(
-    "thorough", max_examples=3000, deadline=None, suppress_health_check=_SLOW_MACHINE, print_blob=True
-)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+pytest_plugins = ["property_profiles", "tiny_fixtures", "reward_fixtures"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

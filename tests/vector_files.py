@@ -20,7 +20,9 @@ Letters = list[tuple[str, float]]
 # A refusal has one of these reasons, and each is true of the text it is given for.
 REASONS = {
     "several prompts or pictures": ("AND cannot", "conditioning of several", ".blend()", ".and()", ".swap()"),
-    "a function or a macro": ("is a function", "leave out the whole prompt"),
+    "a function or a macro": (
+        *("is a function", "leave out the whole prompt", "in a macro", "the macro's name", "needs it"),
+    ),
     "a weight beyond 10": ("go from -10 to 10", "beyond 1,000,000"),
     "a number that the tool stops at": ("not a number", "stops at"),
     "the tool's grammar has two readings": ("may take the schedule for words",),
@@ -44,13 +46,17 @@ def load(dialect: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def letters(pieces: list[tuple[str, float]]) -> Letters:
-    """Every letter with its weight, spaces and separators aside; weight 0 is no letter."""
-    return [
-        (letter, weight)
-        for text, weight in pieces
-        for letter in text
-        if abs(weight) > 1e-6 and not letter.isspace() and letter not in ",;."
-    ]
+    """Every letter with its weight, spaces, separators and empty brackets aside; weight 0 is no letter."""
+    found: Letters = []
+    for text, weight in pieces:
+        for letter in text:
+            if abs(weight) <= 1e-6 or letter.isspace() or letter in ",;.":
+                continue
+            if found and found[-1][0] + letter in ("()", "[]", "{}"):
+                found.pop()
+            else:
+                found.append((letter, weight))
+    return found
 
 
 def steps_of(prompt: DFPrompt, steps: int) -> list[Letters]:

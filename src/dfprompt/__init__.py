@@ -90,7 +90,14 @@ if not TYPE_CHECKING:  # a type checker sees the names above and no others
             close = difflib.get_close_matches(name, _EXPORTS, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise AttributeError(f"module 'dfprompt' has no attribute {name!r}{hint}")
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
+        try:
+            module = importlib.import_module(_EXPORTS[name])
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "dfprompt":
+                raise
+            # The language is a distribution of its own, without what needs torch.
+            raise ImportError(f"dfprompt.{name} needs the whole package: pip install dfprompt") from error
+        return getattr(module, name)
 
 
 def __dir__() -> list[str]:

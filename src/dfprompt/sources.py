@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import re
 import sys
 import warnings
@@ -159,6 +160,21 @@ def pick_dtype(
         raise ConfigError(f"there is no dtype {quote(dtype)}; {nearest(dtype, ('auto', *DTYPES))}")
     picked: torch.dtype = getattr(torch, dtype)
     return picked
+
+
+def peek_cached(hub_id: str) -> Path | None:
+    """Return the snapshot of a model in the local cache by the cache's own layout, without the hub's library.
+
+    >>> peek_cached("nobody/has-this")
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
+    cache = Path(os.environ.get("HF_HUB_CACHE", Path(os.environ.get("HF_HOME", home)) / "hub")).expanduser()
+    place = cache / f"models--{hub_id.removeprefix(_HUB).replace('/', '--')}"
+    try:
+        folder = place / "snapshots" / (place / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return folder if folder.is_dir() else None
 
 
 def find_cached(hub_id: str, files: Sequence[str] | None = None, *, kind: RepoKind = "model") -> Path | None:

@@ -279,6 +279,22 @@ def test_inspect_prints_the_recipe(run: Run, drawn: list[str]) -> None:
     assert rows["drawn by"].startswith("dfprompt ")
 
 
+def test_inspect_reads_another_programs_picture(run: Run, tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text(
+        "parameters", "a [fox:wolf:0.5]\nNegative prompt: ugly\nSteps: 20, Sampler: Euler a, Seed: 3"
+    )
+    path = tmp_path / "forge.png"
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+    rows = {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in good(run("inspect", str(path)))}
+    assert rows["drawn by"] == "AUTOMATIC1111"
+    assert rows["DF-Prompt"] == "a [fox:1->0.45][wolf:0.45->0]"
+    assert (rows["scheduler"], rows["seed"], rows["negative"]) == ("euler_a", "3", "ugly")
+    (line,) = good(run("inspect", str(path), "--json"))
+    assert json.loads(line)["other_program"]["settings"]["num_inference_steps"] == 20
+    refused(run("inspect", str(path), "--pipeline", "mini"), ImageFileError, "AUTOMATIC1111 drew it")
+
+
 def test_inspect_answers_in_json(run: Run, drawn: list[str]) -> None:
     (line,) = good(run("inspect", drawn[0], "--json"))
     answer = json.loads(line)

@@ -119,7 +119,7 @@ def test_strength_runs_the_tail(cli) -> None:
         (["--timesteps", "1,x"], "takes numbers with commas"),
         (["--timesteps", "1", "--pipeline", "x"], "leave one out"),
         (["--strength", "0"], "above 0"),
-        (["--strength", "nan"], "above 0"),
+        (["--strength", "nan"], "finite number"),
         (["--dialect", "klingon"], "klingon"),
     ],
 )
@@ -139,7 +139,7 @@ def test_dash_answers_every_line_errors_included(cli) -> None:
     assert [step["text"] for step in answers[0]["plan"]] == ["a cat", "a cat, snow"]
     assert answers[1]["error"]["kind"] == "ParseError"
     assert answers[1]["error"]["offset"] == 0
-    assert [step["text"] for step in answers[2]["plan"]] == ["", ""]
+    assert answers[2] == {"dfprompt": 1, "blank": True}
     assert answers[3]["plan"][0]["text"] == "[ok]"
     assert cli("parse", "-", stdin=b"").stdout == ""
     assert cli("parse", "-", stdin=b"a cat").returncode == 0
@@ -149,6 +149,69 @@ def test_dash_names_the_line_of_a_warning(cli) -> None:
     ran = cli("parse", "-", stdin=b"a cat\n(a:1.2)\n")
     assert ran.stderr.startswith('warning: line 2: "(a:1.2)" looks like emphasis')
     assert (len(ran.stdout.splitlines()), ran.returncode) == (2, 0)
+
+
+def test_dash_says_the_same_warning_once_and_counts_the_lines(cli) -> None:
+    ran = cli("parse", "-", stdin=b"(a:1.2)\na cat\n(b:1.2)\n(a:1.2)\n(a:1.2)\n")
+    first, second, summary = ran.stderr.splitlines()
+    assert first.startswith('warning: line 1: "(a:1.2)" looks like emphasis')
+    assert second.startswith('warning: line 3: "(b:1.2)" looks like emphasis')
+    assert summary.startswith('warning: 2 more lines: "(a:1.2)" looks like emphasis')
+
+
+def test_blank_lines_are_answered_and_no_error(cli) -> None:
+    ran = cli("parse", "-", stdin=b"\na cat\n  \n")
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert ran.returncode == 0
+    assert [answer.get("blank", False) for answer in answers] == [True, False, True]
+
+
+def test_the_second_pass_reads_what_the_first_leaves_to_it(cli) -> None:
+    first = cli("plan", "a [cat:dog:1.5]", "--dialect", "a1111", "--steps", "4", "--json")
+    second = cli("plan", "a [cat:dog:1.5]", "--dialect", "a1111", "--steps", "4", "--pass", "2", "--json")
+    assert [step["text"] for step in json.loads(first.stdout)["plan"]] == ["a cat"] * 4
+    assert "--pass 2" in first.stderr
+    assert [step["text"] for step in json.loads(second.stdout)["plan"]] == ["a cat"] * 3 + ["a dog"]
+    refused = cli("plan", "a cat", "--pass", "2")
+    assert (refused.returncode, "add --dialect a1111" in refused.stderr) == (2, True)
+
+
+def test_convert_says_what_it_took_the_text_for(cli) -> None:
+    ran = cli("convert", "a cat, [(snow:1.3)::0.5]")
+    assert ran.stdout == "a cat, [snow:early:1.3]\n"
+    assert "assumed: the text is written for the dialect a1111; --from says otherwise" in ran.stderr
+    named = cli("convert", "a cat, [(snow:1.3)::0.5]", "--from", "a1111")
+    assert "--from says otherwise" not in named.stderr
+
+
+@pytest.mark.parametrize("command", ["parse", "plan"])
+def test_two_colons_are_named_once_where_most_tools_mean_until(cli, command: str) -> None:
+    ran = cli(command, "a [hat::0.5], [coat::0.7]")
+    notes = [line for line in ran.stderr.splitlines() if line.startswith("note:")]
+    assert notes == ["note: [hat::0.5] is the weight 0.5; for words until 0.5 of the run write [hat:early]"]
+    assert "note:" not in cli(command, "a [hat::1.5]").stderr
+
+
+def test_alternation_is_planned_at_the_steps_of_the_run(cli) -> None:
+    ran = cli("plan", "a [cat|dog|]", "--steps", "4", "--json")
+    assert [step["text"] for step in json.loads(ran.stdout)["plan"]] == ["a cat", "a dog", "a ", "a cat"]
+    refused = cli("parse", "a [cat|dog]")
+    assert (refused.returncode, "--steps 20" in refused.stderr) == (2, True)
+
+
+def test_convert_for_a_scheduler_of_comfyuis(cli) -> None:
+    ran = cli("convert", "a, [x:late]", "--to", "comfyui", "--steps", "20", "--scheduler", "karras")
+    assert ran.stdout == "a, [x:0.57]\n"
+    assert "percents" not in ran.stderr
+    for wrong, problem in (
+        (("--to", "comfyui", "--steps", "20", "--scheduler", "karas"), "did you mean karras?"),
+        (("--to", "comfyui", "--scheduler", "karras"), "--steps 20"),
+        (("--to", "a1111", "--scheduler", "karras", "--steps", "20"), "comfyui"),
+        (("--to", "comfyui", "--clock", "sigma"), "steps, timestep"),
+    ):
+        refused = cli("convert", "a, [x:late]", "--from", "native", *wrong)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert problem in refused.stderr
 
 
 def test_dash_survives_hostile_lines(cli) -> None:
@@ -166,7 +229,7 @@ def test_dash_survives_hostile_lines(cli) -> None:
     ran = cli("plan", "-", "--steps", "3", stdin=b"\n".join(lines) + b"\n", encoding="ascii")
     answers = [json.loads(line) for line in ran.stdout.splitlines()]
     assert len(answers) == len(lines)
-    assert all(("error" in answer) != ("plan" in answer) for answer in answers)
+    assert all(len({"error", "plan", "blank"} & answer.keys()) == 1 for answer in answers)
     assert "Traceback" not in ran.stderr
 
 

@@ -62,14 +62,14 @@ def test_a_recipe_comes_back_from_the_file_whole(tmp_path: Path) -> None:
 def test_the_parameters_are_those_other_programs_read(tmp_path: Path) -> None:
     text = read_image(save(tmp_path / "a.png")).text["parameters"]
     assert text == (
-        "a café, film grain\n"
+        "a café, [(film grain:1.25):4] <lora:style:0.8>\n"
         "Negative prompt: blurry\n"
-        "Steps: 10, Sampler: unipc, CFG scale: 7.5, Seed: 18446744073709551615, Size: 512x768, "
+        "Steps: 10, Sampler: UniPC, CFG scale: 7.5, Seed: 18446744073709551615, Size: 512x768, "
         "Model hash: 0123456789, Model: mini, Version: dfprompt 0.1.0"
     )
 
 
-def test_other_programs_read_the_negative_prompt_s_plain_words() -> None:
+def test_other_programs_read_the_negative_prompt_in_their_syntax() -> None:
     recipe = GenerationMetadata(
         prompt="a cat",
         df_prompt="a cat",
@@ -78,7 +78,7 @@ def test_other_programs_read_the_negative_prompt_s_plain_words() -> None:
         seed=7,
         model=ModelMark(name="mini"),
     )
-    assert "\nNegative prompt: blurry, ugly\n" in recipe.to_parameters()
+    assert "\nNegative prompt: [blurry::0.5], ugly\n" in recipe.to_parameters()
     assert parse_metadata(recipe.to_json_text()).negative_prompt == "[blurry:early], ugly"
 
 
@@ -115,7 +115,8 @@ def test_any_text_survives_the_file(tmp_path: Path, text: str) -> None:
     recipe = FULL.model_copy(update={"prompt": text, "df_prompt": text})
     found = read_image(save(tmp_path / "a.png", recipe))
     assert find_metadata(found.text) == recipe
-    assert found.text["parameters"].startswith(text.replace("\0", "\ufffd").replace("\ud83d", "?"))
+    readable = text.replace("\0", "\ufffd").replace("\ud83d", "?").replace("\n", " ").replace("[", "\\[")
+    assert found.text["parameters"].startswith(readable)
 
 
 def test_what_a_later_version_adds_is_passed_over() -> None:
@@ -169,7 +170,7 @@ def test_a_huge_recipe_is_refused_unread() -> None:
     ("chunks", "said"),
     [
         ({}, "carries no recipe"),
-        ({"parameters": "a cat\nSteps: 20"}, 'only another program.s: "a cat.nSteps: 20"'),
+        ({"parameters": "a cat\nSteps: 20"}, r'only another program.s \(AUTOMATIC1111\): "a cat.+Steps: 20"'),
         ({"dfprompt": "no"}, "no JSON"),
     ],
 )

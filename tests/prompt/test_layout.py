@@ -35,6 +35,18 @@ CASES = [
     (["a ", "b,", " ", "(x)", ", c"], "a b, c"),
     (["a, b"], "a, b"),
     ([", a, ", "(x)", ", b,"], ", a, b,"),
+    (["猫，", "(x)", "，犬"], "猫，犬"),
+    (["猫、", "(x)", "。"], "猫。"),
+    (["猫， ", "(x)"], "猫"),
+    (["a [", "(x)", "] b"], "a  b"),
+    (["a, [", "(x)", "], b"], "a, b"),
+    (["a （", "(x)", "）， b"], "a ， b"),
+    (["[[", "(x)", "]]"], ""),
+    (["a [[ ", "(x)", " ]b] c"], "a [b] c"),
+    (["[", "(x)", ", ", "(y)", "], z"], "z"),
+    (["a [b, ", "(x)", "] c"], "a [b] c"),
+    (["a [", "(x)", ", b] c"], "a [b] c"),
+    (["a :", "(x)", "] b"], "a :] b"),
 ]
 
 
@@ -45,7 +57,7 @@ def test_hand_worked_texts(pieces: list[str], expected: str) -> None:
     assert lay_out(words, [not gone for gone in absent]).text == expected
 
 
-pieces = st.lists(st.tuples(st.text(",;. ab", max_size=5), st.booleans()), max_size=8)
+pieces = st.lists(st.tuples(st.text(",;. ab[]", max_size=6), st.booleans()), max_size=8)
 
 
 def naive(parts: list[tuple[str, bool]]) -> str:
@@ -64,7 +76,17 @@ def naive(parts: list[tuple[str, bool]]) -> str:
             end += 1
         spaces, after = text[at:end].replace("#", ""), text[end:]
         left, right = before[-1:], after[:1]
-        if not before and right in strength:
+        if right == "]" and left:
+            kept = before[:-1].rstrip(" ") if left in strength else before
+            if kept.endswith("["):
+                text = kept[:-1] + "#" + after[1:]
+            elif left in strength:
+                text = kept + text[at:end].rpartition("#")[2] + after
+            else:
+                text = text[:at] + spaces + after
+        elif left == "[" and right in strength:
+            text = before + after[1:].lstrip(" ")
+        elif not before and right in strength:
             text = after[1:].lstrip(" ")
         elif not after and left in strength:
             text = before[:-1].rstrip(" ")
@@ -105,7 +127,7 @@ def test_places_are_the_pieces_less_their_edges(parts: list[tuple[str, bool]]) -
         shown = layout.text[start:end]
         assert shown in text if here else shown == ""
         # Letters never go, only separators and spaces at the edges.
-        assert shown.replace(" ", "").strip(",;.") == (text.replace(" ", "").strip(",;.") if here else "")
+        assert shown.replace(" ", "").strip(",;.[]") == (text.replace(" ", "").strip(",;.[]") if here else "")
 
 
 @given(pieces)

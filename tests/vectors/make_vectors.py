@@ -5,6 +5,9 @@
     python tests/vectors/make_vectors.py swarmui --peer FOLDER # with SwarmTextHandling.py somewhere below
     python tests/vectors/make_vectors.py compel                # needs compel installed
 
+With `--suite FILE ...` nothing is written: every string in the tool's own test files is read by both, and
+the counts are printed.
+
 The texts are this project's own: idioms of people's prompts, and strings drawn with a fixed seed. A
 vector is one JSON object per line: `text`, `steps`, and either `read`, a list of [last step, [[words,
 weight], ...]], or `not_one_prompt`, why the tool sees no single prompt there. Lines with a `prompt` were
@@ -15,6 +18,8 @@ is here: they are imported from the folder named.
 from __future__ import annotations
 
 import argparse
+import ast
+import doctest
 import importlib
 import importlib.util
 import json
@@ -22,6 +27,7 @@ import random
 import re
 import sys
 import types
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import groupby
@@ -91,6 +97,9 @@ IDIOMS = {
         "{a} BREAK {b}",
         "{a} COUPLE MASK() {b}",
         "{a} [{b}: 0.5]",
+        "DEF(LIGHT=[{b}:{c}:0.4]) {a}, LIGHT",
+        "DEF(MIX(0.5)=[{b}:{c}:$1]) {a}, MIX, MIX(0.2)",
+        'DEF(X=$1 on $2) {a}, X(ink; paper), X(), "X", [X:0.5]',
     ),
     "compel": (
         "{a}, {b}++, {c}-",
@@ -121,28 +130,29 @@ IDIOMS = {
         "{a} <fromto[0.2]:| ({b}:1.3)>",
     ),
 }
+BRACKETS = (
+    "cat",
+    "red dog",
+    " ",
+    "(",
+    ")",
+    "[",
+    "]",
+    "(",
+    ")",
+    "[",
+    "]",
+    ":",
+    ":",
+    ":0.5]",
+    ":1.3)",
+    ":3]",
+    "|",
+    "[a|b]",
+)
 TOKENS = {
     "a1111": (
-        *(
-            "cat",
-            "red dog",
-            " ",
-            "(",
-            ")",
-            "[",
-            "]",
-            "(",
-            ")",
-            "[",
-            "]",
-            ":",
-            ":",
-            ":0.5]",
-            ":1.3)",
-            ":3]",
-            "|",
-            "[a|b]",
-        ),
+        *BRACKETS,
         *(
             "\\(",
             "\\]",
@@ -176,26 +186,7 @@ TOKENS = {
         ),
     ),
     "comfyui": (
-        *(
-            "cat",
-            "red dog",
-            " ",
-            "(",
-            ")",
-            "[",
-            "]",
-            "(",
-            ")",
-            "[",
-            "]",
-            ":",
-            ":",
-            ":0.5]",
-            ":1.3)",
-            ":3]",
-            "|",
-            "[a|b]",
-        ),
+        *BRACKETS,
         *(
             "\\(",
             "\\]",
@@ -451,7 +442,7 @@ def comfyui(folder: Path) -> Peer:
         for name in ("parser_parsy", "prompts", "utils", "cutoff_parser")
     )
     functions = "STYLE MASK_SIZE SDXL NOISE MASK IMASK FEATHER MASKW AREA TE_WEIGHT CLIP_L TE".split()
-    functions += "SHIFT SHUFFLE DEF".split()
+    functions += "SHIFT SHUFFLE".split()
 
     def encoded(text: str) -> Pieces | str:
         if any(re.search(rf"\b{name}\(", text) for name in functions):
@@ -470,7 +461,7 @@ def comfyui(folder: Path) -> Peer:
         return [piece for chunk in tools.split_quotable(text, r"\bBREAK\b") for piece in core_emphasis(chunk)]
 
     def read(text: str, steps: int) -> list[Pieces] | str:
-        if re.search(r"\bDEF\(", text):
+        if re.search(r"\bDEF\((?:[^()]|\([^()]*\))*$", text):  # unclosed, it would be looked for without end
             return "a function"
         try:
             entries = [
@@ -483,15 +474,12 @@ def comfyui(folder: Path) -> Peer:
         reasons = [found for _, found in entries if isinstance(found, str)]
         if reasons:
             return reasons[0]
-        # `embedding:e` stands for a tag here; dfprompt keeps tags out of the words.
+        # `embedding:NAME` stands for a tag here; dfprompt keeps tags out of the words.
+        tags = re.compile(
+            "|".join(f"embedding:{re.escape(name)}" for name in re.findall(r"<emb:([^:<>]+)>", text))
+        )
         known = [
-            (
-                end,
-                [
-                    (words.replace("embedding:e", "").replace("embedding:soft", ""), weight)
-                    for words, weight in found
-                ],
-            )
+            (end, [(tags.sub("", words) if tags.pattern else words, weight) for words, weight in found])
             for end, found in entries
             if not isinstance(found, str)
         ]
@@ -547,7 +535,10 @@ def compel(folder: Path | None) -> Peer:
     def read(text: str, steps: int) -> list[Pieces] | str:
         if text.count("(") + text.count('"') > 8:
             return "too slow"
-        found = parser.parse_conjunction(text).prompts
+        try:
+            found = parser.parse_conjunction(text).prompts
+        except PromptParser.ParsingException:
+            return "no prompt"
         if not found:
             return [[]] * steps
         if len(found) > 1 or not isinstance(found[0], FlattenedPrompt):
@@ -621,6 +612,34 @@ PEERS: dict[str, tuple[Callable[[Any], Peer], str]] = {
 }
 
 
+def strings(source: str) -> Iterator[str]:
+    """Every string constant of a program that is not blank."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.strip():
+            yield node.value
+
+
+def count_suite(dialect: str, peer: Peer, files: list[Path]) -> None:
+    """Print what becomes of the strings in a tool's own tests (its examples, where the file is no test)."""
+    sys.path.insert(0, str(HERE.parent))
+    from vector_files import outcome
+
+    texts: dict[str, None] = {}
+    for file in files:
+        for text in strings(file.read_text(encoding="utf-8")):
+            examples = [example.source for example in doctest.DocTestParser().get_examples(text)]
+            texts.update(dict.fromkeys([each for source in examples for each in strings(source)] or [text]))
+    steps = (1,) if dialect == "compel" else (1, 2, 4, 10, 20, 30, 33)
+    found: Counter[str] = Counter()
+    for text in texts:
+        for number in steps:
+            result = outcome(dialect, vector(text, number, peer)) if len(text) < 1000 else "no prompt"
+            found[result] += 1
+            if result == "different" or "refused" in result or "though" in result:
+                sys.stdout.write(f"{result}: {text!r} at {number} steps\n")
+    sys.stdout.write(f"{dialect}: {len(texts)} inputs x {len(steps)}: {dict(found)}\n")
+
+
 def main() -> None:
     """Write one dialect's file."""
     parser = argparse.ArgumentParser(
@@ -628,9 +647,13 @@ def main() -> None:
     )
     parser.add_argument("dialect", choices=PEERS)
     parser.add_argument("--peer", type=Path, help="the folder of the tool's sources")
-    parser.add_argument("--version", required=True, help="the version or commit of the tool")
+    parser.add_argument("--version", default="unknown", help="the version or commit of the tool")
+    parser.add_argument("--suite", type=Path, nargs="+", help="test files of the tool: count, write nothing")
     asked = parser.parse_args()
     make, project = PEERS[asked.dialect]
+    if asked.suite:
+        count_suite(asked.dialect, make(asked.peer), asked.suite)
+        return
     head = {"project": project, "version": asked.version, "date": datetime.now(UTC).date().isoformat()}
     lines = [head, *vectors(asked.dialect, make(asked.peer))]
     target = HERE / f"{asked.dialect}.jsonl"

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from dfprompt.api.companions import MINI
 from dfprompt.api.world import mini_folder, reading_mini
 from dfprompt.conditioning.prompts import Dialect, Prompts
 from dfprompt.config import make_config
@@ -15,8 +16,6 @@ from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.pipeline.load import load_pipeline_from
 from dfprompt.pipeline.progress import Report
 from dfprompt.requests.render import LoadRequest, Offload, RenderRequest, RenderSettings
-
-MINI = "mini"
 
 
 @names_keywords

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.companions import usual_lexicon
+from dfprompt.api.companions import MINI, usual_lexicon
 from dfprompt.api.world import mini_folder, reading_mini
 from dfprompt.api.written import read_base as read_base
 from dfprompt.config.keywords import names_keywords
@@ -27,7 +27,7 @@ from dfprompt.search.starter import StarterPolicy
 from dfprompt.search.styles import find_style
 from dfprompt.sources import pick_device
 
-MINI, MINI_SFT = "mini", "mini-sft"
+MINI_SFT = "mini-sft"
 _TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 
 

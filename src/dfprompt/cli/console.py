@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _JSON_VERSION = 1
 _WIDTH_WITHOUT_TERMINAL = 100
+_MOST_COUNTED = 1_000  # different warnings of one stream of lines
 
 
 def prepare_streams() -> None:
@@ -122,20 +124,32 @@ def for_each_line(work: Callable[[str], Mapping[str, Any]]) -> None:
     """Answer every line of stdin with one line of JSON on stdout; exits with 2 if one was an error.
 
     `work` returns the result of one prompt. A DFPromptError becomes that line's
-    `{"dfprompt": 1, "error": {...}}` and the remaining lines go on.
+    `{"dfprompt": 1, "error": {...}}` and the remaining lines go on; a blank line is answered with
+    `{"dfprompt": 1, "blank": true}`. What is warned of is said once, with its first line, and counted.
     """
     failed = False
+    said: Counter[str] = Counter()
     for number, text in enumerate(stdin_lines(), start=1):
         with warnings.catch_warnings(record=True) as caught:
             try:
-                answer = work(text)
+                answer = work(text) if text.strip() else {"blank": True}
             except DFPromptError as error:
                 failed, answer = True, {"error": error_json(error)}
         write_json(answer)
-        for warning in caught:
-            note(f"warning: line {number}: {warning.message}")
+        for message in dict.fromkeys(str(warning.message) for warning in caught):
+            if message not in said:
+                note(f"warning: line {number}: {message}")
+            if message in said or len(said) < _MOST_COUNTED:
+                said[message] += 1
+    for message, lines in said.items():
+        if lines > 1:
+            note(f"warning: {_plural(lines - 1, 'more line')}: {message}")
     if failed:
         raise typer.Exit(InputError.exit_code)
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def stdin_lines() -> Iterator[str]:

@@ -9,6 +9,7 @@ import typer
 
 from dfprompt.cli import console
 from dfprompt.errors import InputError
+from dfprompt.prompt.dialects.comfyui_clock import SCHEDULERS
 
 if TYPE_CHECKING:
     from dfprompt.prompt.dialects import Conversion
@@ -39,6 +40,12 @@ def convert(
         "--nodes",
         help="For ComfyUI's core nodes: texts with their percents, as JSON (with --steps).",
     ),
+    clock: str = typer.Option(
+        "steps", "--clock", metavar="CLOCK", help="ComfyUI: what time left counts, steps or timestep."
+    ),
+    scheduler: str = typer.Option(
+        "", "--scheduler", metavar="NAME", help=f"ComfyUI: its scheduler, {', '.join(SCHEDULERS)}."
+    ),
     strict: bool = typer.Option(False, "--strict", help="Make anything lost an error."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
@@ -49,19 +56,22 @@ def convert(
       dfprompt convert "a horse, [(anime style:1.5)::0.5]" --from a1111 --steps 20
       dfprompt convert "a horse, [anime style:early:1.5]" --from native --to comfyui
       dfprompt convert "a horse, [snow:late]" --from native --nodes --steps 10
+      dfprompt convert "a horse, [snow:late]" --to comfyui --steps 20 --scheduler karras
     """
+
+    timing: dict[str, Any] = {"clock": clock, "scheduler": scheduler or None}
 
     def work(line: str) -> Conversion:
         from dfprompt.errors import ConversionError
         from dfprompt.prompt.dialects import convert_prompt
 
-        done = convert_prompt(line, source or _guess(line), target, steps)
+        done = convert_prompt(line, source or _guess(line), target, steps, **timing)
         if strict and done.lost:
             raise ConversionError("; ".join(done.lost))
         return done
 
     if nodes:
-        _print_nodes(text, source, steps)
+        _print_nodes(text, source, steps, timing)
     elif text == "-":
         console.for_each_line(lambda line: work(line).to_json())
     elif as_json:
@@ -85,14 +95,15 @@ def _print(done: Conversion) -> None:
             console.note(f"{kind}: {remark}")
 
 
-def _print_nodes(text: str, source: str, steps: int | None) -> None:
+def _print_nodes(text: str, source: str, steps: int | None, timing: Mapping[str, Any]) -> None:
     from dfprompt.prompt.dialects import export_comfyui_nodes, import_prompt
 
     if steps is None:
         raise InputError("--nodes needs the number of steps: --steps 20")
 
     def work(line: str) -> Mapping[str, Any]:
-        rows = export_comfyui_nodes(import_prompt(line, source or _guess(line), steps).prompt, steps)
+        prompt = import_prompt(line, source or _guess(line), steps).prompt
+        rows = export_comfyui_nodes(prompt, steps, **timing)
         return {"nodes": [{"text": t, "start_percent": start, "end_percent": end} for t, start, end in rows]}
 
     if text == "-":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ import typer
 from dfprompt.api.checks import check
 from dfprompt.cli import console
 from dfprompt.cli.options import JSON, takes
+from dfprompt.errors import ImageFileError
 from dfprompt.excerpt import printable
-from dfprompt.images.metadata import read_metadata
+from dfprompt.images.foreign_recipe import ForeignRecipe
+from dfprompt.images.metadata import read_any_recipe
 from dfprompt.requests.render import LoadRequest
 from dfprompt.requests.write import InspectRequest
 
@@ -31,6 +34,8 @@ def register(app: typer.Typer) -> None:
 def inspect(request: InspectRequest, as_json: bool = JSON) -> None:
     """Show how a picture was drawn; with --pipeline, draw it again and say how near the two are.
 
+    Of pictures of AUTOMATIC1111, Forge and ComfyUI: the prompts, what they are as DF-Prompts, the settings.
+
     \b
     Examples:
       dfprompt inspect picture.png
@@ -38,7 +43,10 @@ def inspect(request: InspectRequest, as_json: bool = JSON) -> None:
       dfprompt inspect picture.png --pipeline mini --output again.png
     """
     check(request)
-    recipe = read_metadata(request.file)
+    recipe = read_any_recipe(request.file)
+    if isinstance(recipe, ForeignRecipe):
+        _show_foreign(recipe, request, as_json=as_json)
+        return
     shown = {"file": str(request.file), "recipe": json.loads(recipe.to_json_text())}
     if not as_json:
         _print_recipe(recipe)
@@ -46,6 +54,24 @@ def inspect(request: InspectRequest, as_json: bool = JSON) -> None:
         shown["recreation"] = _draw_again(request, as_json=as_json)
     if as_json:
         console.write_json(shown)
+
+
+def _show_foreign(recipe: ForeignRecipe, request: InspectRequest, *, as_json: bool) -> None:
+    if request.pipeline:
+        raise ImageFileError(
+            f"{request.file}: {recipe.program} drew it, and only dfprompt's own recipes can be drawn again; "
+            "give its DF-Prompt and settings to `dfprompt generate`"
+        )
+    if as_json:
+        console.write_json({"file": str(request.file), "other_program": recipe.to_json()})
+        return
+    rows = {"drawn by": recipe.program, "prompt": recipe.prompt}
+    rows |= {"DF-Prompt": str(recipe.df_prompt)} if recipe.df_prompt is not None else {}
+    rows |= {"negative": recipe.negative_prompt} if recipe.negative_prompt else {}
+    rows |= {name: str(value) for name, value in recipe.settings.items()}
+    _print_rows(rows | dict(recipe.others))
+    for remark in recipe.remarks:
+        console.note(f"note: {remark}")
 
 
 def _draw_again(request: InspectRequest, *, as_json: bool) -> dict[str, Any]:
@@ -74,6 +100,10 @@ def _print_recipe(recipe: GenerationMetadata) -> None:
     rows |= {name: str(value) for name, value in recipe.settings.items()}
     rows |= {f"score {name}": f"{value:.4f}" for name, value in recipe.scores.items()}
     rows |= {"drawn by": f"dfprompt {recipe.version}".strip()}
+    _print_rows(rows)
+
+
+def _print_rows(rows: Mapping[str, str]) -> None:
     width = max(map(len, rows))
     ascii_only = not console.prints_unicode(sys.stdout)
     for name, value in rows.items():

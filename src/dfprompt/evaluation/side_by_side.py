@@ -9,20 +9,17 @@ from typing import Any
 
 from dfprompt.conditioning.compile import plan_prompts
 from dfprompt.conditioning.options import Options
-from dfprompt.conditioning.schedule import read_schedule
 from dfprompt.errors import ConfigError
 from dfprompt.evaluation.summary import ScoreLine, score_lines
 from dfprompt.images.metadata import ModelMark
 from dfprompt.images.reading import read_image
 from dfprompt.measurement.log import MeasurementLog
-from dfprompt.measurement.measure import HowToDraw, Measurement, Shot, fingerprint
+from dfprompt.measurement.measure import AT_ONCE, HowToDraw, Measurement, Progress, Shot, fingerprint
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rescoring import check_scores
 from dfprompt.measurement.rows import PLAIN, Row
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.schedulers import make_scheduler
-from dfprompt.pipeline.stock import scheduled
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.plan import Plan
 from dfprompt.requests.render import RenderSettings
@@ -100,16 +97,7 @@ class SideBySide:
 
 def make_plans(pipeline: ImagePipeline, settings: RenderSettings, prompts: Sequence[DFPrompt]) -> list[Plan]:
     """Return the plans by which a pipeline draws prompts, with settings whose defaults are filled in."""
-    pipe = pipeline.pipe
-    with scheduled(pipe, make_scheduler(str(settings.scheduler), pipe)):
-        schedule = read_schedule(
-            pipe,
-            num_inference_steps=settings.num_inference_steps,
-            clock=settings.clock,
-            height=settings.height,
-            width=settings.width,
-        )
-    options = Options(absence=settings.absence)
+    schedule, options = pipeline.schedule(settings), Options(absence=settings.absence)
     return [plan_prompts([prompt], None, schedule, options)[0][0] for prompt in prompts]
 
 
@@ -144,10 +132,13 @@ def draw_side_by_side(
     name: Callable[[Compared, str, int], str],
     *,
     resume: bool = False,
+    at_once: int = AT_ONCE,
+    progress: Progress | None = None,
 ) -> SideBySide:
     """Draw every rewrite with every seed beside the plain prompt, and score the pictures on its words.
 
-    `name` gives a picture's file beside the log. With `resume` what the log holds is not drawn again. A
+    `name` gives a picture's file beside the log. `progress` is told after every `at_once` pictures how many
+    are written down. With `resume` what the log holds is not drawn again. A
     failing score is named in the rows. Raises ConfigError for nothing to compare and for labels that are
     not distinct, InputError for a log of another comparison, and what drawing raises.
     """
@@ -173,7 +164,8 @@ def draw_side_by_side(
     with MeasurementLog(log, asked, kind=KIND, resume=resume) as open_log:
         check_scores(log.parent, open_log.rows, [each.plain for each in prompts], scoreboard)
         measurement = Measurement(pipeline, scoreboard, open_log, how, isolated=False)
-        rows = {row.key: row for row in measurement.measure(shots, retry_failed=resume)}
+        measured = measurement.measure(shots, at_once=at_once, retry_failed=resume, progress=progress)
+        rows = {row.key: row for row in measured}
     for prompt in prompts:  # what is drawn once still counts for each that says it
         for each in prompt.all:
             for seed in seeds:

@@ -1,6 +1,6 @@
 """The recipe a picture carries: what it takes to draw it again, in two PNG text chunks.
 
-`dfprompt` holds everything as JSON; `parameters` the same for people and for AUTOMATIC1111's readers.
+`dfprompt` holds everything as JSON; `parameters` what AUTOMATIC1111 and Forge read of it, in their syntax.
 Recipes are read from files that anyone may have written, so nothing in them is trusted.
 """
 
@@ -15,21 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dfprompt.errors import ImageFileError
 from dfprompt.excerpt import quote
+from dfprompt.images.foreign_recipe import ForeignRecipe, find_foreign_recipe
+from dfprompt.images.infotext_writer import write_infotext
 
 CHUNK = "dfprompt"
 PARAMETERS = "parameters"
 MAX_CHARACTERS = 1_000_000
 
 Setting = str | int | float | bool | None
-
-_NAMES = {  # our setting -> AUTOMATIC1111's name for it, in the order it writes them
-    "num_inference_steps": "Steps",
-    "scheduler": "Sampler",
-    "guidance_scale": "CFG scale",
-    "seed": "Seed",
-    "size": "Size",
-    "clip_skip": "Clip skip",
-}
 
 
 class _Part(BaseModel):
@@ -80,19 +73,11 @@ class GenerationMetadata(_Part):
         return {CHUNK: self.to_json_text(), PARAMETERS: self.to_parameters()}
 
     def to_parameters(self) -> str:
-        """Return AUTOMATIC1111's text: prompt, negative prompt, one line of settings.
+        """Return the text that AUTOMATIC1111 and Forge read: their syntax, their names of settings.
 
-        Both prompts are the plain words: brackets mean something else there.
+        What cannot be said there is named in the setting `DF-Prompt remarks`.
         """
-        settings = {**self.settings, "seed": self.seed}
-        if {"width", "height"} <= self.settings.keys():
-            settings["size"] = f"{self.settings['width']}x{self.settings['height']}"
-        parts = [f"{name}: {settings[key]}" for key, name in _NAMES.items() if settings.get(key) is not None]
-        parts += [f"Model hash: {self.model.hash}"] if self.model.hash else []
-        parts += [f"Model: {self.model.name}", f"Version: dfprompt {self.version}".strip()]
-        negative = self.negative_prompt if self.plain_negative_prompt is None else self.plain_negative_prompt
-        lines = [self.prompt, *([f"Negative prompt: {negative}"] if negative else [])]
-        return "\n".join([*lines, ", ".join(parts)])
+        return write_infotext(self)
 
 
 def parse_metadata(text: str, name: str = "the picture") -> GenerationMetadata:
@@ -122,9 +107,11 @@ def find_metadata(chunks: Mapping[str, str], name: str = "the picture") -> Gener
     """Return the recipe among a picture's text chunks; raises ImageFileError if there is none."""
     if CHUNK in chunks:
         return parse_metadata(chunks[CHUNK], name)
-    if PARAMETERS in chunks:
+    found = find_foreign_recipe(chunks, name)
+    if found is not None:
         raise ImageFileError(
-            f"{name}: it carries no dfprompt recipe, only another program's: {quote(chunks[PARAMETERS], 200)}"
+            f"{name}: it carries no dfprompt recipe, only another program's ({found.program}): "
+            f"{quote(found.prompt, 200)}"
         )
     raise ImageFileError(
         f"{name}: it carries no recipe; it was not drawn by dfprompt, or saved by another program"
@@ -136,6 +123,15 @@ def read_metadata(path: str | Path) -> GenerationMetadata:
     from dfprompt.images.reading import read_text
 
     return find_metadata(read_text(path), str(path))
+
+
+def read_any_recipe(path: str | Path) -> GenerationMetadata | ForeignRecipe:
+    """Return a picture's recipe, ours or another program's; raises ImageFileError if it has neither."""
+    from dfprompt.images.reading import read_text
+
+    chunks = read_text(path)
+    foreign = None if CHUNK in chunks else find_foreign_recipe(chunks, str(path))
+    return foreign or find_metadata(chunks, str(path))
 
 
 def _describe(detail: Any) -> str:

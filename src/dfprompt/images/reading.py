@@ -5,6 +5,7 @@ What is converted is stated in `Picture.notes`, since a score is about the pixel
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,6 +79,20 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         _refuse_size(opened, str(path), max_pixels)
         opened.load()
         return picture_from_pil(opened, name=str(path))
+
+
+def read_image_bytes(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read the contents of a picture file that came another way, such as over HTTP; as `read_image` does.
+
+    >>> stream = io.BytesIO()
+    >>> Image.new("RGB", (4, 2)).save(stream, "PNG")
+    >>> read_image_bytes(stream.getvalue(), "upload").size
+    (2, 4)
+    """
+    with _decoding(name, max_pixels), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        _refuse_size(opened, name, max_pixels)
+        opened.load()
+        return picture_from_pil(opened, name=name)
 
 
 def picture_from_pil(image: Image.Image, name: str = "image") -> Picture:
@@ -155,8 +170,21 @@ def read_text(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> dict[str, st
         return _text_of(opened)
 
 
+def text_of_bytes(content: bytes, name: str = "the picture") -> dict[str, str]:
+    """The text chunks of a picture that was sent, not read from a file; raises as `read_text` does.
+
+    >>> text_of_bytes(b"no picture")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    dfprompt.errors.ImageFileError: the picture: not a picture; known formats are PNG, JPEG, WEBP, GIF, ...
+    """
+    with _decoding(Path(name), MAX_PIXELS), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        _refuse_size(opened, name, MAX_PIXELS)
+        return _text_of(opened)
+
+
 @contextmanager
-def _decoding(path: Path, max_pixels: int) -> Iterator[None]:
+def _decoding(path: Path | str, max_pixels: int) -> Iterator[None]:
     """What Pillow raises on files that are no pictures, as an ImageFileError that says why."""
     try:
         yield

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dfprompt.prompt import FULL, DFPrompt, Span
+from dfprompt.prompt.layout import SEPARATORS
 
 if TYPE_CHECKING:
     from dfprompt.policy.tables import ControlTables
     from dfprompt.policy.trajectory import Phrase, Trajectory
 
-_SEPARATORS = (",", ";", ".")
+_STOPS = (".", "。")
 LEFT_ALONE = "left alone: nothing it knows would help here"
 LOST = "risk"
 """How a rewrite ended whose probe lost too much."""
@@ -82,8 +83,7 @@ def append_modifiers(base: DFPrompt, modifiers: Sequence[Span]) -> DFPrompt:
     """The user's prompt with modifiers behind it; those with the default control are plain words.
 
     The text of every step begins with the user's words. Where a step may hold none of the modifiers
-    and the user's text ends with a separator, another one goes between: the plan's tidying then takes
-    that one and not the user's.
+    and the user's text ends with a stop, a comma goes between: the plan's tidying then takes that one.
 
     >>> print(append_modifiers(DFPrompt.from_plain("a cat"), [Span("8k"), Span("film grain", "late")]))
     a cat, 8k, [film grain:late]
@@ -132,6 +132,6 @@ def _first_separator(base: DFPrompt, modifiers: Sequence[Span]) -> str:
     if not said:
         return ""
     always_there = any(span.effect_range == FULL for span in modifiers)
-    if said.endswith(_SEPARATORS) and always_there:
+    if said[-1] in SEPARATORS and (always_there or not said.endswith(_STOPS)):
         return " " if said == text else ""
     return ", "

@@ -12,7 +12,7 @@ from dfprompt.prompt.effect import EARLY, FULL, LATE, UNIT, EffectRange, Weight
 from dfprompt.prompt.escapes import escape_field, escape_plain
 from dfprompt.prompt.exact import Number, to_json_number
 from dfprompt.prompt.jsonform import VERSION, check_object, check_version, load_json
-from dfprompt.prompt.layout import lay_out
+from dfprompt.prompt.layout import SEPARATORS, lay_out
 from dfprompt.prompt.tags import BARE_TAG, NetworkTag, read_tag
 
 __all__ = ["EARLY", "FULL", "LATE", "UNIT", "DFPrompt", "EffectRange", "Span", "Weight"]
@@ -99,10 +99,14 @@ class Span:
         bare = BARE_TAG.fullmatch(self.text)
         if bare and self.is_neutral:
             return self.text
-        text = self.text if bare else escape_field(self.text)
+        return f"[{self.text if bare else escape_field(self.text)}{self.fields}]"
+
+    @property
+    def fields(self) -> str:
+        """What stands in the bracket behind the words, `:late:1.25`."""
         if self.weight == UNIT:
-            return f"[{text}:{self.effect_range}]"
-        return f"[{text}:{'' if self.effect_range == FULL else self.effect_range}:{self.weight}]"
+            return f":{self.effect_range}"
+        return f":{'' if self.effect_range == FULL else self.effect_range}:{self.weight}"
 
     def __repr__(self) -> str:
         return f"Span({self.text!r}, {self.effect_range!r}, {self.weight!r})"
@@ -223,12 +227,20 @@ class DFPrompt:
         >>> print(DFPrompt.from_plain("a cat").append(Span("grain", "late")))
         a cat, [grain:late]
         """
+        return DFPrompt([*self.spans, self.separator, modifier])
+
+    @property
+    def separator(self) -> str:
+        """What stands between the prompt and one more modifier.
+
+        >>> DFPrompt.from_plain("a cat").separator, DFPrompt.from_plain("a cat.").separator
+        (', ', ' ')
+        """
         text = self.plain_text.rstrip()
         if not text:
-            return DFPrompt([*self.spans, modifier])
+            return ""
         spaced = len(text) < len(self.plain_text)
-        separator = ("" if spaced else " ") if text[-1] in ",;." else ", "
-        return DFPrompt([*self.spans, separator, modifier])
+        return ("" if spaced else " ") if text[-1] in SEPARATORS else ", "
 
     def _control(self, index: int) -> tuple[int, Span]:
         """Return where a span stands among all pieces, and the span."""

@@ -68,7 +68,9 @@ def field_count(bracket: Bracket) -> ParseError:
         alternates = "|" in fields[0]
         problem = "this bracket has words but neither a range nor a weight"
         advice = (
-            "alternation every step cannot be written; give each word its own range" if alternates else None
+            "alternation needs the number of steps (--steps 20, num_inference_steps=20)"
+            if alternates
+            else None
         )
         fixes = (
             ()
@@ -89,6 +91,18 @@ def field_count(bracket: Bracket) -> ParseError:
         expected=BRACKET_EXPECTED,
         fixes=(*fixes, _literal(bracket)),
         suggestion=advice,
+    )
+
+
+def too_many_turns(bracket: Bracket, most: int) -> ParseError:
+    """Alternation over more steps than one prompt may take."""
+    return ParseError(
+        f"the alternations of this prompt take more than {most:,} turns",
+        text=bracket.text,
+        offset=bracket.start,
+        length=len(bracket.raw),
+        expected="fewer of them, or fewer steps",
+        suggestion="give each word its own range",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from fractions import Fraction
 
 from dfprompt.errors import PromptValueError
 from dfprompt.excerpt import quote
@@ -100,3 +101,19 @@ def _read(value: object, what: str) -> Decimal:
         return Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation as error:
         raise PromptValueError(f"{what} must be a plain decimal number, not {quote(value)}") from error
+
+
+def share(border: int, steps: int) -> Decimal:
+    """The shortest share done d with (border - 1) / N < d <= border / N: what separates these two steps.
+
+    >>> share(5, 10), share(7, 20)
+    (Decimal('0.5'), Decimal('0.35'))
+    """
+    if border <= 0:
+        return Decimal(0)
+    low, high = Fraction(border - 1, steps), Fraction(border, steps)
+    for places in range(7):
+        digits = int(high * 10**places)
+        if Fraction(digits, 10**places) > low:
+            return Decimal(digits).scaleb(-places)
+    return round_places(Decimal(border) / Decimal(steps))

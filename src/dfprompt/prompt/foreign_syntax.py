@@ -41,16 +41,9 @@ def report_foreign_syntax(text: str, *, strict: bool, words_alone: bool = False)
 
     `words_alone`: the text has no spans, and whatever another tool would obey in it is named too.
     """
-    known = find_foreign_syntax(text)
-    if words_alone and not known and (foreign := find_control(text)) is not None:
-        what = f"control that {foreign.tool} would obey"
-        known = [
-            ForeignSyntax(0, len(text), what, f"pass the dialect {foreign.dialect} to read it, or --plain")
-        ]
-    for found in known:
-        written = text[found.offset : found.offset + found.length]
-        problem = f"{quote(written)} looks like {found.what}"
+    for found in _known(text, words_alone):
         if strict:
+            problem = _problem(text, found)
             end = found.offset + found.length
             fixes = (Fix(found.offset, end, found.fix, "the same as a span"),) if found.fix else ()
             raise ParseError(
@@ -62,8 +55,35 @@ def report_foreign_syntax(text: str, *, strict: bool, words_alone: bool = False)
                 fixes=fixes,
                 suggestion=found.how,
             )
-        message = f"{problem} (at character {found.offset}) and is used as it stands; {found.how}"
-        warnings.warn(message, DFPromptWarning, stacklevel=3)
+        warnings.warn(_remark(text, found), DFPromptWarning, stacklevel=3)
+
+
+def foreign_syntax_remarks(text: str, *, words_alone: bool = False) -> list[str]:
+    """Return what `report_foreign_syntax` warns of, one sentence each.
+
+    >>> foreign_syntax_remarks("(snow:1.2)")[0].partition(" (at")[0]
+    '"(snow:1.2)" looks like emphasis'
+    """
+    return [_remark(text, found) for found in _known(text, words_alone)]
+
+
+def _known(text: str, words_alone: bool) -> list[ForeignSyntax]:
+    known = find_foreign_syntax(text)
+    if words_alone and not known and (foreign := find_control(text)) is not None:
+        what = f"control that {foreign.tool} would obey"
+        return [
+            ForeignSyntax(0, len(text), what, f"pass the dialect {foreign.dialect} to read it, or --plain")
+        ]
+    return known
+
+
+def _problem(text: str, found: ForeignSyntax) -> str:
+    return f"{quote(text[found.offset : found.offset + found.length])} looks like {found.what}"
+
+
+def _remark(text: str, found: ForeignSyntax) -> str:
+    problem = _problem(text, found)
+    return f"{problem} (at character {found.offset}) and is used as it stands; {found.how}"
 
 
 def _emphasis(text: str) -> Iterator[ForeignSyntax]:

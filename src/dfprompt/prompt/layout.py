@@ -9,7 +9,11 @@ from typing import NamedTuple
 Offsets = tuple[int, int]
 
 # Of two separators that meet, the weaker goes; of equals, the later.
-_STRENGTH = {",": 1, ";": 2, ".": 3}
+_STRENGTH = dict(zip(",，、;；.。", (1, 1, 1, 2, 2, 3, 3), strict=True))
+SEPARATORS = frozenset(_STRENGTH)
+# A bracket is an edge, too; a pair that is left with nothing between goes.
+_OPENED_BY = dict(zip(")]}）】」』", "([{（【「『", strict=True))
+_OPENING = frozenset(_OPENED_BY.values())
 
 
 class Layout(NamedTuple):
@@ -23,11 +27,13 @@ class Layout(NamedTuple):
 def lay_out(pieces: Sequence[str], present: Sequence[bool], *, mask: bool = False) -> Layout:
     """Join the present pieces; with `mask` keep the whole text and list what is hidden instead.
 
-    Where an absent piece leaves two of `, ; .` with only spaces between them, or one at the
-    edge of the text, one goes with its spaces.
+    Where an absent piece leaves two separators (`, ; .` and their CJK forms) with only spaces between
+    them, or one at the edge of the text or of brackets, one goes with its spaces; emptied brackets go.
 
     >>> lay_out(["a cat, ", "blue", ", sharp"], [True, False, True]).text
     'a cat, sharp'
+    >>> lay_out(["a cat (", "blue", "), sharp"], [True, False, True]).text
+    'a cat , sharp'
     """
     ends = [0, *accumulate(map(len, pieces))]
     whole = "".join(pieces)
@@ -49,9 +55,11 @@ def _visible(text: str, pieces: list[Offsets], present: Sequence[bool]) -> list[
             gap = True
             continue
         word = _skip_spaces(text, start, end)
+        if gap:
+            start, word = _close_emptied(text, seen, start, word, end)
         if gap and word < end:
             start, gap = _join(text, seen, start, word, end), False
-            bare = not seen and word < start == end
+            bare = word < start == end and _at_edge(text, seen)
         elif bare and not gap:
             start, bare = word, word == end
         if start < end:
@@ -63,14 +71,31 @@ def _visible(text: str, pieces: list[Offsets], present: Sequence[bool]) -> list[
     return seen
 
 
+def _close_emptied(text: str, seen: list[Offsets], start: int, word: int, end: int) -> tuple[int, int]:
+    """Hide a separator before a bracket that closes, and brackets with nothing between them.
+
+    Returns where the piece and its first word begin now.
+    """
+    while word < end and (opener := _OPENED_BY.get(text[word])):
+        last = _last_word(text, seen)
+        if last >= 0 and text[last] in _STRENGTH:
+            _drop_from(text, seen, last)
+            last = _last_word(text, seen)
+        if last < 0 or text[last] != opener:
+            break
+        _cut(seen, last)
+        start, word = word + 1, _skip_spaces(text, word + 1, end)
+    return start, word
+
+
 def _join(text: str, seen: list[Offsets], start: int, word: int, end: int) -> int:
     """Tidy the place where what is seen meets a piece whose first word is at `word`; return its start."""
     if text[word] not in _STRENGTH:
         return start
-    last = _last_word(text, seen)
-    if last < 0:
-        seen.clear()
+    if _at_edge(text, seen):
+        _cut(seen, _last_word(text, seen) + 1)
         return _skip_spaces(text, word + 1, end)
+    last = _last_word(text, seen)
     if text[last] not in _STRENGTH:
         return start
     if _STRENGTH[text[last]] < _STRENGTH[text[word]]:
@@ -78,6 +103,12 @@ def _join(text: str, seen: list[Offsets], start: int, word: int, end: int) -> in
         return word
     _cut(seen, last + 1)
     return word + 1
+
+
+def _at_edge(text: str, seen: list[Offsets]) -> bool:
+    """Whether no word of the text, or of the brackets that are open, is visible yet."""
+    last = _last_word(text, seen)
+    return last < 0 or text[last] in _OPENING
 
 
 def _skip_spaces(text: str, start: int, end: int) -> int:

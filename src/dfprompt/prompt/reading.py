@@ -28,8 +28,8 @@ def read_prompt(
 
     What a dialect's importer had to assume or could not express is warned about, and so are network
     tags; with `strict` a loss or a tag raises ConversionError. `num_inference_steps` is needed where
-    a dialect counts steps; `second_pass` reads what A1111's second ("hires") pass reads. Nothing is
-    said of tags whose names are `loaded`.
+    a dialect counts steps, and for `[a|b]`; `second_pass` reads what A1111's second ("hires") pass
+    reads. Nothing is said of tags whose names are `loaded`.
 
     >>> read_prompt("a [sic] sign", plain=True).is_plain
     True
@@ -39,7 +39,7 @@ def read_prompt(
     if plain:
         return DFPrompt.from_plain(text)
     if dialect == NATIVE:
-        prompt = parse_prompt(text, strict=strict)
+        prompt = parse_prompt(text, strict=strict, num_inference_steps=num_inference_steps)
         report_tags(prompt, strict=strict, loaded=loaded)
         return prompt
     imported = import_prompt(text, dialect, num_inference_steps, second_pass=second_pass)

@@ -121,6 +121,10 @@ class Jobs:
             job.tell()
         return job
 
+    def unfinished(self) -> list[dict[str, Any]]:
+        """Return the jobs that run and wait, in their order."""
+        return [job.to_json() for job in self._listed() if job.state in ("waiting", "running")]
+
     def publish(self, event: dict[str, Any] | None) -> None:
         """Tell every page something, from any thread."""
         self._send(event)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import mimetypes
 import secrets
 import socket
 import webbrowser
@@ -34,6 +35,8 @@ from dfprompt.faults import keep_fault
 from dfprompt.web.guard import LOOPBACK, Guard, Rules, TooLarge, say_refusal
 
 STATIC = Path(__file__).parent / "static"
+for _suffix in (".js", ".mjs"):  # a browser runs no module of another type, and Windows may know another
+    mimetypes.add_type("text/javascript", _suffix)
 PORT = 8601
 _PORTS_TRIED = 20  # from PORT on, where nobody asked for one
 

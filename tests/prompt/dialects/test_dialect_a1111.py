@@ -279,3 +279,10 @@ def test_any_depth_is_an_answer(text: str) -> None:
         import_prompt(text, "a1111", 20)
     except (ParseError, ConversionError):
         pass
+
+
+def test_two_numbers_in_a_bracket_are_a_word_and_a_step_and_that_is_said() -> None:
+    done = import_prompt("[fur:10:15]", "a1111", 20)
+    assert str(done.prompt) == "[fur:1->0.2][10:0.2->0]"
+    assert any("[[fur:10]::15]" in remark for remark in done.assumed)
+    assert not any("is a word" in remark for remark in import_prompt("[fur:silk:15]", "a1111", 20).assumed)

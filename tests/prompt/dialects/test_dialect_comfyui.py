@@ -207,7 +207,7 @@ def test_core_nodes_cover_the_run_without_gaps_or_overlap() -> None:
         ("[a:.]", "not a number"),
         ("a CAT b", "one conditioning of several"),
         ("STYLE(A1111) a", "is a function"),
-        ("DEF(x=y) x", "is a function"),
+        ("SEG(x) y", "is a function"),
         ("a cat:0", "leave out the whole prompt"),
         ("(a:30)", "go from -10 to 10"),
     ],

@@ -112,3 +112,9 @@ def test_any_depth_is_an_answer(text: str) -> None:
         import_prompt(text, "compel")
     except (ParseError, ConversionError):
         pass
+
+
+def test_emphasis_of_other_tools_is_words_and_said() -> None:
+    done = import_prompt("a (cat:1.2)", "compel")
+    assert done.prompt.is_plain
+    assert done.assumed == ('"(cat:1.2)" is words to compel; for a weight it wants (cat)1.2',)

@@ -34,8 +34,7 @@ from dfprompt.prompt.dialects.overlay import (
     Words,
     read_over,
 )
-from dfprompt.prompt.dialects.stretches import share
-from dfprompt.prompt.exact import MAX_PLACES, decimal_places, round_places
+from dfprompt.prompt.exact import MAX_PLACES, decimal_places, round_places, share
 from dfprompt.prompt.tags import split_tags
 
 _WHOLE_LINE = re.compile(r"(^|\n)#[^\n]*(\n|$)")
@@ -214,6 +213,12 @@ class _Reader(Brackets):
             return None
         self.schedules.append((frame.offset, offset))
         border = self.clock.border(found[1])
+        if len(frame.marks) == 2 and _WHEN.fullmatch(spelling(frame.parts[1]) or ""):
+            first, then = (spelling(part) or "..." for part in frame.parts[:2])
+            self.remarks.assume(
+                f"{quote(then)} is a word to A1111, in the place of {quote(first)}; from one step to another "
+                f"is [[{first}:{then.strip()}]::{found[1]}]"
+            )
         before = [Branch(frame.parts[0], [(ZERO, border)])] if len(frame.marks) == 2 else []
         return Schedule([*before, Branch(frame.parts[-2], [(border, ONE)])])
 

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import zip_longest
+from typing import Any
 
 from dfprompt.errors import ConversionError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.dialects.overlay import TooMuchWorkError
+from dfprompt.prompt.layout import SEPARATORS
 from dfprompt.prompt.plan import PlannedStep, make_plan
 
 Read = Callable[[str, int | None, Remarks], DFPrompt]
 _STEPS = 20  # of a run to compare over where none is named
+_STEPS_CLOCK: Mapping[str, Any] = {}
 _MOST_CHARACTERS = 400_000
-_SEPARATORS = frozenset(",;.，、；。")
 
 
 def check_written(
-    prompt: DFPrompt, text: str, read: Read, steps: int | None, tool: str, remarks: Remarks
+    prompt: DFPrompt,
+    text: str,
+    read: Read,
+    steps: int | None,
+    tool: str,
+    remarks: Remarks,
+    *,
+    timing: Mapping[str, Any] = _STEPS_CLOCK,
+    their_timing: Mapping[str, Any] = _STEPS_CLOCK,
 ) -> None:
-    """Note a loss where `read` does not find in `text` what the prompt says, spaces and separators aside."""
+    """Note a loss where `read` does not find in `text` what the prompt says, spaces and separators aside.
+
+    `timing` and `their_timing` go to `make_plan`: what the ranges of the prompt, and those read, count.
+    """
     if remarks.lost:
         return  # the difference has a name already
     try:
@@ -31,7 +44,8 @@ def check_written(
         return
     except ConversionError as error:
         raise ConversionError(f"{tool} has no words for this prompt: {error}") from error
-    pairs = zip(make_plan(prompt, steps or _STEPS).steps, make_plan(back, steps or _STEPS).steps, strict=True)
+    ours = make_plan(prompt, steps or _STEPS, **timing).steps
+    pairs = zip(ours, make_plan(back, steps or _STEPS, **their_timing).steps, strict=True)
     different = dict.fromkeys((_heard(one), _heard(other)) for one, other in pairs)
     if sum(len(one[0]) for one, _ in different) > _MOST_CHARACTERS:
         remarks.assume(f"this text is too long to be read back by {tool}'s rules")
@@ -60,5 +74,5 @@ def _characters(text: str, parts: tuple[tuple[int, int, float], ...]) -> list[tu
     return [
         (letter, weight)
         for letter, weight in zip(text, weights, strict=True)
-        if not letter.isspace() and letter not in _SEPARATORS
+        if not letter.isspace() and letter not in SEPARATORS
     ]

@@ -1,11 +1,12 @@
 r"""ComfyUI's prompt text as comfyui-prompt-control 3.0 reads it, stage by stage.
 
-1. Schedules, in shares of the run: `[before:during:after:t0,t1]`, `[a:t0,t1]`, `[a:b:t0,t1]`, `[a:b:t]`,
-`[a:t]`, `[a::t]`, `[a:b:c:t]` (c is ignored), `[SEQ:a:t1:b:t2]`, `[a|b:period]`, and `[a:b:TAG]`, which is
-a unless a node chooses the tag. Switches are rounded to two decimals. A `#` hides the rest of its line;
-`\[ \] \: \# \\` are literal. Brackets that fit no form are words. `<lora:NAME:W>` loads a network while
-it acts. 2. In the text of each stretch: keywords and functions (refused, save BREAK), a `:number` at the
-end, which is the strength of the conditioning. 3. The core's emphasis (see `emphasis.read_comfy`).
+1. Macros (see `comfyui_macros`). 2. Schedules, in shares of the run: `[before:during:after:t0,t1]`,
+`[a:t0,t1]`, `[a:b:t0,t1]`, `[a:b:t]`, `[a:t]`, `[a::t]`, `[a:b:c:t]` (c is ignored), `[SEQ:a:t1:b:t2]`,
+`[a|b:period]`, and `[a:b:TAG]`, which is a unless a node chooses the tag. Switches are rounded to two
+decimals. A `#` hides the rest of its line; `\[ \] \: \# \\` are literal. Brackets that fit no form are
+words. `<lora:NAME:W>` loads a network while it acts. 3. In the text of each stretch: keywords and functions
+(refused, save BREAK), a `:number` at the end, which is the strength of the conditioning. 4. The core's
+emphasis (see `emphasis.read_comfy`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from fractions import Fraction
 
 from dfprompt.errors import ConversionError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.dialects.brackets import Brackets, Frame, spelling
+from dfprompt.prompt.dialects.comfyui_clock import Sampling
+from dfprompt.prompt.dialects.comfyui_macros import expand_macros
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.dialects.emphasis import BREAK, read_comfy
 from dfprompt.prompt.dialects.overlay import (
@@ -33,6 +37,7 @@ from dfprompt.prompt.dialects.overlay import (
     Words,
     read_over,
 )
+from dfprompt.prompt.exact import share
 
 _NUMBER = r"[+-]?(?:[0-9]*\.[0-9]*|[0-9]+)"
 _CONTROL = rf"{_NUMBER}(?:@{_NUMBER})?(?:,{_NUMBER}(?:@{_NUMBER})?)*"
@@ -46,11 +51,11 @@ _TOKEN = re.compile(
 _WHEN = re.compile(rf"({_NUMBER}|[A-Z_]+)(?:,({_NUMBER}))?")
 _QUOTED = re.compile(r'".+?"')
 _FUNCTIONS = (
-    "STYLE|MASK_SIZE|SDXL|NOISE|MASK|IMASK|FEATHER|MASKW|AREA|TE_WEIGHT|CLIP_L|TE|SHIFT|SHUFFLE|SEG|SUB|DEF|"
+    "STYLE|MASK_SIZE|SDXL|NOISE|MASK|IMASK|FEATHER|MASKW|AREA|TE_WEIGHT|CLIP_L|TE|SHIFT|SHUFFLE|SEG|SUB|"
     "FILL|ATTN|NOSTRIP"
 )
 _KEYWORD = re.compile(rf"\b(?:AND|CAT|AVG|COUPLE)\b|\b(?:{_FUNCTIONS})\(|\[CUT:")
-_MACRO = re.compile(r"\b(?:DEF|SEG|SUB|NOSTRIP)\(")  # expanded before anything is read
+_MACRO = re.compile(r"\b(?:SEG|SUB|NOSTRIP)\(")  # put in before anything is read
 _BREAK = re.compile(r"\bBREAK\b")
 _STRENGTH = re.compile(r":(-?[0-9]\.?[0-9]*)(?:![A-Za-z]+)?\s*$")
 _LONGEST_STRENGTH = 80
@@ -63,20 +68,7 @@ def read(text: str, steps: int | None, remarks: Remarks, *, whole: bool = False)
 
     `whole`: refuse brackets and colons that fit no form.
     """
-    text = text.strip()
-    _refuse_keywords(text, _MACRO)
-    for found in _EMBEDDING.findall(text)[:1]:
-        remarks.assume(
-            f"{quote(found)} stays in the text as it is; embeddings are loaded apart from the prompt"
-        )
-    budget = Budget()
-    budget.spend(sum(2 * text.count(mark) for mark in "[]():|\\<#"))
-    reader = _Reader(steps, remarks, budget)
-    nodes = reader.read(text)
-    if whole and reader.strays:
-        raise ConversionError("some brackets or colons of this text fit no form of prompt-control's")
-    encoder = _Encoder(remarks)
-    prompt = read_over(nodes, encoder.read, budget, remarks)
+    prompt = read_for(text, Sampling(steps), remarks, whole=whole)
     if any(span.effect_range != span.with_range("full").effect_range for span in prompt.controls):
         remarks.assume(
             "percents count steps (the uniform clock); under shifted schedules ComfyUI switches elsewhere"
@@ -84,12 +76,34 @@ def read(text: str, steps: int | None, remarks: Remarks, *, whole: bool = False)
     return prompt
 
 
+def read_on_its_clock(text: str, steps: int | None, remarks: Remarks) -> DFPrompt:
+    """Read prompt-control's text with ranges that count what its percents count, sampling time."""
+    return read_for(text, Sampling(steps, "timestep"), remarks)
+
+
+def read_for(text: str, run: Sampling, remarks: Remarks, *, whole: bool = False) -> DFPrompt:
+    """Read prompt-control's text for a run whose steps, clock or scheduler are known."""
+    budget = Budget()
+    text = expand_macros(text.strip(), budget)
+    _refuse_keywords(text, _MACRO)
+    for found in _EMBEDDING.findall(text)[:1]:
+        remarks.assume(
+            f"{quote(found)} stays in the text as it is; embeddings are loaded apart from the prompt"
+        )
+    budget.spend(sum(2 * text.count(mark) for mark in "[]():|\\<#"))
+    reader = _Reader(run, remarks, budget)
+    nodes = reader.read(text)
+    if whole and reader.strays:
+        raise ConversionError("some brackets or colons of this text fit no form of prompt-control's")
+    return read_over(nodes, _Encoder(remarks).read, budget, remarks)
+
+
 class _Reader(Brackets):
     """The schedules of a text, in one pass."""
 
-    def __init__(self, steps: int | None, remarks: Remarks, budget: Budget) -> None:
+    def __init__(self, run: Sampling, remarks: Remarks, budget: Budget) -> None:
         super().__init__()
-        self.steps, self.remarks, self.budget = steps, remarks, budget
+        self.run, self.remarks, self.budget = run, remarks, budget
         self.strays = False  # brackets and colons that fit no form
 
     def read(self, text: str) -> list[Node]:
@@ -202,16 +216,16 @@ class _Reader(Brackets):
         turns: list[list[Interval]] = [[] for _ in texts]
         number = 0
         while number * period < 1:
-            turns[number % len(texts)].append((_rounded(number * period), _rounded((number + 1) * period)))
+            turns[number % len(texts)].append((self._at(number * period), self._at((number + 1) * period)))
             number += 1
         branches = [Branch(text, turn) for text, turn in zip(texts, turns, strict=True)]
-        return Schedule(branches, least=_rounded(period))
+        return Schedule(branches, least=self._at(period))
 
     def _share(self, written: str) -> Decimal:
         """When a switch happens; above 1 it is a step number, if the steps are known."""
         number = _float(written)
-        if number > 1 and "." not in written and self.steps is not None:
-            return _rounded(number / self.steps)
+        if number > 1 and "." not in written and self.run.steps is not None:
+            return self._at(number / self.run.steps)
         if number > 1:
             self.remarks.assume(
                 f"the switch at {written} is after the whole run; for step numbers name the steps: --steps 20"
@@ -219,7 +233,14 @@ class _Reader(Brackets):
         rounded = _rounded(number)
         if 0 <= number <= 1 and float(rounded) != number:
             self.remarks.assume(f"the share {written} is rounded to {rounded}, as prompt-control does")
-        return rounded
+        return self._at(number)
+
+    def _at(self, number: float) -> Decimal:
+        """A share of sampling time as what the DF-Prompt counts: itself, or the steps done by then."""
+        rounded = _rounded(number)
+        if self.run.times is None or self.run.clock == "timestep":
+            return rounded
+        return share(self.run.border_at(Fraction(rounded)), len(self.run.times))
 
 
 def _alone(interval: Interval) -> list[Interval]:

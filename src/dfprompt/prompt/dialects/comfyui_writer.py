@@ -8,6 +8,7 @@ from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt, Span
 from dfprompt.prompt.dialects import comfyui
 from dfprompt.prompt.dialects.checking import check_written
+from dfprompt.prompt.dialects.comfyui_clock import Sampling
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.dialects.emphasis import BREAK
 from dfprompt.prompt.dialects.overlay import ONE, ZERO
@@ -23,13 +24,18 @@ _ROUNDING = Context(prec=30, rounding=ROUND_HALF_EVEN)
 
 def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
     """Write prompt-control's text; with a number of steps each switch falls on its step exactly."""
+    return write_for(prompt, Sampling(steps), remarks)
+
+
+def write_for(prompt: DFPrompt, run: Sampling, remarks: Remarks) -> str:
+    """Write prompt-control's text for a run whose steps, clock or scheduler are known."""
     out: list[str] = []
-    for piece, stretches in stretches_of(prompt, steps, remarks):
+    for piece, stretches in stretches_of(prompt, run.steps, remarks, run.on_the_prompts_clock):
         for stretch in stretches:
-            begin = percent(stretch.begin, stretch.first, steps, remarks)
-            end = percent(stretch.end, None if stretch.last is None else stretch.last + 1, steps, remarks)
+            begin = percent(stretch.begin, stretch.first, run, remarks)
+            end = percent(stretch.end, None if stretch.last is None else stretch.last + 1, run, remarks)
             is_scheduled = (begin, end) != (ZERO, ONE)
-            if is_scheduled:
+            if is_scheduled and run.times is None and run.clock == "steps":
                 remarks.assume(_CLOCK)
             if isinstance(piece, Span) and piece.tag:
                 words = _tag(piece.text, stretch.weight, remarks)
@@ -40,7 +46,16 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
                 out.append(" ")  # a backslash would make the parenthesis literal
             out.append(_scheduled(words, begin, end))
     text = "".join(out)
-    check_written(prompt, text, comfyui.read, steps, "ComfyUI", remarks)
+    check_written(
+        prompt,
+        text,
+        comfyui.read_on_its_clock,
+        run.steps,
+        "ComfyUI",
+        remarks,
+        timing=run.on_the_prompts_clock,
+        their_timing=run.on_its_clock,
+    )
     return text
 
 
@@ -78,11 +93,14 @@ def _scheduled(words: str, begin: Decimal, end: Decimal) -> str:
     return f"[{words}:{format_decimal(begin)},{format_decimal(end)}]"
 
 
-def percent(share_done: Decimal, border: int | None, steps: int | None, remarks: Remarks) -> Decimal:
+def percent(share_done: Decimal, border: int | None, run: Sampling, remarks: Remarks) -> Decimal:
     """Return a share done in two decimals; with the border's step known, one that falls on it."""
+    steps = run.steps
     if border is not None and steps is not None:
         if border <= 0 or border >= steps:
             return ZERO if border <= 0 else ONE
+        if run.times is not None:
+            return _on_the_clock(border, run, remarks)
         digits = 100 * border // steps
         if digits * steps > 100 * (border - 1):
             candidate = Decimal(digits).scaleb(-2)
@@ -95,3 +113,16 @@ def percent(share_done: Decimal, border: int | None, steps: int | None, remarks:
             f"the share {format_decimal(share_done)} is rounded to {rounded}: ComfyUI keeps two decimals"
         )
     return rounded
+
+
+def _on_the_clock(border: int, run: Sampling, remarks: Remarks) -> Decimal:
+    """A percent between two steps, where they lie far enough apart for one of two decimals."""
+    assert run.times is not None
+    found = run.between(border, 2)
+    if found is None:
+        remarks.lose(
+            f"steps {border} and {border + 1} lie within a hundredth of sampling time, and ComfyUI keeps two "
+            "decimals"
+        )
+        found = round(run.times[border], 2)
+    return Decimal(int(found * 100)).scaleb(-2)

@@ -32,6 +32,7 @@ _MIXTURE = re.compile(r"\)\s*\.(blend|and|add)\s*\(")
 _AFTER_BRACKETS = re.compile(rf"{_SIGNS}|{_NUMBER}")
 _AFTER_WORD = re.compile(_SIGNS)
 _LORA = re.compile(rf"(?:useLora|withLora)\s*\(\s*([A-Za-z0-9_-]+)\s*(?:,\s*({_NUMBER})\s*)?\)")
+_EMPHASIS = re.compile(r"\(([^():]+):\s{0,9}([0-9.]{1,9})\s{0,9}\)")  # AUTOMATIC1111's and ComfyUI's
 _ESCAPE = re.compile(r'\\([()"])')
 _TWICE = re.compile(r'\\\\[()"]')
 _FACTOR = {"+": Decimal("1.1"), "-": Decimal("0.9")}
@@ -59,6 +60,12 @@ def read(text: str, steps: int | None, remarks: Remarks) -> DFPrompt:
     if _TWICE.search(text):
         raise ConversionError(
             "compel eats backslashes before an escaped bracket, how many depends on what is around; write one"
+        )
+    emphasis = _EMPHASIS.search(text)
+    if emphasis is not None:
+        remarks.assume(
+            f"{quote(emphasis[0])} is words to compel; for a weight it wants "
+            f"({emphasis[1].strip()}){emphasis[2]}"
         )
     spaced = re.sub(r",(\S)", r", \1", text)  # as compel does before it reads anything
     pieces = _Parser(spaced, 0, len(spaced), 0).prompt()

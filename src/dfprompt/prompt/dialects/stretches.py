@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt, Span
 from dfprompt.prompt.dialects.conversion import Remarks
-from dfprompt.prompt.exact import complement, round_places
+from dfprompt.prompt.exact import complement, round_places, share
 from dfprompt.prompt.plan import make_plan
+
+_STEPS: Mapping[str, Any] = {}
 
 
 class Stretch(NamedTuple):
@@ -29,10 +31,13 @@ class Stretch(NamedTuple):
 
 
 def stretches_of(
-    prompt: DFPrompt, steps: int | None, remarks: Remarks
+    prompt: DFPrompt, steps: int | None, remarks: Remarks, timing: Mapping[str, Any] = _STEPS
 ) -> Iterator[tuple[str | Span, tuple[Stretch, ...]]]:
-    """Yield every piece with its stretches; a plain piece has one, a span that never acts none."""
-    tracks = iter(make_plan(prompt, steps).tracks) if steps is not None else None
+    """Yield every piece with its stretches; a plain piece has one, a span that never acts none.
+
+    `timing` goes to `make_plan`: what the ranges count where they do not count steps.
+    """
+    tracks = iter(make_plan(prompt, steps, **timing).tracks) if steps is not None else None
     for piece in prompt.spans:
         if isinstance(piece, str):
             last = None if steps is None else steps - 1
@@ -80,18 +85,6 @@ def _planned(span: Span, weights: tuple[Fraction, ...], remarks: Remarks) -> tup
         )
         for first, last, weight in found
     )
-
-
-def share(border: int, steps: int) -> Decimal:
-    """The shortest share done d with (border - 1) / N < d <= border / N: what separates these two steps."""
-    if border <= 0:
-        return Decimal(0)
-    low, high = Fraction(border - 1, steps), Fraction(border, steps)
-    for places in range(7):
-        digits = int(high * 10**places)
-        if Fraction(digits, 10**places) > low:
-            return Decimal(digits).scaleb(-places)
-    return round_places(Decimal(border) / Decimal(steps))
 
 
 def _rounded(weight: Fraction) -> Decimal:

@@ -30,8 +30,8 @@ from dfprompt.prompt.dialects.overlay import (
     Words,
     read_over,
 )
-from dfprompt.prompt.dialects.stretches import Stretch, share, stretches_of
-from dfprompt.prompt.exact import format_decimal, round_places
+from dfprompt.prompt.dialects.stretches import Stretch, stretches_of
+from dfprompt.prompt.exact import format_decimal, round_places, share
 
 _TOKEN = re.compile(r"\\[\[\]]|[<>,\[\]]|\|\|?|[^<>,|\[\]\\]+|\\")
 _PREFIX = re.compile(r"\s*([A-Za-z]+)(?:\[([^\[\]:]*)\])?(?=[:>])")

@@ -1,0 +1,103 @@
+"""Build the two wheels of one source: `dfprompt-language`, pure Python, and `dfprompt`, which depends on it.
+
+    python .ci/build_distributions.py dist
+
+They share nothing but their version: each file of src/dfprompt is in one of them. An install from a checkout
+(`pip install .`) needs no such split and holds everything.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+ROOT = Path(__file__).resolve().parent.parent
+# What is pure Python and needs no other distribution; everything else is dfprompt's.
+LANGUAGE = ("__init__.py", "errors.py", "excerpt.py", "py.typed", "prompt")
+NAME = "dfprompt-language"
+_IGNORED = shutil.ignore_patterns("__pycache__")
+
+
+def main() -> int:
+    """Write both wheels into the folder named."""
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "dist").resolve()
+    only = sys.argv[2:] or [NAME, "dfprompt"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    source = (ROOT / "src" / "dfprompt" / "__init__.py").read_text(encoding="utf-8")
+    version = re.search(r'^__version__ = "(.+)"', source, re.MULTILINE)
+    assert version is not None
+    for name in only:
+        described = language(project) if name == NAME else whole(project, version[1])
+        described["project"] |= {"version": version[1]}
+        described["project"].pop("dynamic", None)
+        build(described, language=name == NAME, out=out)
+    return 0
+
+
+def language(project: dict[str, Any]) -> dict[str, Any]:
+    """The description of the language alone: no dependencies, no commands."""
+    kept = ("readme", "license", "license-files", "requires-python", "authors", "keywords", "classifiers")
+    said = {key: project["project"][key] for key in kept}
+    said |= {
+        "name": NAME,
+        "description": "The DF-Prompt language of dfprompt: parse, plan, convert; pure Python.",
+    }
+    return {"build-system": project["build-system"], "project": {**said, "dependencies": []}, **_wheel()}
+
+
+def whole(project: dict[str, Any], version: str) -> dict[str, Any]:
+    """The description of dfprompt, whose language comes from the other wheel."""
+    said = dict(project["project"])
+    said["dependencies"] = [f"{NAME}=={version}", *said["dependencies"]]
+    return {"build-system": project["build-system"], "project": said, **_wheel()}
+
+
+def _wheel() -> dict[str, Any]:
+    # `dfprompt` without its __init__.py is a folder like any other to the builder.
+    return {
+        "tool": {
+            "hatch": {"build": {"targets": {"wheel": {"only-include": ["src/dfprompt"], "sources": ["src"]}}}}
+        }
+    }
+
+
+def build(described: dict[str, Any], *, language: bool, out: Path) -> None:
+    """Put the files of one distribution side by side and build its wheel."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "pyproject.toml").write_text(tomli_w.dumps(described), encoding="utf-8")
+        for name in ("README.md", "LICENSE"):
+            shutil.copy2(ROOT / name, place / name)
+        for path in sorted((ROOT / "src" / "dfprompt").iterdir()):
+            if path.name == "__pycache__" or (path.name in LANGUAGE) != language:
+                continue
+            target = place / "src" / "dfprompt" / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                shutil.copytree(path, target, ignore=_IGNORED)
+            else:
+                shutil.copy2(path, target)
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            str(out),
+            str(place),
+        ]
+        subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""What a policy would add to a prompt: rewrites, and their modifiers one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dfprompt.api.policies import optimize_prompt
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.policy import Policy
+from dfprompt.policy.bans import Bans
+from dfprompt.policy.settings import SamplingSettings
+from dfprompt.prompt import DFPrompt
+from dfprompt.requests.write import OptimizeRequest
+
+
+def suggest(
+    prompt: DFPrompt, policy: Policy, request: OptimizeRequest, pipeline: ImagePipeline
+) -> dict[str, Any]:
+    """Return up to `request.candidates` rewrites, the likeliest first, each with its modifiers."""
+    sampling = SamplingSettings(max_modifiers=request.max_modifiers, bans=Bans(words=request.ban))
+    found = optimize_prompt(
+        prompt,
+        policy,
+        candidates=request.candidates,
+        seed=request.seed,
+        sampling=sampling,
+        pipeline=pipeline.pipe,
+    )
+    return {
+        "policy": policy.name,
+        "for": str(prompt),
+        "candidates": [
+            {
+                "text": str(rewrite.prompt),
+                "modifiers": [{"words": span.text, "span": str(span)} for span in rewrite.modifiers],
+                "dropped": [{"words": words, "reason": reason} for words, reason in rewrite.dropped],
+            }
+            for rewrite in found
+        ],
+    }
