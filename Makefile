@@ -96,6 +96,7 @@ bench: $(DEV)
 	$(BIN)/python benchmarks/run.py
 
 docs: $(DOCS)
+	$(BIN)/python .ci/write_results_page.py
 	$(BIN)/mkdocs build --strict
 
 cli-page: $(CORE)

@@ -47,7 +47,7 @@ def attach(request: CallRequest) -> Iterator[PreparedInputs]:
 def _hooked(call: Call, compiled: Compiled, names: dict[str, str]) -> Iterator[StepSwap]:
     """Put the hook on the denoiser for as long as the block runs."""
     adapter = compiled.adapter
-    if adapter.guidance == "separate":
+    if adapter.capabilities.guidance == "separate":
         names = {}  # the hook replaces everything, so that lengths and masks always agree
     reached = {name: argument for name, argument in adapter.denoiser_names.items() if name not in names}
     run = CarriedRun(call.pipe)
@@ -78,7 +78,7 @@ class DenoiserSwap:
         if not 0 < evaluation < self._compiled.evaluations:
             return None
         # With separate guidance the denoiser is called for the prompt first, then for the negative.
-        negative = self._compiled.adapter.guidance == "separate" and self._hooks.call == 1
+        negative = self._compiled.adapter.capabilities.guidance == "separate" and self._hooks.call == 1
         fresh = self._compiled.at(evaluation)
         return arguments, {**keywords, **self._replacements(fresh, keywords, negative=negative)}
 

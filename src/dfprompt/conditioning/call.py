@@ -259,7 +259,7 @@ def _texts(call: Call) -> dict[str, Any]:
 def _embeddings(call: Call, compiled: Compiled) -> dict[str, Any]:
     images = call.stock.num_images_per_prompt
     values: dict[str, Any] = dict(compiled.at(0))
-    if images != 1 and call.adapter.expands_rows:
+    if images != 1 and call.adapter.capabilities.expands_rows:
         values["num_images_per_prompt"] = images
     elif images != 1:  # the stock call would repeat the noise, but not (rightly) the embeddings it is given
         values = {name: tensor.repeat_interleave(images, dim=0) for name, tensor in values.items()}

@@ -45,7 +45,7 @@ def out_of_reach(compiled: Compiled, names: dict[str, str]) -> list[str]:
     """Return the tensors that change in the run and that the step callback cannot replace."""
     moving = [name for name in compiled.bank.names if name not in names and compiled.moves(name)]
     if compiled.negative:
-        separate = compiled.adapter.guidance == "separate"
+        separate = compiled.adapter.capabilities.guidance == "separate"
         fixed = [name for name in compiled.bank.names if separate or name not in names]
         moving += ["negative_" + name for name in fixed if compiled.moves(name, negative=True)]
     return moving

@@ -40,6 +40,8 @@ _PROMPT_NAME = re.compile(r"(negative_)?prompt(_\d)?")
 _GIVEN_NAME = re.compile(r"(negative_)?(pooled_)?prompt_embeds|(negative_)?pooled_projections")
 # What decides how prompts are laid out and encoded: `attach` takes it, and hands it on.
 _LAID_OUT = frozenset(CallRequest.__dataclass_fields__) - {"lora_scale"}
+# Arguments that let a model rewrite the prompt before it is encoded; some are on by default.
+_REWRITER = re.compile(r"use_pe|expand_prompts|\w*prompt_(rewrite|enhancement|upsampling)")
 # With these a pipeline of a known family hears a text once more, as it was before the first step.
 _NEEDS_LISTENING = ("skip_guidance_layers",)
 
@@ -68,10 +70,13 @@ def run(
     keywords in `call` are the pipeline's own and reach it unchanged: steps, guidance, pictures,
     generators, sizes, callbacks. Prompts without control give the stock call's result to the bit.
 
+    What some pipelines have inside to rewrite a prompt is left off, unless the call asks for it: a
+    DF-Prompt is about the words that are encoded.
+
     Families that `dfprompt capabilities` calls special encode all texts at once and take weights.
     Every other pipeline is steered by what its denoisers hear: `run` listens to the pipeline's own
     encoding of each distinct text (at most one evaluation each) and puts it in place step by step;
-    that gives ranges, but no weights.
+    that gives ranges, and weights where the class belongs to a family whose tokens can be placed.
 
     `weighting` names the rule for weights (by default the family's own), `absence` says whether
     words outside their range are deleted or hidden (`mask`), `clock` whether ranges count steps or
@@ -87,6 +92,7 @@ def run(
     >>> # run(pipe, "a red horse, [anime style:early:1.5]", num_inference_steps=20).images[0]
     """
     _check_call(pipe, call)
+    call = {**_own_words(pipe), **call}
     asked = CallRequest(
         pipe,
         prompt,
@@ -184,6 +190,12 @@ def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
             )
         if name not in own and name not in old:
             raise ConfigError(f"{title} takes no {name}; {nearest(name, [*own, *parameters(run)])}")
+
+
+def _own_words(pipe: Any) -> dict[str, Any]:
+    """Return what switches a pipeline's own rewriter of prompts off, where it is on by default."""
+    names = [name for name in parameters(type(pipe).__call__) if _REWRITER.fullmatch(name)]
+    return {name: False for name in names if call_default(pipe, name) is True}
 
 
 def _check_options(pipe: Any, options: Options) -> None:
