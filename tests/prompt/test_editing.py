@@ -167,6 +167,7 @@ def test_a_bracket_that_is_not_there_is_named(number: object) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3000)
 @settings(max_examples=10_000)
 @given(prompts.map(str), st.data())
 def test_ten_thousand_prompts(text: str, data: st.DataObject) -> None:
