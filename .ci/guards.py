@@ -26,6 +26,8 @@ _MACHINE = re.compile(
     "|".join(["/" + "work/", "/" + "home/[a-z]", "/" + "Users/[A-Za-z]", "/" + "root/", r"\.\./" + "shared"])
 )
 
+_UNMERGED = ("<" * 7 + " ", ">" * 7 + " ")
+
 
 def tracked_files() -> Iterator[Path]:
     """Yield every file that belongs to the repository, committed or about to be."""
@@ -57,6 +59,8 @@ def problems() -> Iterator[str]:
             continue
         text = content.decode("utf-8", errors="replace")
         for number, line in enumerate(text.splitlines(), 1):
+            if line.startswith(_UNMERGED):
+                yield f"{path}:{number}: a conflict of a merge that nobody resolved"
             if found := _MACHINE.search(line):
                 yield f"{path}:{number}: {found[0]} is a path of one machine"
         if path.suffix == ".py" and (found := _IMPORT.search(text)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -61,6 +62,49 @@ def test_the_guard_sees_a_circle_wherever_it_hides() -> None:
 def test_no_module_is_part_of_a_circle(graph: dict[str, set[str]]) -> None:
     assert len(graph) > 200
     assert circle(graph) == []
+
+
+MOST_PARAMETERS = 12
+DOORS = {"dfprompt.conditioning.run.run"}  # public, and a mirror of a request
+
+
+def parameters(source: str) -> dict[str, int]:
+    """How many parameters each function and method takes, by name; `self` and `cls` are none."""
+    found: dict[str, int] = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = node.args
+            named = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            count = len([name for name in named if name not in ("self", "cls")])
+            found[node.name] = max(found.get(node.name, 0), count + bool(given.vararg) + bool(given.kwarg))
+    return found
+
+
+def test_parameters_are_counted_wherever_they_stand() -> None:
+    source = "class A:\n    def f(self, a, /, b, *c, d, **e):\n        async def g(cls): ...\n"
+    assert parameters(source) == {"f": 5, "g": 0}
+
+
+def test_no_function_takes_a_crowd_of_parameters() -> None:
+    crowds = {
+        f"{module_name(path)}.{name}": count
+        for path in SOURCE.rglob("*.py")
+        for name, count in parameters(path.read_text(encoding="utf-8")).items()
+        if count > MOST_PARAMETERS
+    }
+    assert crowds.keys() <= DOORS, "group them into the request they belong to"
+
+
+def test_the_front_doors_mirror_their_request() -> None:
+    """`run` takes what `prepare` and `attach` take, with the same defaults, and adapters beside it."""
+    from dfprompt.conditioning.call import CallRequest
+    from dfprompt.conditioning.run import run
+
+    asked = inspect.signature(CallRequest).parameters
+    taken = {name: each for name, each in inspect.signature(run).parameters.items() if name != "prompt"}
+    assert taken.keys() - asked.keys() == {"loras", "call"}
+    for name in taken.keys() & asked.keys():
+        assert taken[name].default is asked[name].default, name
 
 
 def test_the_drawing_is_what_the_linter_checks() -> None:

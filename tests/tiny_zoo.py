@@ -1,7 +1,8 @@
 """Small random pipelines of kinds that tiny_pipelines.py has not, for the generic way to steer.
 
 A list of encodings per row (Z-Image), a mask beside the encoding (Chroma, PixArt), no step callback
-(PixArt), two denoisers that take turns and a video (Wan), separate calls for prompt and negative prompt.
+(PixArt), two denoisers that take turns and a video (Wan), separate calls for prompt and negative prompt,
+a model that rewrites the prompt (ERNIE-Image).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 import diffusers
 import torch
-from transformers import Qwen3Config, Qwen3Model
+from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3Model
 
 from tiny_pipelines import _t5, _vae, qwen_tokenizer, t5_tokenizer
 
@@ -136,14 +137,59 @@ def build_z_image() -> Any:
     )
 
 
+def build_ernie_image() -> Any:
+    """A language model inside rewrites the prompt before it is encoded, unless told not to."""
+    tokenizer = qwen_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    tokenizer.model_max_length = 4  # so many words the rewriter says
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "vocab_size": len(tokenizer)}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    transformer = diffusers.ErnieImageTransformer2DModel(
+        hidden_size=32,
+        num_attention_heads=2,
+        num_layers=1,
+        ffn_hidden_size=32,
+        in_channels=4,
+        out_channels=4,
+        text_in_dim=16,
+        rope_axes_dim=(8, 4, 4),
+    )
+    vae = diffusers.AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",),
+        up_block_types=("UpDecoderBlock2D",),
+        block_out_channels=(4,),
+        layers_per_block=1,
+        latent_channels=1,
+        norm_num_groups=1,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+    return diffusers.ErnieImagePipeline(
+        transformer=transformer,
+        vae=vae,
+        text_encoder=Qwen3Model(Qwen3Config(**sizes, **heads)),
+        tokenizer=qwen_tokenizer(),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        pe=Qwen3ForCausalLM(Qwen3Config(**sizes, **heads)),
+        pe_tokenizer=tokenizer,
+    )
+
+
 # What each call needs besides prompts, steps and noise; the negative prompt acts in all of them.
 CALLS: dict[str, dict[str, Any]] = {
     "pixart": {"max_sequence_length": 24, "use_resolution_binning": False, "clean_caption": False, **SIZE},
     "wan": {"max_sequence_length": 24, "num_frames": 5, "guidance_scale": 3.0, **SIZE},
     "chroma": {"max_sequence_length": 24, "guidance_scale": 3.0, **SIZE},
     "z-image": {"max_sequence_length": 32, "guidance_scale": 3.0, **SIZE},
+    "ernie-image": {"use_pe": False, "guidance_scale": 3.0, **SIZE},
 }
-BUILDERS = {"pixart": build_pixart, "wan": build_wan, "chroma": build_chroma, "z-image": build_z_image}
+BUILDERS = {
+    "pixart": build_pixart,
+    "wan": build_wan,
+    "chroma": build_chroma,
+    "z-image": build_z_image,
+    "ernie-image": build_ernie_image,
+}
 
 
 def build(name: str) -> Any:

@@ -6,6 +6,8 @@ One of each for every room. Importing this module imports neither torch nor the 
 from __future__ import annotations
 
 import ctypes
+import logging
+import os
 import re
 import sys
 import warnings
@@ -20,6 +22,7 @@ from dfprompt.excerpt import quote
 if TYPE_CHECKING:
     import torch
 
+_LOG = logging.getLogger(__name__)
 DTYPES = ("float32", "float16", "bfloat16")
 RepoKind: TypeAlias = Literal["model", "dataset"]
 Choose: TypeAlias = Callable[[Sequence[str]], Sequence[str]]
@@ -159,6 +162,21 @@ def pick_dtype(
     return picked
 
 
+def peek_cached(hub_id: str) -> Path | None:
+    """Return the snapshot of a model in the local cache by the cache's own layout, without the hub's library.
+
+    >>> peek_cached("nobody/has-this")
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
+    cache = Path(os.environ.get("HF_HUB_CACHE", Path(os.environ.get("HF_HOME", home)) / "hub")).expanduser()
+    place = cache / f"models--{hub_id.removeprefix(_HUB).replace('/', '--')}"
+    try:
+        folder = place / "snapshots" / (place / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return folder if folder.is_dir() else None
+
+
 def find_cached(hub_id: str, files: Sequence[str] | None = None, *, kind: RepoKind = "model") -> Path | None:
     """Return the snapshot of a repository in the local cache, never asking the network; None without one.
 
@@ -217,6 +235,7 @@ def download(hub_id: str, choose: Choose, *, kind: RepoKind = "model", command: 
     command = command or f"hf download {'--repo-type dataset ' if kind == 'dataset' else ''}{hub_id}"
     found = measure_download(hub_id, choose, kind=kind, command=command)
     said = f"{found.gigabytes:.2f} GB, licence {found.licence}"
+    _LOG.info("downloading %s: %s", hub_id, said)
     warnings.warn(
         f"downloading {hub_id}: {said}, into {constants.HF_HUB_CACHE}", DFPromptWarning, stacklevel=3
     )

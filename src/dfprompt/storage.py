@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import os
 import re
 import secrets
@@ -22,7 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dfprompt.errors import DFPromptError, InputError
+from dfprompt.errors import DFPromptError, EvaluationError, InputError
+from dfprompt.excerpt import quote
 
 _UNFINISHED = re.compile(r"\.dfprompt-[0-9a-f]{16}\.partial")
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux's renameat2(2)
@@ -304,6 +306,39 @@ def read_lines(path: Path) -> list[str]:
         return []
     whole = content[: content.rfind(b"\n") + 1]  # the end of a line is no part of it
     return whole.decode("utf-8", "replace").split("\n")[:-1]
+
+
+def parse_object(text: str, where: str = "") -> dict[str, Any]:
+    """Return the object of a line of JSON; `where` names it in the InputError of a line that holds none.
+
+    >>> parse_object('{"prompt": "a cat"}')
+    {'prompt': 'a cat'}
+    """
+    named = f"{where}: " if where else ""
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{named}not JSON: {quote(text)}") from error
+    if not isinstance(row, dict):
+        raise InputError(f"{named}expected a JSON object, got {quote(text)}")
+    return row
+
+
+@contextmanager
+def undamaged(path: Path, advice: str) -> Iterator[None]:
+    """Raise EvaluationError with the advice where what the block reads of a file is not what we wrote."""
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        DFPromptError,
+        RecursionError,
+    ) as error:
+        raise EvaluationError(f"{path} is damaged ({error}); {advice}") from error
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:

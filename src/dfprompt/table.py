@@ -81,7 +81,10 @@ class Table:
 
         shown = rich.table.Table(box=None)
         for column in self.columns:
-            shown.add_column(column.title, justify="right" if column.number else "left")
+            if column.number:
+                shown.add_column(column.title, justify="right")
+            else:
+                shown.add_column(column.title, overflow="fold")
         for row in self.rows:
             shown.add_row(*(_shown(cell) for cell in row))
         return shown

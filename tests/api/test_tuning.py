@@ -108,6 +108,13 @@ def test_the_numbers_are_those_of_the_fresh_seeds(tune: Callable[..., TuneRun]) 
         assert line["interval"] == pytest.approx([line["difference"] - spread, line["difference"] + spread])
     assert [line["score"] for line in best["scores"]] == ["brightness", "redness"]
     assert best["finalist_best"] == max(each["brightness"] for each in own)
+    said, (reward, judge) = run.sentence(), answer["scores"]
+    assert said.startswith("It helped: " if answer["df_prompt"] else "No clear help: ")
+    assert f"{reward['difference']:+.3g} in brightness on {reward['pairs']} fresh seeds" in said
+    assert f", for {answer['images']['measured']} pictures" in said
+    assert ("redness fell" in said) is (judge["difference"] < 0)
+    mean = fmean(each["brightness"] for each in own)
+    assert ("keeping the best would have given more" in said) is (best["best_plain"] > mean)
 
 
 def test_best_of_n_has_as_many_images_as_the_search(tune: Callable[..., TuneRun]) -> None:

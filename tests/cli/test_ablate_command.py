@@ -50,12 +50,14 @@ def good(result: Result) -> str:
 
 
 def test_range_prints_its_arms_and_writes_four_files(run: Run) -> None:
-    arguments = ["--prompts", "prompts.txt", "--modifiers", "old film, snow", "--seeds", "1"]
+    Path("words.txt").write_text("old film\nsnow\n")  # a file is its words, and never a modifier itself
+    arguments = ["--prompts", "prompts.txt", "--modifiers", "words.txt", "--seeds", "1"]
     with pytest.warns(DFPromptWarning, match="acts at none of the 2 steps"):
         shown = good(run("range", *arguments))
     assert [arm for arm in ARMS if f"| {arm} |" in shown] == ARMS
     assert "## clip (reward)" in shown
     assert "| old film |" in shown
+    assert "| words.txt |" not in shown
     written = [Path(line.split(": ")[1]) for line in shown.splitlines() if line.startswith("written: ")]
     assert [path.name for path in written] == ["table.md", "table.csv", "range.png", "result.json"]
     assert written[0].read_text() in shown + "\n"
@@ -71,7 +73,7 @@ def test_weight_json_and_going_on(run: Run) -> None:
     assert [arm["weight"] for arm in answer["arms"]] == ["0.5", "0.75", "1", "1.25", "1.5"]
     assert {effect["baseline"] for effect in answer["effects"]} == {"plain", "weight 1"}
     rows = Path("out/rows.jsonl").read_bytes().splitlines()[1:]
-    more = json.loads(good(run("weight", *arguments, "--seeds", "2", "--modifiers", "old film")))
+    more = json.loads(good(run("weight", *arguments, "--resume", "--seeds", "2", "--modifiers", "old film")))
     assert Path("out/rows.jsonl").read_bytes().splitlines()[1 : 1 + len(rows)] == rows
     assert more["rows"] == 2 * 2 * (1 + 2 * 5)
     other = run("weight", *arguments, "--guidance", "3")
@@ -124,6 +126,8 @@ def test_what_failed_is_named_and_the_exit_code_is_one(run: Run) -> None:
         (["weight", "--prompts", "prompts.txt", "--modifiers", "[snow:late]"], InputError, "brackets"),
         (["weight", "--prompts", "prompts.txt", "--steps", "0"], ConfigError, "--steps must be at least 1"),
         (["weight", "--prompts", "mini", "--count", "0"], ConfigError, "at least 1"),
+        (["range", "--prompts", "prompts.txt", "--resume"], InputError, "no rows.jsonl to go on with"),
+        (["attribution", CAT, "--resume"], InputError, "no rows.jsonl to go on with"),
         (["attribution", "a cat"], InputError, "no spans"),
         (["attribution", "[a"], ParseError, "never closed"),
         (["attribution", CAT, "--reward", "nowhere"], ConfigError, "nowhere"),

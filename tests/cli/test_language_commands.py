@@ -119,7 +119,7 @@ def test_strength_runs_the_tail(cli) -> None:
         (["--timesteps", "1,x"], "takes numbers with commas"),
         (["--timesteps", "1", "--pipeline", "x"], "leave one out"),
         (["--strength", "0"], "above 0"),
-        (["--strength", "nan"], "above 0"),
+        (["--strength", "nan"], "finite number"),
         (["--dialect", "klingon"], "klingon"),
     ],
 )

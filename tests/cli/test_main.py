@@ -26,8 +26,14 @@ def test_help_imports_nothing_heavy() -> None:
         "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
         f"print('heavy:', *[name for name in {HEAVY!r} if name in sys.modules])"
     )
-    ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    narrow = {**os.environ, "COLUMNS": "60"}
+    ran = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True, env=narrow
+    )
     assert ran.stdout.splitlines()[-1] == "heavy:"
+    for group in ("Write:", "Draw:", "Learn:", "Measure:"):
+        assert f"\n{group}\n" in ran.stdout
+    assert "..." not in ran.stdout.split("Write:")[1], "no description is cut"
 
 
 def test_without_a_command_the_help_is_shown(cli) -> None:

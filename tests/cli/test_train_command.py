@@ -127,7 +127,9 @@ def test_resume_needs_no_recipe_and_changes_nothing_that_is_done(
     again = inside("train", "sft", "--recipe", str(recipe), "--output", folder)
     assert again.returncode == 2
     assert "--resume" in again.stderr
-    assert inside("train", "sft", "--resume", "--output", folder).returncode == 0
+    resumed = inside("train", "sft", "--resume", "--output", folder)
+    assert resumed.returncode == 0
+    assert "nothing was left to do: all" in resumed.stderr
     assert weights(tmp_path / "run" / "policy") == before
     other = inside("train", "sft", "--resume", "--output", folder, "--set", "seed=6")
     assert other.returncode == 2

@@ -47,6 +47,10 @@ def test_the_answer_with_its_tables_and_everything_kept(run: Run) -> None:
     first = answer["evaluations"]["first_round"]
     assert f"first round: {first['done']}, {first['saved']} saved" in result.stdout
     if answer["finalist"]:
+        in_words = next(
+            at for at, line in enumerate(lines) if line.startswith(("It helped: ", "No clear help: "))
+        )
+        assert in_words < min(at for at, line in enumerate(lines) if line.endswith(":")), "before any table"
         assert "fresh seeds, finalist against plain:" in result.stdout
         best = answer["best_of_n"]
         assert f"best of {best['n']} plain pictures by clip (the search measured" in result.stdout

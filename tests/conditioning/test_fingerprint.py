@@ -73,6 +73,28 @@ def test_a_quantised_encoder_is_read_by_its_inner_tensors(tiny_pipe):
     assert sum(prepare(pipe, PROMPT, num_inference_steps=4, cache=cache).compiled.bank.encoded) == 3
 
 
+def innermost(tensor: Any) -> torch.Tensor:
+    """A plain tensor inside a quantised one, however deep."""
+    while hasattr(tensor, "__tensor_flatten__"):
+        tensor = getattr(tensor, tensor.__tensor_flatten__()[0][0])
+    return tensor
+
+
+@pytest.mark.parametrize("name", ["Int8WeightOnlyConfig", "Int8DynamicActivationInt8WeightConfig"])
+def test_an_encoder_quantised_by_torchao_is_read_by_its_inner_tensors(tiny_pipe, name):
+    torchao = pytest.importorskip("torchao.quantization", reason="torchao is not installed")
+    pipe, cache = tiny_pipe("sd1"), EncodingCache()
+    torchao.quantize_(pipe.text_encoder, getattr(torchao, name)())
+
+    def encoded() -> int:
+        return sum(prepare(pipe, PROMPT, num_inference_steps=4, cache=cache).compiled.bank.encoded)
+
+    assert (encoded(), encoded()) == (3, 0)
+    layer = next(layer for layer in pipe.text_encoder.modules() if isinstance(layer, nn.Linear))
+    innermost(layer.weight.data).add_(1)
+    assert encoded() == 3
+
+
 def test_weights_that_cannot_be_read_are_encoded_anew_with_a_warning():
     module = nn.Sequential(nn.Linear(4, 4))
     module[0].weight = nn.Parameter(Opaque(torch.zeros(4, 4, dtype=torch.int8), torch.ones(())), False)

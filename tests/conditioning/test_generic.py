@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 import dfprompt
 import tiny_zoo
+from dfprompt.conditioning.generic.listening import Heard, HeardCall
 from dfprompt.conditioning.generic.slots import ABSENT, replace_slots, same, spread
 from dfprompt.conditioning.generic.steering import steer
 from dfprompt.conditioning.generic.texts import Prompts
@@ -267,3 +269,40 @@ def test_public_run_takes_these_pipelines(tiny_pipe):
     noise = {"generator": torch.Generator().manual_seed(0), "output_type": "pt"}
     found = dfprompt.run(pipe, SWITCH, NEGATIVE, **call, **noise).images
     assert torch.equal(found, steered(pipe, call, prompt=SWITCH, negative_prompt=NEGATIVE))
+
+
+def test_a_list_that_the_denoiser_empties_was_heard_whole(tiny_pipe):
+    """Hunyuan-DiT's denoiser pops what its ControlNet said, block by block."""
+    pipe, call = make_case("sd1-controlnet", tiny_pipe)
+    truth = steered(pipe, call, prompt=SWITCH)
+
+    def empty(_module: Any, arguments: Any, keywords: Any) -> Any:
+        said = keywords["down_block_additional_residuals"]
+        keywords = {**keywords, "down_block_additional_residuals": list(said)}
+        said.clear()
+        return arguments, keywords
+
+    handle = pipe.unet.register_forward_pre_hook(empty, with_kwargs=True)
+    try:
+        assert torch.equal(steered(pipe, call, prompt=SWITCH), truth)
+    finally:
+        handle.remove()
+
+
+def test_a_time_from_0_to_1_is_not_taken_for_a_late_timestep():
+    """PRX's denoiser is told timestep / 1000: its first time, 1.0, is the number of the last timestep."""
+
+    class Pipe:
+        scheduler = types.SimpleNamespace(
+            timesteps=torch.tensor([1000.0, 667.0, 334.0, 1.0]), begin_index=None
+        )
+
+        def __call__(self, prompt: str) -> None: ...
+
+    class Tail(Pipe):
+        def __call__(self, prompt: str, strength: float = 1.0) -> None: ...
+
+    for kind, time, begin in ((Pipe, 1.0, None), (Tail, 334.0, 2)):
+        heard = Heard([HeardCall(torch.nn.Identity(), {("timestep",): torch.tensor([time])})])
+        heard.read_schedule(kind())
+        assert heard.begin == begin

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import types
 from typing import Any
 
 import pytest
@@ -9,10 +11,12 @@ import torch
 
 import dfprompt
 import tiny_transformers
-from dfprompt.conditioning.generic.places import _trace_back, wan_places
+from dfprompt.conditioning.generic.places import _trace_back, qwen_places, wan_places
 from dfprompt.conditioning.generic.weights import WEIGHTED_FAMILIES, find_weighted
+from dfprompt.conditioning.reach import list_reach
 from dfprompt.conditioning.value_weights import ValueWeights
 from dfprompt.errors import UnsupportedPipelineError
+from tiny_pipelines import qwen_tokenizer
 
 NAMES = tuple(tiny_transformers.CALLS)
 SEPARATE = ("wan", "chroma", "krea2", "flux2-klein")  # two denoiser calls per step
@@ -178,13 +182,31 @@ def test_a_renamed_projection_is_refused_by_name(pipe, name):
         run(pipe, name, "a [red::2] house")
 
 
-def test_every_class_exists_and_belongs_to_one_family():
-    import diffusers
+def test_every_family_has_classes_and_none_has_two():
+    names = [each.name for each in list_reach()]
+    for family in WEIGHTED_FAMILIES:
+        assert [name for name in names if re.fullmatch(family.classes, name)], family.title
+    for name in names:
+        assert sum(bool(re.fullmatch(family.classes, name)) for family in WEIGHTED_FAMILIES) <= 1, name
+    # Pipelines of the same parts that order their rows, or ask their denoiser, in ways of their own.
+    for name in ("InstructPix2Pix", "SAG", "AttendAndExcite", "Upscale", "Panorama", "Depth2Img"):
+        assert find_weighted([f"StableDiffusion{name}Pipeline"]) is None
+    assert (
+        find_weighted(["StableDiffusion3PAGPipeline"]) is None
+    )  # perturbed rows go through values of their own
 
-    names = [kind for family in WEIGHTED_FAMILIES for kind in family.pipelines]
-    assert len(names) == len(set(names))
-    for kind in names:
-        assert hasattr(diffusers, kind)
+
+def test_pictures_before_the_words_leave_places_in_place():
+    """Qwen-Image-Edit: the encoder reads many tokens per picture, the tokenizer only one."""
+    pipe = types.SimpleNamespace(
+        tokenizer=qwen_tokenizer(), prompt_template_encode="<|im_start|>user {}<|im_end|> assistant"
+    )
+    text = "a red house"
+    alone = qwen_places(pipe, text, 512, 6)
+    assert alone == [None, (0, 1), (1, 5), (5, 11), None, None]
+    assert qwen_places(pipe, text, 512, 30) == [None] * 24 + alone
+    with pytest.raises(UnsupportedPipelineError, match="fills the window"):
+        qwen_places(pipe, text, 6, 6)
 
 
 def test_places_in_a_cleaned_text_lead_back_to_the_original():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import diffusers
 
-from dfprompt.conditioning.reach import list_reach, read_results
+from dfprompt.conditioning.reach import describe_reach, list_reach, read_results
 
 
 def test_every_class_with_a_prompt_is_listed_once():
@@ -21,13 +22,21 @@ def test_every_class_with_a_prompt_is_listed_once():
 def test_the_stored_results_are_of_the_version_that_is_tried():
     assert read_results()["diffusers"] == diffusers.__version__
     drawn = [found for found in read_results()["classes"].values() if found["verdict"] == "drawn"]
-    assert all(found["plain"] == found["full"] == 0 and found["switch"] <= 2e-5 for found in drawn)
+    assert len(drawn) >= 143
+    assert all(found["plain"] == found["full"] == found["switch"] == 0 < found["effect"] for found in drawn)
+    assert all(found["batched"] <= 2e-5 for found in drawn if found["how"] == "special")
+    assert all(found["mixed"] is None or found["mixed"] <= 1e-4 for found in drawn)
     assert all(found["evaluations"] <= found["steps"] + 1 for found in drawn if found["how"] == "generic")
+
+
+def test_the_status_page_lists_every_class_as_the_code_does():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
+    assert describe_reach() in page
 
 
 def test_the_command_lists_them(cli):
     answer = json.loads(cli("capabilities", "--classes", "--json").stdout)
-    assert {"name", "how", "reason"} == set(answer["classes"][0])
+    assert {"name", "how", "weights", "reason"} == set(answer["classes"][0])
 
 
 def test_a_users_progress_bar_stays_as_it_was(tiny_pipe):

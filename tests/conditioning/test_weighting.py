@@ -21,6 +21,7 @@ from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import Schedule
 from dfprompt.conditioning.weighting import weight_comfy, weight_compel, weight_mean, weight_scale
 from dfprompt.prompt import parse_prompt
+from dfprompt.prompt.plan import make_plan
 
 ONE_STEP = Schedule(1, (0,))
 
@@ -225,6 +226,14 @@ def test_the_other_rules_are_their_formulas_on_a_real_encoder(tiny_pipe, rule):
         expected = empty[0] + (encoding[0] - empty[0]) * weights[:, None]
     found = first_entry(pipe, "a [red horse::1.5] in the [snow::0.4]", rule)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_ramp_to_zero_ends_in_words_that_are_gone_and_one_to_almost_zero_does_not():
+    def texts(end: str) -> list[str]:
+        return [step.text for step in make_plan(parse_prompt(f"a cat, [snow:1->0:1->{end}]"), 4).steps]
+
+    assert texts("0") == ["a cat, snow"] * 3 + ["a cat"]
+    assert texts("0.000001") == ["a cat, snow"] * 4
 
 
 def test_a_ramp_is_linear_in_the_step(tiny_pipe):

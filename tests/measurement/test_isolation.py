@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfprompt.errors import DFPromptWarning, RewardError
-from dfprompt.measurement.isolation import attempt, each_warning_once
+from dfprompt.errors import DFPromptWarning, RewardError, each_warning_once
+from dfprompt.measurement.isolation import attempt
 
 
 @given(st.integers(0, 20), st.sets(st.integers(0, 19)))

@@ -9,6 +9,7 @@ import pytest
 from dfprompt.api.companions import choose_lexicon, companions_of
 from dfprompt.errors import LoadError
 from dfprompt.pipeline.companions import NOTHING, Companions, find_companions, save_companions
+from dfprompt.pipeline.hub import choose_files
 from worlds.mini.companions import COMPANIONS
 
 
@@ -45,3 +46,22 @@ def test_a_damaged_file_is_named(text: str, tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"companions\.json"):
         find_companions(tmp_path)
     assert find_companions(tmp_path / "none" / "there") == NOTHING
+
+
+def test_a_model_of_the_hub_brings_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are fetched with the pipeline, and read from the local cache before it is loaded."""
+    names = ["model_index.json", "companions.json", "domain.json", "prompts.txt", "policy/model.safetensors"]
+    assert choose_files([*names, "policy/config.json", "weights.ckpt", "README.md"]) == tuple(
+        sorted([*names, "policy/config.json"])
+    )
+    assert "prompts.txt" not in choose_files(["model_index.json", "prompts.txt"]), "nothing names it"
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    place = tmp_path / "models--somebody--sd"
+    assert companions_of("hub:somebody/sd") == NOTHING
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("abc", encoding="utf-8")
+    assert companions_of("hub:somebody/sd") == NOTHING, "a download that never began"
+    (place / "snapshots" / "abc" / "policy").mkdir(parents=True)
+    save_companions(Companions(policy="policy"), place / "snapshots" / "abc")
+    for name in ("hub:somebody/sd", "somebody/sd"):
+        assert companions_of(name).policy == str(place / "snapshots" / "abc" / "policy")

@@ -136,6 +136,13 @@ def test_lora_names_the_layers_there_are() -> None:
         add_lora(tiny_model(), target_modules=["q_proj"])
 
 
+def test_a_peft_that_transformers_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers 5.24 asks for a peft that is not out; it says so only when an adapter is added."""
+    monkeypatch.setattr("transformers.integrations.peft.MIN_PEFT_VERSION", "99.0")
+    with pytest.raises(ConfigError, match=r"do not go together .*pip install"):
+        add_lora(tiny_model())
+
+
 def test_a_lora_without_its_base_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_policy_folder(policy(), tmp_path / "base")
     model = add_lora(load_policy_folder(tmp_path / "base").model, rank=2, base=tmp_path / "base")

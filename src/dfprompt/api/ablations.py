@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.api.checks import check
-from dfprompt.api.companions import choose_lexicon, companions_of
+from dfprompt.api.companions import MINI, choose_lexicon, companions_of
 from dfprompt.api.mini_evaluation import make_mini_prompts
-from dfprompt.api.pipelines import MINI, open_pipeline
+from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.scoring import require_scoreboard
 from dfprompt.evaluation.ablation_plots import check_plotting, plot_attribution, plot_ranges, plot_weights
 from dfprompt.evaluation.ablation_tables import format_ablation, format_attribution, format_effects_csv

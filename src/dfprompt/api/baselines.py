@@ -15,7 +15,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import ConfigError, DFPromptError, EvaluationError
+from dfprompt.errors import ConfigError
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.methods import Method, rewrite_checked
 from dfprompt.evaluation.modifiers import find_modifiers
@@ -31,6 +31,7 @@ from dfprompt.requests.render import RenderSettings
 from dfprompt.search.budgeted_scores import BudgetedScores, Pair
 from dfprompt.search.candidates import RANGES, WEIGHTS, Arm
 from dfprompt.search.halving import plan_rounds
+from dfprompt.storage import undamaged
 
 RECORD = "validation.json"
 _MOST_WORDS = 3
@@ -257,18 +258,8 @@ def _digest(texts: Iterable[str]) -> str:
 def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    try:
+    with undamaged(path, "remove it to search again"):
         searches = json.loads(path.read_text(encoding="utf-8"))["searches"]
         for each in searches.values():
             Found(**each["found"])
         return dict(searches)
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        DFPromptError,
-        RecursionError,
-    ) as error:
-        raise EvaluationError(f"{path} is damaged ({error}); remove it to search again") from error

@@ -9,6 +9,7 @@ from dfprompt.api.world import mini_folder
 from dfprompt.pipeline.companions import NOTHING, Companions, find_companions
 from dfprompt.requests.base import split_commas
 from dfprompt.search.lexicon import Lexicon, built_in_lexicon, make_lexicon, read_lexicon
+from dfprompt.sources import peek_cached
 
 MINI = "mini"
 HOW_TO_GET_A_POLICY = (
@@ -30,7 +31,8 @@ def companions_of(pipeline: Any) -> Companions:
     if not isinstance(pipeline, str | Path):
         return NOTHING
     folder = mini_folder("pipeline") if str(pipeline) == MINI else Path(pipeline)
-    return find_companions(folder) if folder.is_dir() else NOTHING
+    found_at = folder if folder.is_dir() else peek_cached(str(pipeline))
+    return NOTHING if found_at is None else find_companions(found_at)
 
 
 def usual_lexicon(companions: Companions) -> Lexicon:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from dfprompt.api.companions import MINI
 from dfprompt.api.gallery import choose_folder
 from dfprompt.api.pipelines import load_pipeline
 from dfprompt.api.rewards import load_reward
@@ -22,7 +23,6 @@ from dfprompt.errors import ConfigError
 from dfprompt.rewards import Reward
 from dfprompt.storage import lock_folder
 
-MINI = "mini"
 _LOGGED = 20_000  # lines of the mini world's logs, unless source.limit says otherwise
 _LOG_SEED = 1
 

@@ -20,6 +20,7 @@ from dfprompt.api.training import (
     find_policy_source,
     open_trainable,
 )
+from dfprompt.api.training_plots import plotted
 from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config
 from dfprompt.errors import ConfigError, GenerationError, TrainingError
@@ -34,7 +35,7 @@ from dfprompt.training.examples import read_examples
 from dfprompt.training.grpo import train_grpo
 from dfprompt.training.picture_reward import PictureReward
 from dfprompt.training.ppo import train_ppo
-from dfprompt.training.rl_loop import Report, RlResult
+from dfprompt.training.rl_loop import Report, RlResult, RunSources
 from dfprompt.training.rl_settings import GrpoSettings, PpoSettings, RlSettings
 from dfprompt.training.rollout import Task
 from dfprompt.training.run_folder import RECIPE, lock_run
@@ -65,7 +66,8 @@ def run_reinforcement(
     cannot be read, LoadError for models, TrainingError where a run stops.
     """
     folder = choose_run_folder(output, recipe, resume=resume, default=algorithm)
-    with lock_run(folder):  # first of all: a process that just began has no recipe there yet
+    # First of all: a process that just began has no recipe there yet.
+    with lock_run(folder), plotted(folder):
         if recipe is None and resume:
             recipe = folder / RECIPE
         settings = load_config(SETTINGS_OF[algorithm], recipe, assignments)
@@ -90,14 +92,16 @@ def run_reinforcement(
             acting=policy.model.config.tables.acting(steps),
             resume=resume,
             force=force,
-            extra=files_beside(base, settings.model),
-            report=pages.take,
-            inputs=digest_inputs(
-                settings.data.folder,
-                base,
-                pipeline=str(pipeline.origin.hash_weights()),
-                reward=digest_source(settings.reward.source),
+            sources=RunSources(
+                files_beside(base, settings.model),
+                digest_inputs(
+                    settings.data.folder,
+                    base,
+                    pipeline=str(pipeline.origin.hash_weights()),
+                    reward=digest_source(settings.reward.source),
+                ),
             ),
+            report=pages.take,
         )
     spent = reward.spent
     drawn = {"pictures": spent.pictures, "evaluations": spent.evaluations, "evaluations_saved": spent.saved}

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dfprompt.api.companions import MINI
 from dfprompt.api.comparison import budgeted
 from dfprompt.api.evaluation import EvaluationRun, evaluate
 from dfprompt.api.mini_evaluation import make_mini_prompts
-from dfprompt.api.pipelines import MINI, open_pipeline
+from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy
 from dfprompt.errors import ConfigError
 from dfprompt.evaluation.gate import measure_curve

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfprompt.api.checks import check_device_name, check_pipeline
-from dfprompt.api.companions import companions_of
+from dfprompt.api.companions import MINI, companions_of
 from dfprompt.api.world import mini_folder
 from dfprompt.conditioning.capabilities import find_capabilities
 from dfprompt.conditioning.identify import INDEX, read_class
@@ -30,7 +30,6 @@ from dfprompt.sources import Download, check_device, hub_id_of, measure_download
 if TYPE_CHECKING:
     from dfprompt.api.comparison import ComparisonRun
 
-MINI = "mini"
 TEXT, VARY = "a red house in the snow", "watercolor"
 _ROWS = 5  # plain, all the time, early, late, late and gently
 _ROOM = 2.0  # GB that drawing one picture takes beside the weights, generously

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
+from dfprompt.api.companions import MINI
 from dfprompt.api.gallery import choose_folder
+from dfprompt.api.training_plots import plotted
 from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config
 from dfprompt.domain import FILE_NAME as DOMAIN
@@ -24,7 +26,6 @@ from dfprompt.training.settings import ModelSettings, PolicySettings
 from dfprompt.training.sft import Report, SftResult, train_sft
 from dfprompt.training.sft_settings import SftSettings
 
-MINI = "mini"
 _PACKAGED = {MINI: "lm", "mini-sft": "sft"}
 _READ = (".safetensors", ".pth", ".json", ".toml", ".txt")
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
@@ -45,7 +46,8 @@ def run_sft(
     recipe that cannot be run, InputError for rows that cannot be read, LoadError for models.
     """
     folder = choose_run_folder(output, recipe, resume=resume)
-    with lock_run(folder):  # first of all: a process that just began has no recipe there yet
+    # First of all: a process that just began has no recipe there yet.
+    with lock_run(folder), plotted(folder):
         if recipe is None and resume:
             recipe = folder / RECIPE
         settings = load_config(SftSettings, recipe, assignments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from dfprompt.errors import DFPromptError, DFPromptWarning, InputError
 from dfprompt.excerpt import quote
 from dfprompt.prompt import DFPrompt
+from dfprompt.prompt.editing import words_outside
 from dfprompt.prompt.reading import holds_spans, read_prompt
+from dfprompt.storage import parse_object
 
 if TYPE_CHECKING:
     from dfprompt.requests.compare import CompareRequest
@@ -82,10 +83,7 @@ def _find_plain(written: Written, texts: Sequence[str]) -> str:
                 "stands beside; begin it with the plain words"
             )
         return max(fitting, key=len)
-    left = written.prompt
-    while left.controls:
-        left = left.without(0)
-    plain = left.plain_text.strip()
+    plain = words_outside(written.prompt)
     if not plain:
         raise InputError(f"{quote(str(written.prompt))} has no plain words; give the plain prompt as TEXT")
     return plain
@@ -129,11 +127,8 @@ def _read_file(source: Path, request: CompareRequest) -> list[Written]:
 def _parts(line: str, *, json_lines: bool) -> tuple[str, str | None]:
     if not json_lines:
         return line.strip(), None
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"not JSON: {quote(line)}") from error
-    if not isinstance(row, dict) or not isinstance(row.get("df_prompt"), str):
+    row = parse_object(line)
+    if not isinstance(row.get("df_prompt"), str):
         raise InputError(f'expected {{"prompt": "...", "df_prompt": "..."}}, got {quote(line)}')
     plain = row.get("prompt")
     if plain is not None and not (isinstance(plain, str) and plain.strip()):

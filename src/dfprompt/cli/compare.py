@@ -13,6 +13,7 @@ from dfprompt.api.companions import HOW_TO_GET_A_POLICY, companions_of
 from dfprompt.cli import console
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.compare import CompareRequest
+from dfprompt.table import Table, format_ends, format_number, number
 
 if TYPE_CHECKING:
     from dfprompt.api.comparison import ComparisonRun
@@ -69,23 +70,17 @@ def _answer_lines(request: CompareRequest) -> None:
 
 
 def _print(run: ComparisonRun) -> None:
-    from rich.table import Table
-
     answer = run.to_json()
     for prompt in answer["prompts"]:
         console.write(prompt["prompt"])
         for rewrite in prompt["rewrites"][1:]:
             console.write(f"  {rewrite['label']}: {_says(rewrite)}")
     if answer["scores"]:
-        shown = Table(box=None)
-        shown.add_column("score")
-        shown.add_column("prompt")
-        for head in ("mean", "plain", "to plain", "95 % interval", "won", "tied", "lost"):
-            shown.add_column(head, justify="right")
+        heads = ("mean", "plain", "to plain", "95 % interval", "won", "tied", "lost")
         several = len(answer["prompts"]) > 1
-        for each in answer["overall"] if several else answer["prompts"][0]["standings"]:
-            shown.add_row(*_cells(each))
-        console.rich_console().print(shown)
+        standings = answer["overall"] if several else answer["prompts"][0]["standings"]
+        table = Table("score", "prompt", *map(number, heads), rows=map(_cells, standings))
+        console.rich_console().print(table.rich())
     console.write(f"grid: {run.grid}")
     console.write(f"report: {run.report}")
 
@@ -97,17 +92,17 @@ def _says(rewrite: Mapping[str, Any]) -> str:
     return f"{rewrite['df_prompt']}{same}"
 
 
-def _cells(each: Mapping[str, Any]) -> list[str]:
-    from dfprompt.table import format_number
-
-    mean = "-" if each["mean"] is None else format_number(each["mean"])
-    found = each["to_plain"]
+def _cells(each: Mapping[str, Any]) -> list[object]:
+    mean, found = each["mean"], each["to_plain"]
+    cells = [each["score"], each["label"], mean if mean is None else format_number(mean)]
     if found is None:
-        return [each["score"], each["label"], mean, *[""] * 6]
-    interval = "too few"
-    if found["interval"] is not None:
-        interval = " to ".join(format_number(end, sign=True) for end in found["interval"])
+        return [*cells, *[""] * 6]
     difference = format_number(found["difference"], sign=True)
-    counts = [str(found[name]) for name in ("won", "tied", "lost")]
-    plain = format_number(found["baseline_mean"])
-    return [each["score"], each["label"], mean, plain, difference, interval, *counts]
+    counts = [found[name] for name in ("won", "tied", "lost")]
+    return [
+        *cells,
+        format_number(found["baseline_mean"]),
+        difference,
+        format_ends(found["interval"]),
+        *counts,
+    ]

@@ -5,21 +5,20 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dfprompt.cli import console
+from dfprompt.cli.options import JSON, takes
 from dfprompt.errors import DFPromptWarning, InputError
 from dfprompt.excerpt import printable
+from dfprompt.requests.write import PlanRequest
 
 if TYPE_CHECKING:
     from dfprompt.prompt import DFPrompt, Plan
 
 DEFAULT_STEPS = 10
-_STEPS_HELP = "Denoising steps; by default 10, or one per timestep given."
-_DIALECT_HELP = "How TEXT is written: native, a1111, comfyui, swarmui, compel, pae."
 
 _TEXT = typer.Argument(
     ..., metavar="TEXT", help="The prompt; - reads one per line and answers in JSON lines."
@@ -29,7 +28,6 @@ _DIALECT = typer.Option(
 )
 _PLAIN = typer.Option(False, "--plain", help="Take every character as words; nothing is control.")
 _STRICT = typer.Option(False, "--strict", help="Make warnings about other tools' control errors.")
-_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +41,7 @@ def parse(
     dialect: str = _DIALECT,
     plain: bool = _PLAIN,
     strict: bool = _STRICT,
-    as_json: bool = _JSON,
+    as_json: bool = JSON,
 ) -> None:
     """Read a DF-Prompt and say what each span does.
 
@@ -69,29 +67,8 @@ def parse(
         _print_spans(read(text))
 
 
-def plan(
-    text: str = _TEXT,
-    steps: int = typer.Option(0, "--steps", metavar="N", show_default=False, help=_STEPS_HELP),
-    dialect: str = _DIALECT,
-    plain: bool = _PLAIN,
-    strict: bool = _STRICT,
-    clock: str = typer.Option(
-        "steps", "--clock", metavar="CLOCK", help="What time left counts: steps or timestep."
-    ),
-    timesteps: str = typer.Option("", "--timesteps", metavar="T,...", help="The scheduler's timesteps."),
-    pipeline: str = typer.Option("", "--pipeline", metavar="X", help="Read the timesteps off this pipeline."),
-    second: int = typer.Option(
-        1, "--pass", metavar="N", min=1, max=2, help="Dialect a1111: 2 for the second (hires) pass."
-    ),
-    strength: float = typer.Option(
-        1.0, "--strength", metavar="S", help="Image-to-image: the share that runs."
-    ),
-    svg: Path | None = typer.Option(
-        None, "--svg", metavar="FILE", help="Also draw the plan into an SVG file."
-    ),
-    force: bool = typer.Option(False, "--force", help="Overwrite the SVG file if it exists."),
-    as_json: bool = _JSON,
-) -> None:
+@takes(PlanRequest)
+def plan(request: PlanRequest, as_json: bool = JSON) -> None:
     """Show which text runs with which weights at each step.
 
     \b
@@ -102,22 +79,14 @@ def plan(
       dfprompt plan "a red horse, [snow:late]" --clock timestep --timesteps 999,749,499,249
     """
 
-    def make(line: str) -> Plan:
-        run = _run(steps, clock, timesteps, pipeline, strength)
-        if second == 2 and dialect != "a1111":
-            raise InputError("--pass 2 is the second pass of the dialect a1111; add --dialect a1111")
-        return _make_plan(line, run, dialect=dialect, plain=plain, strict=strict, second_pass=second == 2)
-
-    if text == "-":
-        if svg is not None:
-            raise InputError("--svg draws one prompt, and - reads many; give the prompt itself")
-        console.for_each_line(lambda line: make(line).to_json())
+    if request.text == "-":
+        console.for_each_line(lambda line: _make_plan(line, request).to_json())
         return
-    made = make(text)
-    if svg is not None:
+    made = _make_plan(request.text, request)
+    if request.svg is not None:
         from dfprompt.prompt.picture import draw_plan
 
-        console.write_file(svg, draw_plan(made), force=force)
+        console.write_file(request.svg, draw_plan(made), force=request.force)
     if as_json:
         console.write_json(made.to_json())
     else:
@@ -145,23 +114,21 @@ def _print_plan(made: Plan) -> None:
     print_plan(console.rich_console(), made, unicode=console.prints_unicode(sys.stdout))
 
 
-def _make_plan(
-    line: str, run: Mapping[str, Any], *, dialect: str, plain: bool, strict: bool, second_pass: bool
-) -> Plan:
+def _make_plan(line: str, request: PlanRequest) -> Plan:
     from dfprompt.prompt import make_plan
     from dfprompt.prompt.formatter import explain_silence
     from dfprompt.prompt.reading import read_prompt
 
-    steps = run["num_inference_steps"]
+    run = _run(request)
     prompt = read_prompt(
         line,
-        dialect=dialect,
-        plain=plain,
-        strict=strict,
-        num_inference_steps=steps,
-        second_pass=second_pass,
+        dialect=request.dialect,
+        plain=request.plain,
+        strict=request.strict,
+        num_inference_steps=run["num_inference_steps"],
+        second_pass=request.second == 2,
     )
-    _name_two_colons(prompt, dialect)
+    _name_two_colons(prompt, request.dialect)
     made = make_plan(prompt, **run)
     for span in made.never_active:
         warnings.warn(explain_silence(made, span), DFPromptWarning, stacklevel=2)
@@ -184,23 +151,20 @@ def _name_two_colons(prompt: DFPrompt, dialect: str) -> None:
         )
 
 
-def _run(steps: int, clock: str, timesteps: str, pipeline: str, strength: float) -> dict[str, Any]:
+def _run(request: PlanRequest) -> dict[str, Any]:
     """Return make_plan's arguments for the run that the options describe."""
     run: dict[str, Any] = {
-        "num_inference_steps": steps or DEFAULT_STEPS,
-        "clock": clock,
-        "strength": strength,
+        "num_inference_steps": request.steps or DEFAULT_STEPS,
+        "clock": request.clock,
+        "strength": request.strength,
     }
-    if timesteps and pipeline:
-        raise InputError("--timesteps and --pipeline both give the timesteps; leave one out")
-    if timesteps:
-        run["timesteps"] = _numbers(timesteps)
-        run["num_inference_steps"] = steps or len(run["timesteps"])
-    elif pipeline:
+    if request.timesteps:
+        run["timesteps"] = _numbers(request.timesteps)
+        run["num_inference_steps"] = request.steps or len(run["timesteps"])
+    elif request.pipeline:
         from dfprompt.pipeline.timesteps import load_timesteps
 
-        read = load_timesteps(pipeline, run["num_inference_steps"])
-        run |= read._asdict()
+        run |= load_timesteps(request.pipeline, run["num_inference_steps"])._asdict()
     return run
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -49,6 +50,8 @@ def _says_more_than_torchvision(record: logging.LogRecord) -> bool:
 
 def main() -> None:
     """Run the command line."""
+    # Looking through every installed package for pydantic's plugins is a tenth of what an error costs.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     run(app)
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dfprompt.api.checks import MINI, STDIN, check
+from dfprompt.api.checks import STDIN, check
+from dfprompt.api.companions import MINI
 from dfprompt.cli import console, score_input
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.learn import CalibrateRequest
 from dfprompt.requests.score import ScoreImagesRequest
+from dfprompt.table import Table, number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,14 +127,9 @@ def _row_of(columns: Mapping[str, Tensor], index: int) -> dict[str, float]:
     return {name: round(values[index].item(), 6) for name, values in columns.items()}
 
 
-def _print_table(table: Sequence[Mapping[str, Any]]) -> None:
-    from rich.table import Table
-
-    shown = Table(box=None)
-    names = list(table[0]["scores"])
-    shown.add_column("image", overflow="fold")
-    for name in names:
-        shown.add_column(name, justify="right")
-    for row in table:
-        shown.add_row(row["image"], *(f"{row['scores'][name]:.4f}" for name in names))
-    console.rich_console().print(shown)
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    names = list(rows[0]["scores"])
+    table = Table("image", *map(number, names))
+    for row in rows:
+        table.add(row["image"], *(f"{row['scores'][name]:.4f}" for name in names))
+    console.rich_console().print(table.rich())

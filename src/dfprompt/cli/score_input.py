@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dfprompt.errors import DFPromptError, InputError
 from dfprompt.excerpt import quote
+from dfprompt.storage import parse_object
 
 
 def rows_to_score(images: Sequence[str], prompt: Sequence[str], prompts: Path | None) -> list[dict[str, Any]]:
@@ -34,14 +34,10 @@ def rows_to_score(images: Sequence[str], prompt: Sequence[str], prompts: Path | 
 
 def read_row(line: str, where: str) -> dict[str, Any]:
     """One line {"image": ..., "prompt": ..., ...}; `where` names it in the InputError."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not JSON: {quote(line)}") from error
-    texts = (row.get("image"), row.get("prompt")) if isinstance(row, dict) else ()
-    if not texts or not all(isinstance(text, str) for text in texts):
+    row = parse_object(line, where)
+    if not all(isinstance(row.get(name), str) for name in ("image", "prompt")):
         raise InputError(f'{where}: expected {{"image": "...", "prompt": "..."}}, got {quote(line)}')
-    return dict(row)
+    return row
 
 
 def _json_lines(source: Path) -> list[dict[str, Any]]:
@@ -80,11 +76,7 @@ def read_prompts(source: Path) -> list[str]:
 
 
 def _prompt_of(line: str, where: str) -> str:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not JSON: {quote(line)}") from error
-    prompt = row.get("prompt") if isinstance(row, dict) else None
+    prompt = parse_object(line, where).get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
         raise InputError(f'{where}: no text under "prompt"')
     return prompt.strip()

@@ -71,9 +71,8 @@ def _bar_width(steps: int, room: int) -> int:
 
 
 def _axis(left: str, right: str, width: int) -> str:
-    """Put a word at either end of the bars; the left one alone where both do not fit."""
-    space = width - len(left) - len(right)
-    return left if space <= 0 or left == right else left + " " * space + right
+    """Put a word at either end of the bars, or side by side where the bars are shorter."""
+    return left if left == right else left + " " * max(1, width - len(left) - len(right)) + right
 
 
 def _draw(bar: Bar, width: int, heaviest: Fraction, colour: str, *, unicode: bool) -> Text:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -12,6 +13,10 @@ from dfprompt.cli import console, moved
 from dfprompt.cli.options import JSON, takes
 from dfprompt.cli.training_bar import TrainingBar
 from dfprompt.requests.learn import ReinforceRequest, TrainRequest
+
+if TYPE_CHECKING:
+    from dfprompt.training.rl_loop import RlResult
+    from dfprompt.training.sft import SftResult
 
 app = typer.Typer(
     name="train",
@@ -64,18 +69,8 @@ def sft(request: TrainRequest, as_json: bool = JSON) -> None:
             force=request.force,
             report=bar.show,
         )
-    policy = result.folder / "policy"
-    if as_json:
-        console.write_json(
-            {
-                "policy": str(policy),
-                "steps": result.steps,
-                "best_step": result.best_step,
-                "validation_loss": result.validation_loss if math.isfinite(result.validation_loss) else None,
-            }
-        )
-    else:
-        console.write_result(str(policy))
+    loss = result.validation_loss if math.isfinite(result.validation_loss) else None
+    _answer(result, bar, {"validation_loss": loss}, as_json=as_json)
 
 
 @app.command("ppo")
@@ -122,17 +117,19 @@ def _reinforce(algorithm: Literal["ppo", "grpo"], request: ReinforceRequest, *, 
             allow_code=request.allow_code,
             report=bar.show,
         )
-    policy = result.folder / "policy"
-    if as_json:
-        console.write_json(
-            {
-                "policy": str(policy),
-                "steps": result.steps,
-                "best_step": result.best_step,
-                "validation_reward": result.validation_reward,
-                **drawn,
-            }
-        )
-    else:
-        console.write_result(str(policy))
+    _answer(result, bar, {"validation_reward": result.validation_reward, **drawn}, as_json=as_json)
+    if not as_json:
         console.note(f"{drawn['pictures']} pictures; sharing spared {drawn['evaluations_saved']} evaluations")
+
+
+def _answer(
+    result: SftResult | RlResult, bar: TrainingBar, found: Mapping[str, Any], *, as_json: bool
+) -> None:
+    """Print where the policy is, and say it where no step was left to do."""
+    policy = str(result.folder / "policy")
+    if bar.progress is None:
+        console.note(f"nothing was left to do: all {result.steps} steps of {result.folder} were done before")
+    if as_json:
+        console.write_json({"policy": policy, "steps": result.steps, "best_step": result.best_step, **found})
+    else:
+        console.write_result(policy)

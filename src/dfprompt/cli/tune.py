@@ -14,11 +14,12 @@ from dfprompt.cli import console
 from dfprompt.cli.options import JSON, takes
 from dfprompt.cli.training_bar import TrainingBar
 from dfprompt.requests.compare import TuneRequest
+from dfprompt.table import Table, format_ends, format_number, format_p, number
 
 if TYPE_CHECKING:
     from dfprompt.api.tuning import TuneRun
     from dfprompt.search.budgeted_scores import Report
-    from dfprompt.statistics.intervals import Interval
+    from dfprompt.statistics.comparison import Comparison
 
 _SHOWN = 5  # candidates in the table; --json has all of them
 
@@ -111,33 +112,19 @@ def _print(run: TuneRun) -> None:
 
 
 def _print_scores(run: TuneRun) -> None:
-    from rich.table import Table
-
-    from dfprompt.table import format_number, format_p
-
-    console.write(f"on {len(run.outcome.fresh_seeds)} fresh seeds, finalist against plain:")
-    table = Table(box=None)
-    for head in ("score", "", "plain", "finalist", "difference", "95 % interval", "p (one-sided)"):
-        table.add_column(head, justify="left" if head in ("score", "") else "right")
+    table = Table(
+        *("score", ""),
+        *map(number, ("plain", "finalist", "difference", "95 % interval", "p (one-sided)")),
+    )
     for line in run.scores:
         found = line.evidence
-        table.add_row(
-            line.score,
-            line.role,
-            format_number(line.plain),
-            format_number(line.finalist),
-            format_number(found.difference, sign=True),
-            _interval(found.interval),
-            format_p(found.p),
-        )
-    console.rich_console().print(table)
+        sides = format_number(line.plain), format_number(line.finalist)
+        table.add(line.score, line.role, *sides, *_difference(found), format_p(found.p))
+    console.write(f"on {len(run.outcome.fresh_seeds)} fresh seeds, finalist against plain:")
+    console.rich_console().print(table.rich())
 
 
 def _print_best_of(run: TuneRun) -> None:
-    from rich.table import Table
-
-    from dfprompt.table import format_number
-
     best = run.best_of
     assert best is not None
     equal = (
@@ -145,68 +132,37 @@ def _print_best_of(run: TuneRun) -> None:
         if best.equal
         else f"the search measured {best.images}: not equal images, --best-of-n makes it so"
     )
-    console.write(f"best of {best.n} plain pictures by {run.reward} ({equal}), against a new finalist:")
-    table = Table(box=None)
-    for head in ("score", "", "best of n", "finalist", "difference", "95 % interval"):
-        table.add_column(head, justify="left" if head in ("score", "") else "right")
+    table = Table("score", "", *map(number, ("best of n", "finalist", "difference", "95 % interval")))
     for line in best.lines:
-        found = line.evidence
-        table.add_row(
-            line.score,
-            line.role,
-            format_number(line.kept),
-            format_number(line.finalist),
-            format_number(found.difference, sign=True),
-            _interval(found.interval),
-        )
-    console.rich_console().print(table)
+        sides = format_number(line.kept), format_number(line.finalist)
+        table.add(line.score, line.role, *sides, *_difference(line.evidence))
+    console.write(f"best of {best.n} plain pictures by {run.reward} ({equal}), against a new finalist:")
+    console.rich_console().print(table.rich())
     console.write(
         f"best of the finalist's {best.finalists}: {format_number(best.finalist_best)} by {run.reward}"
     )
 
 
 def _print_tried(run: TuneRun) -> None:
-    from rich.table import Table
-
-    from dfprompt.table import format_number
-
+    table = Table("candidate", "origin", number("seeds"), number("difference"))
+    for each in run.tried[:_SHOWN]:
+        table.add(each.prompt, each.origin, each.seeds, format_number(each.difference, sign=True))
     console.write(
         f"the best of {len(run.tried)} candidates (seeds of the search: what was chosen from, no proof):"
     )
-    table = Table(box=None)
-    for head in ("candidate", "origin", "seeds", "difference"):
-        table.add_column(head, justify="left" if head in ("candidate", "origin") else "right")
-    for each in run.tried[:_SHOWN]:
-        difference = format_number(each.difference, sign=True)
-        table.add_row(each.prompt, each.origin, str(each.seeds), difference)
-    console.rich_console().print(table)
+    console.rich_console().print(table.rich())
 
 
 def _print_shares(run: TuneRun) -> None:
-    from rich.table import Table
-
-    from dfprompt.table import format_number
-
-    alone = len(run.shares) == 1
-    console.write(
-        "what each span adds"
-        + (":" if alone else " (seeds of the search, on which the finalist was chosen: a hint, not proof):")
-    )
-    table = Table(box=None)
-    for head in ("span", "difference", "95 % interval", "pairs"):
-        table.add_column(head, justify="left" if head == "span" else "right")
+    table = Table("span", *map(number, ("difference", "95 % interval", "pairs")))
     for share in run.shares:
         found = share.evidence
-        if found is None:
-            table.add_row(share.span, "not drawn without it", "", "0")
-            continue
-        difference = format_number(found.difference, sign=True)
-        table.add_row(share.span, difference, _interval(found.interval), str(found.pairs))
-    console.rich_console().print(table)
+        cells = ("not drawn without it", "") if found is None else _difference(found)
+        table.add(share.span, *cells, 0 if found is None else found.pairs)
+    hint = " (seeds of the search, on which the finalist was chosen: a hint, not proof)"
+    console.write("what each span adds" + (":" if len(run.shares) == 1 else f"{hint}:"))
+    console.rich_console().print(table.rich())
 
 
-def _interval(found: Interval) -> str:
-    from dfprompt.table import format_number
-
-    ends = found.to_json()
-    return "too few" if ends is None else " to ".join(format_number(end, sign=True) for end in ends)
+def _difference(found: Comparison) -> tuple[str, str]:
+    return format_number(found.difference, sign=True), format_ends(found.interval.to_json())

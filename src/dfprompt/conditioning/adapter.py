@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from diffusers.loaders import TextualInversionLoaderMixin
@@ -33,20 +33,12 @@ class TextAdapter(ABC):
     """How one pipeline turns texts into the tensors its denoiser hears.
 
     `callback_names` says under which names a step callback may replace the tensors, as far as the
-    family allows it; `denoiser_names` under which arguments the denoiser receives them. `guidance`
-    is "stacked" where negative and positive rows are one batch, "separate" where the denoiser is
-    called twice. `expands_rows` says whether the stock call repeats given embeddings for
-    num_images_per_prompt itself, and rightly. `default_length` and `greatest_length` are
-    max_sequence_length's, 0 where the window is fixed.
+    family allows it; `denoiser_names` under which arguments the denoiser receives them.
     """
 
     capabilities: ClassVar[Capabilities]
     callback_names: ClassVar[Mapping[str, str]]
     denoiser_names: ClassVar[Mapping[str, str]]
-    guidance: ClassVar[Literal["stacked", "separate"]] = "stacked"
-    expands_rows: ClassVar[bool] = True
-    default_length: ClassVar[int] = 0
-    greatest_length: ClassVar[int] = 0
     silent_negative: bool = False
 
     def __init__(self, pipe: Any, max_sequence_length: int | None = None) -> None:
@@ -78,7 +70,7 @@ class TextAdapter(ABC):
     @property
     def missing_negative(self) -> str | None:
         """The text encoded when no negative prompt is given; None where the family then has no negative."""
-        return "" if self.guidance == "stacked" else None
+        return "" if self.capabilities.guidance == "stacked" else None
 
     @property
     def default_weighting(self) -> Weighting:
@@ -202,16 +194,15 @@ class TextAdapter(ABC):
 
     def _check_length(self, asked: int | None) -> int:
         if asked is None:
-            return self.default_length
-        if not self.greatest_length:
+            return self.capabilities.default_length
+        greatest = self.capabilities.greatest_length
+        if not greatest:
             raise ConfigError(
                 f"max_sequence_length={quote(asked)} means nothing to {type(self.pipe).__name__}, "
                 "whose window is fixed; leave it out"
             )
-        if isinstance(asked, bool) or not isinstance(asked, int) or not 1 <= asked <= self.greatest_length:
-            raise ConfigError(
-                f"max_sequence_length must be 1 to {self.greatest_length} here, not {quote(asked)}"
-            )
+        if isinstance(asked, bool) or not isinstance(asked, int) or not 1 <= asked <= greatest:
+            raise ConfigError(f"max_sequence_length must be 1 to {greatest} here, not {quote(asked)}")
         return asked
 
     def _component(self, name: str) -> Any:

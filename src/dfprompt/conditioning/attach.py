@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 
 from dfprompt.conditioning.attention_rule import weigh_values
-from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
-from dfprompt.conditioning.call import Call, StockArguments, UserCallback, make_call, refuse_unknown
-from dfprompt.conditioning.capabilities import Weighting
+from dfprompt.conditioning.call import Call, CallRequest, call_door, make_call
 from dfprompt.conditioning.compiled import Compiled
-from dfprompt.conditioning.inputs import PreparedInputs, StepCallback, StepSwap, fit_rows
+from dfprompt.conditioning.inputs import PreparedInputs, StepSwap, fit_rows
 from dfprompt.conditioning.lora_words import LoraWords
-from dfprompt.conditioning.options import LongPrompts, Options
 from dfprompt.conditioning.ownership import CarriedRun, RunHooks
 from dfprompt.conditioning.prepare import out_of_reach, swappable
-from dfprompt.conditioning.prompts import Dialect, Prompts
 from dfprompt.errors import GenerationError
-from dfprompt.prompt.clocks import Clock
-from dfprompt.prompt.plan import Absence
 
 
+@call_door(CallRequest)
 @contextmanager
-def attach(
-    pipe: Any,
-    prompts: Prompts,
-    negative_prompt: Prompts | None = None,
-    *,
-    num_inference_steps: int | None = None,
-    timesteps: Sequence[float] | None = None,
-    sigmas: Sequence[float] | None = None,
-    strength: float | None = None,
-    denoising_start: float | None = None,
-    denoising_end: float | None = None,
-    height: int | None = None,
-    width: int | None = None,
-    num_images_per_prompt: int = 1,
-    clip_skip: int | None = None,
-    max_sequence_length: int | None = None,
-    callback_on_step_end: StepCallback | None = None,
-    callback_on_step_end_tensor_inputs: Sequence[str] | None = None,
-    weighting: Weighting | None = None,
-    absence: Absence = "delete",
-    clock: Clock = "steps",
-    long_prompts: LongPrompts = "chunk",
-    dialect: str = "native",
-    plain: bool = False,
-    strict: bool = False,
-    lora_scale: float | None = None,
-    encode_batch_size: int = 32,
-    cache: EncodingCache = SHARED_CACHE,
-    **unknown: Any,
-) -> Iterator[PreparedInputs]:
+def attach(request: CallRequest) -> Iterator[PreparedInputs]:
     """Yield keyword arguments like `prepare`'s, and reach what a stock call cannot change.
 
     That is weights by attention, FLUX's pooled vector, the negative prompt of FLUX and Qwen-Image,
@@ -66,29 +32,7 @@ def attach(
     >>> # with attach(flux, "a cat, [oil painting:early]", num_inference_steps=20) as inputs:
     >>> #     image = flux(**inputs).images[0]
     """
-    refuse_unknown(unknown, attach)
-    call = make_call(
-        pipe,
-        prompts,
-        negative_prompt,
-        StockArguments(
-            num_inference_steps,
-            timesteps,
-            sigmas,
-            strength,
-            height,
-            width,
-            num_images_per_prompt,
-            max_sequence_length,
-            denoising_start,
-            denoising_end,
-        ),
-        Options(weighting, absence, clip_skip, long_prompts, encode_batch_size, lora_scale),
-        UserCallback(callback_on_step_end, callback_on_step_end_tensor_inputs),
-        Dialect(dialect, plain, strict),
-        clock,
-        cache,
-    )
+    call = make_call(request)
     names = swappable(call)
     if call.compiled is None:
         yield call.plain_inputs()
@@ -103,7 +47,7 @@ def attach(
 def _hooked(call: Call, compiled: Compiled, names: dict[str, str]) -> Iterator[StepSwap]:
     """Put the hook on the denoiser for as long as the block runs."""
     adapter = compiled.adapter
-    if adapter.guidance == "separate":
+    if adapter.capabilities.guidance == "separate":
         names = {}  # the hook replaces everything, so that lengths and masks always agree
     reached = {name: argument for name, argument in adapter.denoiser_names.items() if name not in names}
     run = CarriedRun(call.pipe)
@@ -134,7 +78,7 @@ class DenoiserSwap:
         if not 0 < evaluation < self._compiled.evaluations:
             return None
         # With separate guidance the denoiser is called for the prompt first, then for the negative.
-        negative = self._compiled.adapter.guidance == "separate" and self._hooks.call == 1
+        negative = self._compiled.adapter.capabilities.guidance == "separate" and self._hooks.call == 1
         fresh = self._compiled.at(evaluation)
         return arguments, {**keywords, **self._replacements(fresh, keywords, negative=negative)}
 

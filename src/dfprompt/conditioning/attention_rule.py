@@ -55,7 +55,7 @@ class _Turn:
         sides = self._compiled.token_weights(evaluation)
         if sides is None:
             return None
-        if adapter.guidance == "separate":
+        if adapter.capabilities.guidance == "separate":
             side = "negative_token_weights" if self._hooks.call == 1 else "token_weights"
             if side not in sides:
                 return None

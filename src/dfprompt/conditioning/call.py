@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ParamSpec, TypeVar
 
 from dfprompt.conditioning.adapter import TextAdapter
-from dfprompt.conditioning.cache import EncodingCache
+from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
+from dfprompt.conditioning.capabilities import Weighting
 from dfprompt.conditioning.compile import compile_prompts
 from dfprompt.conditioning.compiled import Compiled
 from dfprompt.conditioning.facts import ATTENTION_ARGUMENTS, CallFacts
@@ -23,7 +25,7 @@ from dfprompt.conditioning.lora_words import (
     refuse_negative_loras,
     silent_encoders,
 )
-from dfprompt.conditioning.options import Options
+from dfprompt.conditioning.options import LongPrompts, Options
 from dfprompt.conditioning.prompts import Dialect, Prompts, read_prompts, spread_negatives
 from dfprompt.conditioning.schedule import Schedule, accepts, read_schedule, read_strength
 from dfprompt.config import nearest
@@ -31,22 +33,10 @@ from dfprompt.errors import ConfigError, DFPromptWarning, UnsupportedPipelineErr
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.clocks import Clock
+from dfprompt.prompt.plan import Absence
 
-
-@dataclass(frozen=True, slots=True)
-class StockArguments:
-    """Arguments of the stock call that decide how prompts are compiled; None is the pipeline's default."""
-
-    num_inference_steps: int | None = None
-    timesteps: Sequence[float] | None = None
-    sigmas: Sequence[float] | None = None
-    strength: float | None = None
-    height: int | None = None
-    width: int | None = None
-    num_images_per_prompt: int = 1
-    max_sequence_length: int | None = None
-    denoising_start: float | None = None
-    denoising_end: float | None = None
+P = ParamSpec("P")
+Out = TypeVar("Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +55,71 @@ class UserCallback:
 
 
 @dataclass(frozen=True)
+class CallRequest:
+    """All that `prepare` and `attach` are asked; up to the callback the stock call's own arguments.
+
+    What is None has the pipeline's default.
+    """
+
+    pipe: Any
+    prompts: Prompts
+    negative_prompt: Prompts | None = None
+    _: KW_ONLY
+    num_inference_steps: int | None = None
+    timesteps: Sequence[float] | None = None
+    sigmas: Sequence[float] | None = None
+    strength: float | None = None
+    denoising_start: float | None = None
+    denoising_end: float | None = None
+    height: int | None = None
+    width: int | None = None
+    num_images_per_prompt: int = 1
+    clip_skip: int | None = None
+    max_sequence_length: int | None = None
+    callback_on_step_end: StepCallback | None = None
+    callback_on_step_end_tensor_inputs: Sequence[str] | None = None
+    weighting: Weighting | None = None
+    absence: Absence = "delete"
+    clock: Clock = "steps"
+    long_prompts: LongPrompts = "chunk"
+    dialect: str = "native"
+    plain: bool = False
+    strict: bool = False
+    lora_scale: float | None = None
+    encode_batch_size: int = 32
+    cache: EncodingCache = SHARED_CACHE
+
+    @property
+    def options(self) -> Options:
+        """How texts become encodings; raises ConfigError for what cannot be."""
+        return Options(**{name: getattr(self, name) for name in Options.__dataclass_fields__})
+
+
+def call_door(kind: Callable[P, CallRequest]) -> Callable[[Callable[[CallRequest], Out]], Callable[P, Out]]:
+    """Return a decorator that lets a function of a request be called with the request's fields.
+
+    Raises ConfigError for a keyword that is none of them, with the nearest, or `run`.
+    """
+    known = inspect.signature(kind)
+
+    def decorate(work: Callable[[CallRequest], Out]) -> Callable[P, Out]:
+        @functools.wraps(work)
+        def door(*given: P.args, **keywords: P.kwargs) -> Out:
+            for name in keywords.keys() - known.parameters.keys():
+                raise ConfigError(
+                    f"{work.__name__} takes no {name}: {nearest(name, list(known.parameters))} "
+                    "What else the call takes goes to the call itself; "
+                    f"dfprompt.run(pipe, prompt, {name}=...) takes both"
+                )
+            return work(kind(*given, **keywords))
+
+        door.__signature__ = known  # type: ignore[attr-defined]
+        return door
+
+    return decorate
+
+
+@dataclass(frozen=True)
 class Call:
     """What is known of a call before it is made; `compiled` is None where plain text is passed on."""
 
@@ -72,7 +127,7 @@ class Call:
     adapter: TextAdapter
     prompts: list[DFPrompt]
     negatives: list[DFPrompt] | None
-    stock: StockArguments
+    stock: CallRequest
     schedule: Schedule
     options: Options
     user: UserCallback
@@ -100,46 +155,28 @@ class Call:
         return PreparedInputs(self.pipe, values, swap.compiled)
 
 
-def refuse_unknown(unknown: Mapping[str, Any], function: Callable[..., Any]) -> None:
-    """Raise ConfigError for a keyword that `prepare` or `attach` does not take, with the nearest or `run`."""
-    for name in unknown:
-        title = function.__name__
-        raise ConfigError(
-            f"{title} takes no {name}: {nearest(name, list(inspect.signature(function).parameters))} "
-            f"What else the call takes goes to the call itself; dfprompt.run(pipe, prompt, {name}=...) "
-            "takes both"
-        )
-
-
-def make_call(
-    pipe: Any,
-    prompts: Prompts,
-    negative_prompt: Prompts | None,
-    stock: StockArguments,
-    options: Options,
-    user: UserCallback,
-    dialect: Dialect,
-    clock: Clock,
-    cache: EncodingCache,
-) -> Call:
-    """Read and check everything `prepare` was given, and compile the prompts if they need it."""
-    adapter = adapter_for(pipe, max_sequence_length=stock.max_sequence_length)
-    _check_call(pipe, stock, options, negative_prompt)
+def make_call(request: CallRequest) -> Call:
+    """Read and check everything that was asked, and compile the prompts if they need it."""
+    pipe, negative_prompt = request.pipe, request.negative_prompt
+    options = request.options
+    user = UserCallback(request.callback_on_step_end, request.callback_on_step_end_tensor_inputs)
+    adapter = adapter_for(pipe, max_sequence_length=request.max_sequence_length)
+    _check_call(request)
     schedule = read_schedule(
         pipe,
-        num_inference_steps=stock.num_inference_steps,
-        timesteps=stock.timesteps,
-        sigmas=stock.sigmas,
-        strength=stock.strength,
-        clock=clock,
-        height=stock.height,
-        width=stock.width,
-        denoising_start=stock.denoising_start,
-        denoising_end=stock.denoising_end,
+        num_inference_steps=request.num_inference_steps,
+        timesteps=request.timesteps,
+        sigmas=request.sigmas,
+        strength=request.strength,
+        clock=request.clock,
+        height=request.height,
+        width=request.width,
+        denoising_start=request.denoising_start,
+        denoising_end=request.denoising_end,
     )
     steps = schedule.num_inference_steps
-    dialect = replace(dialect, loaded=loaded_loras(pipe))
-    positives = read_prompts(prompts, dialect, num_inference_steps=steps)
+    dialect = Dialect(request.dialect, request.plain, request.strict, loaded_loras(pipe))
+    positives = read_prompts(request.prompts, dialect, num_inference_steps=steps)
     if not positives:
         raise ConfigError("there is no prompt; pass at least one")
     negatives = None
@@ -150,16 +187,17 @@ def make_call(
     refuse_negative_loras(pipe, negatives or [])
     if loras or not _is_plain(adapter, [*positives, *(negatives or [])], options):
         with silent_encoders(pipe, loras, adapter.listeners):
-            compiled = compile_prompts(adapter, positives, negatives, schedule, options, cache=cache)
+            compiled = compile_prompts(adapter, positives, negatives, schedule, options, cache=request.cache)
     strengths = read_strengths(compiled.plans, loras) if compiled is not None else {}
-    return Call(pipe, adapter, positives, negatives, stock, schedule, options, user, compiled, strengths)
+    return Call(pipe, adapter, positives, negatives, request, schedule, options, user, compiled, strengths)
 
 
-def _check_call(pipe: Any, stock: StockArguments, options: Options, negative: Prompts | None) -> None:
-    images = stock.num_images_per_prompt
+def _check_call(request: CallRequest) -> None:
+    pipe, images = request.pipe, request.num_images_per_prompt
     if isinstance(images, bool) or not isinstance(images, int) or images < 1:
         raise ConfigError(f"num_images_per_prompt must be an integer of at least 1, not {quote(images)}")
-    for name, value in (("clip_skip", options.clip_skip), ("negative_prompt", negative)):
+    for name in ("clip_skip", "negative_prompt"):
+        value = getattr(request, name)
         if value is not None and not accepts(pipe, name):
             raise ConfigError(f"{type(pipe).__name__} takes no {name}; leave {name}={quote(value)} out")
     if not accepts(pipe, "callback_on_step_end"):
@@ -221,7 +259,7 @@ def _texts(call: Call) -> dict[str, Any]:
 def _embeddings(call: Call, compiled: Compiled) -> dict[str, Any]:
     images = call.stock.num_images_per_prompt
     values: dict[str, Any] = dict(compiled.at(0))
-    if images != 1 and call.adapter.expands_rows:
+    if images != 1 and call.adapter.capabilities.expands_rows:
         values["num_images_per_prompt"] = images
     elif images != 1:  # the stock call would repeat the noise, but not (rightly) the embeddings it is given
         values = {name: tensor.repeat_interleave(images, dim=0) for name, tensor in values.items()}

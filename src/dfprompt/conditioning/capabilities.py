@@ -33,6 +33,13 @@ class Capabilities:
     not among them. `value_sites` says where the rule `attention` finds the values of text tokens.
     `chunks` says whether text beyond the window is encoded in chunks (else it is cut).
     `lockstep` says whether the explicit denoising loop knows the family.
+
+    How the stock call goes about it: `guidance` is "stacked" where negative and positive rows are one
+    batch, "separate" where the denoiser is called twice. `expands_rows` says whether the call repeats
+    given embeddings for num_images_per_prompt itself, and rightly. `default_length` and
+    `greatest_length` are max_sequence_length's, 0 where the window is fixed. `even_sigmas` says whether
+    it hands its scheduler even sigmas and a shift: never, always, or unless that makes flow sigmas
+    itself. `distilled_guidance` says that guidance_scale is for distilled models only.
     """
 
     family: str
@@ -49,6 +56,17 @@ class Capabilities:
     mask: bool
     lockstep: bool
     remark: str = ""
+    guidance: Literal["stacked", "separate"] = "stacked"
+    expands_rows: bool = True
+    default_length: int = 0
+    greatest_length: int = 0
+    even_sigmas: Literal["never", "always", "unless flow"] = "never"
+    distilled_guidance: bool = False
+
+    def hands_sigmas(self, scheduler: Any) -> bool:
+        """Whether the stock call hands this scheduler even sigmas."""
+        own = self.even_sigmas == "unless flow" and scheduler.config.get("use_flow_sigmas", False)
+        return self.even_sigmas != "never" and not own
 
     def to_json(self) -> dict[str, Any]:
         """Return the capabilities as a JSON object."""
@@ -132,6 +150,9 @@ SD3 = Capabilities(
     mask=True,
     lockstep=False,
     remark="T5 is cut, not chunked; image-to-image and inpainting change the pooled vector through attach",
+    expands_rows=False,
+    default_length=256,
+    greatest_length=512,
 )
 FLUX = Capabilities(
     family="flux",
@@ -148,6 +169,11 @@ FLUX = Capabilities(
     mask=True,
     lockstep=False,
     remark="a negative prompt needs true_cfg_scale above 1; one that stays the same works with prepare",
+    guidance="separate",
+    expands_rows=False,
+    default_length=512,
+    greatest_length=512,
+    even_sigmas="unless flow",
 )
 QWEN_IMAGE = Capabilities(
     family="qwen-image",
@@ -164,6 +190,14 @@ QWEN_IMAGE = Capabilities(
     mask=False,
     lockstep=False,
     remark="prepare serves prompts whose step texts all have the same number of tokens",
+    guidance="separate",
+    # The stock call repeats the embeddings row by row but their mask as a block, so that rows of
+    # different length would get each other's masks.
+    expands_rows=False,
+    default_length=512,
+    greatest_length=1024,
+    even_sigmas="always",
+    distilled_guidance=True,
 )
 FAMILIES: tuple[Capabilities, ...] = (STABLE_DIFFUSION, SDXL, SD3, FLUX, QWEN_IMAGE)
 MINI = replace(STABLE_DIFFUSION, title="mini (of Stable Diffusion's classes)", weighting="comfy")

@@ -62,7 +62,7 @@ class CallFacts:
 
     def _check_rows(self, call: Mapping[str, Any]) -> None:
         # Where the stock call would repeat embeddings wrongly they come repeated, and it repeats nothing.
-        prepared = self.images_per_prompt if self.compiled.adapter.expands_rows else 1
+        prepared = self.images_per_prompt if self.compiled.adapter.capabilities.expands_rows else 1
         asked = call.get("num_images_per_prompt", prepared)
         if asked not in (None, prepared):
             raise GenerationError(

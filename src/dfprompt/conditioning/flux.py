@@ -17,15 +17,11 @@ class FluxAdapter(TextAdapter):
     """Text adapter of the FLUX.1 pipelines."""
 
     capabilities = FLUX
-    default_length = 512
-    greatest_length = 512
     callback_names: ClassVar[Mapping[str, str]] = {"prompt_embeds": "prompt_embeds"}
     denoiser_names: ClassVar[Mapping[str, str]] = {
         "prompt_embeds": "encoder_hidden_states",
         "pooled_prompt_embeds": "pooled_projections",
     }
-    guidance = "separate"
-    expands_rows = False
 
     def _make_encoders(self) -> list[TextEncoder]:
         return [

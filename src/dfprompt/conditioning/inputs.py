@@ -110,7 +110,7 @@ def fit_rows(
     """
     positive = fresh[name].repeat_interleave(images_per_prompt, dim=0)
     rows, running_rows = len(positive), len(running)
-    stacked = adapter.guidance == "stacked"
+    stacked = adapter.capabilities.guidance == "stacked"
     guided = stacked and getattr(pipe, "do_classifier_free_guidance", running_rows == 2 * rows)
     if guided:
         negative = fresh["negative_" + name].repeat_interleave(images_per_prompt, dim=0)

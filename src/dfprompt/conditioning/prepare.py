@@ -3,51 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
 
-from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
-from dfprompt.conditioning.call import Call, StockArguments, UserCallback, make_call, refuse_unknown
-from dfprompt.conditioning.capabilities import Weighting
+from dfprompt.conditioning.call import Call, CallRequest, call_door, make_call
 from dfprompt.conditioning.compiled import Compiled
-from dfprompt.conditioning.inputs import PreparedInputs, StepCallback
-from dfprompt.conditioning.options import LongPrompts, Options
-from dfprompt.conditioning.prompts import Dialect, Prompts
+from dfprompt.conditioning.inputs import PreparedInputs
 from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
-from dfprompt.prompt.clocks import Clock
-from dfprompt.prompt.plan import Absence
 
 
-def prepare(
-    pipe: Any,
-    prompts: Prompts,
-    negative_prompt: Prompts | None = None,
-    *,
-    num_inference_steps: int | None = None,
-    timesteps: Sequence[float] | None = None,
-    sigmas: Sequence[float] | None = None,
-    strength: float | None = None,
-    denoising_start: float | None = None,
-    denoising_end: float | None = None,
-    height: int | None = None,
-    width: int | None = None,
-    num_images_per_prompt: int = 1,
-    clip_skip: int | None = None,
-    max_sequence_length: int | None = None,
-    callback_on_step_end: StepCallback | None = None,
-    callback_on_step_end_tensor_inputs: Sequence[str] | None = None,
-    weighting: Weighting | None = None,
-    absence: Absence = "delete",
-    clock: Clock = "steps",
-    long_prompts: LongPrompts = "chunk",
-    dialect: str = "native",
-    plain: bool = False,
-    strict: bool = False,
-    lora_scale: float | None = None,
-    encode_batch_size: int = 32,
-    cache: EncodingCache = SHARED_CACHE,
-    **unknown: Any,
-) -> PreparedInputs:
+@call_door(CallRequest)
+def prepare(request: CallRequest) -> PreparedInputs:
     """Return keyword arguments that make a stock diffusers pipeline run DF-Prompts.
 
     The arguments up to the callback are the stock call's own and reach it through the result;
@@ -63,29 +27,7 @@ def prepare(
     >>> # inputs = prepare(pipe, "a red horse, [anime style:early:1.5]", num_inference_steps=10)
     >>> # image = pipe(**inputs, guidance_scale=7.5).images[0]
     """
-    refuse_unknown(unknown, prepare)
-    call = make_call(
-        pipe,
-        prompts,
-        negative_prompt,
-        StockArguments(
-            num_inference_steps,
-            timesteps,
-            sigmas,
-            strength,
-            height,
-            width,
-            num_images_per_prompt,
-            max_sequence_length,
-            denoising_start,
-            denoising_end,
-        ),
-        Options(weighting, absence, clip_skip, long_prompts, encode_batch_size, lora_scale),
-        UserCallback(callback_on_step_end, callback_on_step_end_tensor_inputs),
-        Dialect(dialect, plain, strict),
-        clock,
-        cache,
-    )
+    call = make_call(request)
     if call.compiled is None:
         return call.plain_inputs()
     names = swappable(call)
@@ -103,7 +45,7 @@ def out_of_reach(compiled: Compiled, names: dict[str, str]) -> list[str]:
     """Return the tensors that change in the run and that the step callback cannot replace."""
     moving = [name for name in compiled.bank.names if name not in names and compiled.moves(name)]
     if compiled.negative:
-        separate = compiled.adapter.guidance == "separate"
+        separate = compiled.adapter.capabilities.guidance == "separate"
         fixed = [name for name in compiled.bank.names if separate or name not in names]
         moving += ["negative_" + name for name in fixed if compiled.moves(name, negative=True)]
     return moving
@@ -136,5 +78,5 @@ def _refuse_what_needs_a_hook(call: Call, compiled: Compiled, names: dict[str, s
             f"{title} keeps the pooled vector of the first step throughout a stock call; "
             "dfprompt.attach changes it with the steps",
             DFPromptWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -19,17 +19,11 @@ class QwenImageAdapter(TextAdapter):
     """Text adapter of the Qwen-Image pipelines; `prompt_embeds_mask` (E,T) marks real tokens with 1."""
 
     capabilities = QWEN_IMAGE
-    default_length = 512
-    greatest_length = 1024
     callback_names: ClassVar[Mapping[str, str]] = {"prompt_embeds": "prompt_embeds"}
     denoiser_names: ClassVar[Mapping[str, str]] = {
         "prompt_embeds": "encoder_hidden_states",
         "prompt_embeds_mask": "encoder_hidden_states_mask",
     }
-    guidance = "separate"
-    # The stock call repeats the embeddings row by row but their mask as a block, so that rows of
-    # different length would get each other's masks.
-    expands_rows = False
 
     def _make_encoders(self) -> list[TextEncoder]:
         return [

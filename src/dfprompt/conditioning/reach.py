@@ -11,13 +11,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dfprompt.conditioning.capabilities import find_capabilities
+from dfprompt.conditioning.generic.weights import find_weighted
+
+_DRAWN = "drawn, equal to a switch done by hand"
 
 
 class Reach(NamedTuple):
-    """One class: `how` is special (an adapter of its own), generic, or no, with the `reason`."""
+    """One class: `how` is special (an adapter of its own), generic, or no, with the `reason`.
+
+    `weights` says by which rule weights act there by default, "" where they are refused.
+    """
 
     name: str
     how: str
+    weights: str
     reason: str
 
 
@@ -41,18 +48,33 @@ def read_results() -> dict[str, Any]:
     return results
 
 
+def describe_reach() -> str:
+    """Return what docs/status.md says of every class: a Markdown table, made of `list_reach`."""
+    reach = list_reach()
+    counts = ", ".join(
+        f"{sum(each.how == how for each in reach)} {how}" for how in ("special", "generic", "no")
+    )
+    drawn = sum(each.reason == _DRAWN for each in reach)
+    lines = [f"{len(reach)} classes: {counts}; {drawn} of them drawn and equal to a switch done by hand."]
+    lines += ["", "| class | how | weights | what was seen |", "|---|---|---|---|"]
+    lines += [f"| {each.name} | {each.how} | {each.weights or '-'} | {each.reason} |" for each in reach]
+    return "\n".join(lines) + "\n"
+
+
 def _judge(name: str, found: dict[str, Any] | None) -> Reach:
     verdict = None if found is None else found["verdict"]
+    why = "" if found is None else " ".join(str(found.get("reason", "")).split())
     drawn = {
-        "drawn": "drawn, equal to a switch done by hand",
+        "drawn": _DRAWN,
         "deaf": "drawn; the small random weights do not hear the text",
     }.get(str(verdict))
-    if find_capabilities([name]) is not None:
-        return Reach(name, "special", drawn or "an adapter of its own")
+    family, weighted = find_capabilities([name]), find_weighted([name])
+    if family is not None:
+        return Reach(name, "special", family.weighting, drawn or "an adapter of its own")
     if found is not None and verdict in ("refused", "differs"):
-        return Reach(name, "no", found.get("reason", "differs from a switch done by hand"))
-    why = "" if found is None else ": " + found.get("reason", "")
-    return Reach(name, "generic", drawn or f"not tried here{why}; checked in the first step of every run")
+        return Reach(name, "no", "", why or "differs from a switch done by hand")
+    unknown = f"not tried here{': ' * bool(why)}{why}; checked in the first step of every run"
+    return Reach(name, "generic", "attention" if weighted is not None else "", drawn or unknown)
 
 
 def _text_driven() -> Iterator[str]:

@@ -12,6 +12,7 @@ from diffusers import DiffusionPipeline
 
 from dfprompt.conditioning.attach import attach
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
+from dfprompt.conditioning.call import CallRequest
 from dfprompt.conditioning.capabilities import Weighting, find_capabilities
 from dfprompt.conditioning.facts import lora_scale
 from dfprompt.conditioning.generic.listening import find_denoisers
@@ -37,22 +38,10 @@ from dfprompt.prompt.plan import Absence
 
 _PROMPT_NAME = re.compile(r"(negative_)?prompt(_\d)?")
 _GIVEN_NAME = re.compile(r"(negative_)?(pooled_)?prompt_embeds|(negative_)?pooled_projections")
-# What decides how prompts are laid out and encoded: handed to `attach`, which hands it on.
-_LAID_OUT = (
-    "num_inference_steps",
-    "timesteps",
-    "sigmas",
-    "strength",
-    "denoising_start",
-    "denoising_end",
-    "height",
-    "width",
-    "num_images_per_prompt",
-    "clip_skip",
-    "max_sequence_length",
-    "callback_on_step_end",
-    "callback_on_step_end_tensor_inputs",
-)
+# What decides how prompts are laid out and encoded: `attach` takes it, and hands it on.
+_LAID_OUT = frozenset(CallRequest.__dataclass_fields__) - {"lora_scale"}
+# Arguments that let a model rewrite the prompt before it is encoded; some are on by default.
+_REWRITER = re.compile(r"use_pe|expand_prompts|\w*prompt_(rewrite|enhancement|upsampling)")
 # With these a pipeline of a known family hears a text once more, as it was before the first step.
 _NEEDS_LISTENING = ("skip_guidance_layers",)
 
@@ -81,10 +70,13 @@ def run(
     keywords in `call` are the pipeline's own and reach it unchanged: steps, guidance, pictures,
     generators, sizes, callbacks. Prompts without control give the stock call's result to the bit.
 
+    What some pipelines have inside to rewrite a prompt is left off, unless the call asks for it: a
+    DF-Prompt is about the words that are encoded.
+
     Families that `dfprompt capabilities` calls special encode all texts at once and take weights.
     Every other pipeline is steered by what its denoisers hear: `run` listens to the pipeline's own
     encoding of each distinct text (at most one evaluation each) and puts it in place step by step;
-    that gives ranges, but no weights.
+    that gives ranges, and weights where the class belongs to a family whose tokens can be placed.
 
     `weighting` names the rule for weights (by default the family's own), `absence` says whether
     words outside their range are deleted or hidden (`mask`), `clock` whether ranges count steps or
@@ -100,65 +92,47 @@ def run(
     >>> # run(pipe, "a red horse, [anime style:early:1.5]", num_inference_steps=20).images[0]
     """
     _check_call(pipe, call)
-    options = Options(weighting, absence, call.get("clip_skip"), long_prompts, encode_batch_size)
-    with load_loras(pipe, loras):
-        reading = Dialect(dialect, plain, strict, loaded_loras(pipe))
-        return _run(pipe, prompt, negative_prompt, options, reading, clock, cache, call)
-
-
-def _run(
-    pipe: Any,
-    prompt: Prompts,
-    negative_prompt: Prompts | None,
-    options: Options,
-    reading: Dialect,
-    clock: Clock,
-    cache: EncodingCache,
-    call: Mapping[str, Any],
-) -> Any:
-    if _is_special(pipe, call):
-        return _run_special(pipe, prompt, negative_prompt, options, reading, clock, cache, call)
-    prompts = _read_all(pipe, {"prompt": prompt, "negative_prompt": negative_prompt, **call}, reading)
-    others = {name: value for name, value in call.items() if not _PROMPT_NAME.fullmatch(name)}
-    words = named_loras(pipe, prompts.rows["prompt"])
-    refuse_negative_loras(pipe, prompts.rows.get("negative_prompt", ()))
-    if prompts.is_plain and not words:
-        return pipe(**others, **prompts.arguments(prompts.plain_texts))
-    _check_options(pipe, options)
-    with silent_encoders(pipe, words, find_denoisers(pipe)):
-        return steer(pipe, prompts, others, clock=clock, loras=words)
-
-
-def _run_special(
-    pipe: Any,
-    prompt: Prompts,
-    negative_prompt: Prompts | None,
-    options: Options,
-    reading: Dialect,
-    clock: Clock,
-    cache: EncodingCache,
-    call: Mapping[str, Any],
-) -> Any:
-    laid_out = {name: call[name] for name in _LAID_OUT if name in call}
-    others = {name: value for name, value in call.items() if name not in laid_out}
-    with attach(
+    call = {**_own_words(pipe), **call}
+    asked = CallRequest(
         pipe,
         prompt,
         negative_prompt,
-        **laid_out,
-        weighting=options.weighting,
-        absence=options.absence,
+        weighting=weighting,
+        absence=absence,
         clock=clock,
-        long_prompts=options.long_prompts,
-        dialect=reading.name,
-        plain=reading.plain,
-        strict=reading.strict,
+        long_prompts=long_prompts,
+        dialect=dialect,
+        plain=plain,
+        strict=strict,
         lora_scale=lora_scale(call),
-        encode_batch_size=options.encode_batch_size,
+        encode_batch_size=encode_batch_size,
         cache=cache,
-    ) as inputs:
+        **{name: value for name, value in call.items() if name in _LAID_OUT},
+    )
+    options = asked.options  # refused before anything is loaded
+    with load_loras(pipe, loras):
+        return _run_special(asked, call) if _is_special(pipe, call) else _run(asked, options, call)
+
+
+def _run(asked: CallRequest, options: Options, call: Mapping[str, Any]) -> Any:
+    pipe, reading = asked.pipe, Dialect(asked.dialect, asked.plain, asked.strict, loaded_loras(asked.pipe))
+    words = {"prompt": asked.prompts, "negative_prompt": asked.negative_prompt, **call}
+    prompts = _read_all(pipe, words, reading)
+    others = {name: value for name, value in call.items() if not _PROMPT_NAME.fullmatch(name)}
+    loras = named_loras(pipe, prompts.rows["prompt"])
+    refuse_negative_loras(pipe, prompts.rows.get("negative_prompt", ()))
+    if prompts.is_plain and not loras:
+        return pipe(**others, **prompts.arguments(prompts.plain_texts))
+    _check_options(pipe, options)
+    with silent_encoders(pipe, loras, find_denoisers(pipe)):
+        return steer(pipe, prompts, others, clock=asked.clock, loras=loras)
+
+
+def _run_special(asked: CallRequest, call: Mapping[str, Any]) -> Any:
+    others = {name: value for name, value in call.items() if name not in _LAID_OUT}
+    with attach(**vars(asked)) as inputs:
         # The call's own attention arguments hold the scale, and whatever else.
-        return pipe(**{**inputs, **others})
+        return asked.pipe(**{**inputs, **others})
 
 
 def _is_special(pipe: Any, call: Mapping[str, Any]) -> bool:
@@ -216,6 +190,12 @@ def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
             )
         if name not in own and name not in old:
             raise ConfigError(f"{title} takes no {name}; {nearest(name, [*own, *parameters(run)])}")
+
+
+def _own_words(pipe: Any) -> dict[str, Any]:
+    """Return what switches a pipeline's own rewriter of prompts off, where it is on by default."""
+    names = [name for name in parameters(type(pipe).__call__) if _REWRITER.fullmatch(name)]
+    return {name: False for name in names if call_default(pipe, name) is True}
 
 
 def _check_options(pipe: Any, options: Options) -> None:

@@ -183,15 +183,12 @@ def check_counted(scheduler: Any, timesteps: Sequence[float]) -> None:
 
 
 def own_sigmas(classes: Iterable[str], scheduler: Any, steps: int) -> list[float] | None:
-    """Return the even sigmas that FLUX and Qwen-Image hand to their scheduler; None for the others.
+    """Return the even sigmas that some families' calls hand to their scheduler; None for the others.
 
     `classes` are the names of the pipeline's class and those it inherits from.
     """
     known = find_capabilities(classes)
-    family = "" if known is None else known.family
-    if family not in ("flux", "qwen-image"):
-        return None
-    if family == "flux" and scheduler.config.get("use_flow_sigmas", False):
+    if known is None or not known.hands_sigmas(scheduler):
         return None
     return [float(sigma) for sigma in np.linspace(1.0, 1 / steps, steps)]
 

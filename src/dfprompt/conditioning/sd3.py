@@ -18,8 +18,6 @@ class SD3Adapter(TextAdapter):
     """Text adapter of the Stable Diffusion 3 pipelines, with or without T5."""
 
     capabilities = SD3
-    default_length = 256
-    greatest_length = 512
     callback_names: ClassVar[Mapping[str, str]] = {
         "prompt_embeds": "prompt_embeds",
         "pooled_prompt_embeds": "pooled_prompt_embeds",
@@ -28,7 +26,6 @@ class SD3Adapter(TextAdapter):
         "prompt_embeds": "encoder_hidden_states",
         "pooled_prompt_embeds": "pooled_projections",
     }
-    expands_rows = False
 
     def _make_encoders(self) -> list[TextEncoder]:
         encoders: list[TextEncoder] = [

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -20,6 +19,7 @@ from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.policy.policy import candidate_seed
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
+from dfprompt.storage import parse_object
 
 _SHOWN = 3  # prompts named in an error
 
@@ -235,12 +235,7 @@ class FileMethod:
 
 
 def _read_rewrite(line: str) -> tuple[str, DFPrompt]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"not JSON: {quote(line)}") from error
-    if not isinstance(row, Mapping):
-        raise InputError(f"expected an object, got {quote(line)}")
+    row = parse_object(line)
     key = row.get("id", row.get("prompt"))
     if not isinstance(key, str) or not key.strip():
         raise InputError('name the prompt under "id" or "prompt"')

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import DFPromptError, EvaluationError
+from dfprompt.errors import EvaluationError
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.methods import Method, is_free, rewrite_checked
 from dfprompt.measurement.measure import file_name
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.prompt import DFPrompt
+from dfprompt.storage import undamaged
 
 
 @dataclass
@@ -42,15 +43,27 @@ class RewriteStore:
         new = [prompt for prompt in prompts if prompt.id not in kept.prompts]
         if not new:
             return kept
+        if at_once := int(getattr(method, "at_once", 0)):  # dear to ask: each answer is on the disk at once
+            for start in range(0, len(new), at_once):
+                self._ask(method, path, kept, new[start : start + at_once], seed)
+            return kept
         # What a method does over all prompts, it does over all of them: of some it would be another method.
         asked = list(prompts) if getattr(method, "whole_set", False) else new
+        self._ask(method, path, kept, asked, seed)
+        return kept
+
+    def _ask(
+        self, method: Method, path: Path, kept: Rewrites, asked: Sequence[PlainPrompt], seed: int
+    ) -> None:
+        """Put what a method says into `kept` and onto the disk."""
         started = time.perf_counter()
         try:
             made = rewrite_checked(method, asked, seed)
             _check_same(method, kept, asked, made)
         except EvaluationError as error:
+            new = (prompt for prompt in asked if prompt.id not in kept.prompts)
             kept.failed |= {prompt.id: str(error) for prompt in new}
-            return kept
+            return
         kept.seconds += time.perf_counter() - started
         for prompt, rewrite in zip(asked, made, strict=True):
             if isinstance(rewrite, DFPrompt):
@@ -58,7 +71,6 @@ class RewriteStore:
             else:
                 kept.failed[prompt.id] = str(rewrite)
         _write(path, kept)
-        return kept
 
 
 def _check_same(
@@ -76,22 +88,10 @@ def _check_same(
 def _read(path: Path) -> Rewrites:
     if not path.exists():
         return Rewrites()
-    try:
+    with undamaged(path, "remove it together with the method's rows"):
         values = json.loads(path.read_text(encoding="utf-8"))
         prompts = {key: DFPrompt.from_json(value) for key, value in values["rewrites"].items()}
         return Rewrites(prompts, {}, float(values["seconds"]))
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        DFPromptError,
-        RecursionError,
-    ) as error:
-        raise EvaluationError(
-            f"{path} is damaged ({error}); remove it together with the method's rows"
-        ) from error
 
 
 def _write(path: Path, rewrites: Rewrites) -> None:

@@ -20,12 +20,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dfprompt.errors import ConfigError, DFPromptError, RewardError, UnsupportedPipelineError
+from dfprompt.errors import (
+    ConfigError,
+    DFPromptError,
+    RewardError,
+    RewardServerError,
+    UnsupportedPipelineError,
+    each_warning_once,
+)
 from dfprompt.images.metadata import GenerationMetadata, ModelMark
 from dfprompt.images.reading import read_image
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil, to_tensor
-from dfprompt.measurement.isolation import attempt, each_warning_once
+from dfprompt.measurement.isolation import attempt
 from dfprompt.measurement.log import MeasurementLog
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN, UNSCORED, Row, RowKey
@@ -160,7 +167,13 @@ class Measurement:
             self.log.append(
                 row for row in rows() if UNSCORED in row.failed and row != self.log.rows.get(row.key)
             )
-        scored |= zip([shot.key for shot, _ in good], self._score(good), strict=True)
+        try:
+            scored |= zip([shot.key for shot, _ in good], self._score(good), strict=True)
+        except RewardServerError:  # the work stops; these pictures wait for their scores
+            if not self.save_first:
+                self._save(good, {})
+            self.log.append(row for row in rows() if row != self.log.rows.get(row.key))
+            raise
         if not self.save_first:
             self._save(good, scored)
         self.log.append(rows())

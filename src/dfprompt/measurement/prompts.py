@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
+from dfprompt.storage import parse_object
 
 _ID_DIGITS = 12
 _NOISE_BYTES = 6  # below 2**53, so that every JSON reader keeps the number
@@ -74,12 +74,7 @@ def read_plain_prompts(source: str | Path) -> list[PlainPrompt]:
 
 
 def _read_line(line: str) -> PlainPrompt:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"not JSON: {quote(line)}") from error
-    if not isinstance(row, dict):
-        raise InputError(f'expected an object with "prompt", got {quote(line)}')
+    row = parse_object(line)
     if isinstance(row.get("short"), str):
         row = {**row, "human": row.get("human", row.get("prompt", _written(row))), "prompt": row["short"]}
     text, name = row.get("prompt"), row.get("id", "")

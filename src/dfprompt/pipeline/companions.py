@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ from dfprompt.errors import ConfigError, LoadError
 from dfprompt.storage import write_text
 
 FILE_NAME = "companions.json"
+ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 class Companions(Config):
@@ -73,7 +74,8 @@ def save_companions(companions: Companions, folder: Path) -> Path:
     return path
 
 
-def _read(path: Path) -> Companions:
+def read_beside(kind: type[ConfigT], path: Path) -> ConfigT:
+    """Return a file of values that lies beside weights; raises LoadError for a damaged one."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -81,9 +83,13 @@ def _read(path: Path) -> Companions:
     if not isinstance(values, dict):
         raise LoadError(f"{path} holds no JSON object; mend or remove it")
     try:
-        found = make_config(Companions, values, origin=str(path))
+        return make_config(kind, values, origin=str(path))
     except ConfigError as error:
         raise LoadError(str(error)) from error
+
+
+def _read(path: Path) -> Companions:
+    found = read_beside(Companions, path)
     located: dict[str, Any] = {
         name: _locate(getattr(found, name), path) for name in _PLACES if getattr(found, name)
     }

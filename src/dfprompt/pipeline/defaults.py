@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from dfprompt.conditioning.capabilities import GENERIC, family_of
 from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.schedule import accepts, call_default
 from dfprompt.config import make_config
-from dfprompt.errors import ConfigError, LoadError
+from dfprompt.errors import ConfigError
+from dfprompt.pipeline.companions import read_beside
 from dfprompt.requests.render import DType, RenderSettings
 
 DEFAULTS_FILE = "dfprompt.json"
@@ -30,18 +30,7 @@ class PipelineDefaults(RenderSettings):
 def read_defaults(folder: Path) -> PipelineDefaults:
     """Read the defaults stored in a pipeline folder, if any; raises LoadError naming a damaged file."""
     path = folder / DEFAULTS_FILE
-    if not path.is_file():
-        return PipelineDefaults()
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise LoadError(f"{path} cannot be read as JSON ({error}); mend or remove it") from error
-    if not isinstance(values, dict):
-        raise LoadError(f"{path} holds no JSON object; mend or remove it")
-    try:
-        return make_config(PipelineDefaults, values, origin=str(path))
-    except ConfigError as error:
-        raise LoadError(str(error)) from error
+    return read_beside(PipelineDefaults, path) if path.is_file() else PipelineDefaults()
 
 
 def resolve_settings(pipe: Any, defaults: PipelineDefaults, asked: RenderSettings) -> RenderSettings:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dfprompt.conditioning.identify import INDEX
+from dfprompt.domain import FILE_NAME as DOMAIN
 from dfprompt.errors import LoadError
 from dfprompt.excerpt import quote
+from dfprompt.pipeline.companions import FILE_NAME as COMPANIONS
 from dfprompt.pipeline.folder import check_folder
 from dfprompt.sources import download, find_cached
 
-CONFIGURATIONS = (INDEX, "dfprompt.json", "*/*.json", "*/*.txt", "*/*.model")
+CONFIGURATIONS = (INDEX, "dfprompt.json", COMPANIONS, DOMAIN, "*/*.json", "*/*.txt", "*/*.model")
+_PROMPTS = ("*.txt", "*.jsonl")  # at the top, where companions name prompts
 _VARIANT_FILE = re.compile(r"(.+)\.(\w+?)((?:-\d{5}-of-\d{5})?\.safetensors(?:\.index)?)$")
 
 
@@ -61,6 +64,7 @@ def choose_files(names: Sequence[str]) -> tuple[str, ...]:
     plain = {name for name in weights if not _VARIANT_FILE.match(name)}
     folders = {name.split("/")[0] for name in plain}
     chosen = plain | {name for name in weights if name.split("/")[0] not in folders}
-    texts = {name for name in names if any(Path(name).match(pattern) for pattern in CONFIGURATIONS)}
+    patterns = CONFIGURATIONS + (_PROMPTS if COMPANIONS in names else ())
+    texts = {name for name in names if any(Path(name).match(pattern) for pattern in patterns)}
     texts = {name for name in texts if name.count("/") <= 1 and ".safetensors" not in name}
     return tuple(sorted(chosen | texts))

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dfprompt.conditioning.capabilities import GENERIC, Weighting, family_of
+from dfprompt.conditioning.capabilities import GENERIC, family_of
 from dfprompt.conditioning.compile import count_windows
 from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.generic.listening import find_denoisers
 from dfprompt.conditioning.lora_words import loaded_loras, named_loras
-from dfprompt.conditioning.options import LongPrompts, Options
+from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.prompts import Dialect, Prompts
 from dfprompt.conditioning.run import check_steerable
 from dfprompt.conditioning.schedule import Schedule, accepts, read_schedule
 from dfprompt.config import make_config
 from dfprompt.config.provenance import package_version
 from dfprompt.domain import Domain
-from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
+from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError, each_warning_once
 from dfprompt.images.metadata import GenerationMetadata, ModelMark
 from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.pipeline.defaults import PipelineDefaults, resolve_settings
@@ -35,10 +36,10 @@ from dfprompt.pipeline.progress import Report, Steps, reporting
 from dfprompt.pipeline.request import Request, read_request
 from dfprompt.pipeline.schedulers import make_scheduler
 from dfprompt.pipeline.stock import draw_rows, scheduled, warn_of_idle_negative
-from dfprompt.prompt.clocks import Clock
-from dfprompt.prompt.plan import Absence
+from dfprompt.requests.doors import takes_fields
 from dfprompt.requests.render import RenderSettings
 
+_LOG = logging.getLogger(__name__)
 # What usually fits beside the weights: sixteen pictures of 512 x 512, four of 1024 x 1024.
 _PIXELS_AT_ONCE = 16 * 512 * 512
 _PICTURES_AT_ONCE = 64
@@ -136,57 +137,30 @@ class ImagePipeline:
         self.pipe.to(device)
         return self
 
+    @takes_fields(RenderSettings)
     def generate(
         self,
         prompts: Prompts,
         seeds: int | Sequence[int],
         *,
         negative_prompt: Prompts | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        true_cfg_scale: float | None = None,
-        scheduler: str | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        weighting: Weighting | None = None,
-        clock: Clock = "steps",
-        absence: Absence = "delete",
-        clip_skip: int | None = None,
-        long_prompts: LongPrompts = "chunk",
-        max_sequence_length: int | None = None,
-        vae_tiling: bool = False,
-        batch_size: int | None = None,
         share: bool = False,
         dialect: str = "native",
         plain: bool = False,
         strict: bool = False,
         progress: bool | Report = False,
+        **settings: Any,
     ) -> Tensor:
         """Draw one picture per prompt and seed: (B,3,H,W) float32 in [0, 1] on the CPU.
 
         A picture depends on its prompt, its seed and the settings, not on the batch it is drawn in
-        (to floating-point tolerance); what is left out has the pipeline's own default. `share`
-        computes what rows have in common once. Raises ParseError, PromptValueError or ConfigError for bad
-        input, UnsupportedPipelineError for what the pipeline cannot do, GenerationError when drawing fails.
+        (to floating-point tolerance). `settings` are the fields of RenderSettings; what is left out has the
+        pipeline's own default. `share` computes what rows have in common once. Raises ParseError,
+        PromptValueError or ConfigError for bad input, UnsupportedPipelineError for what the pipeline cannot
+        do, GenerationError when drawing fails.
 
         >>> # images = pipeline.generate("a red horse, [anime style:early:1.5]", seeds=[1, 2, 3])
         """
-        settings = {
-            "num_inference_steps": num_inference_steps,
-            "guidance_scale": guidance_scale,
-            "true_cfg_scale": true_cfg_scale,
-            "scheduler": scheduler,
-            "height": height,
-            "width": width,
-            "weighting": weighting,
-            "clock": clock,
-            "absence": absence,
-            "clip_skip": clip_skip,
-            "long_prompts": long_prompts,
-            "max_sequence_length": max_sequence_length,
-            "vae_tiling": vae_tiling,
-            "batch_size": batch_size,
-        }
         return self.draw(
             prompts,
             seeds,
@@ -265,7 +239,7 @@ class ImagePipeline:
         with (
             scheduled(self.pipe, scheduler),
             _tiled(self.pipe, request.settings.vae_tiling),
-            _each_warning_once(),
+            each_warning_once(),
             reporting(progress) as report,
         ):
             warn_of_idle_negative(self.pipe, request)
@@ -300,6 +274,7 @@ class ImagePipeline:
             done, saved = done + made, saved + spared
             for row, image in zip(rows, drawn, strict=True):
                 images[row] = image
+        _LOG.info("drew %d pictures with %s: %d evaluations, %d saved", len(request), self.name, done, saved)
         return Pictures(
             torch.stack([each for each in images if each is not None]), request, done, saved, self
         )
@@ -379,27 +354,3 @@ def _tiled(pipe: Any, tiling: bool) -> Iterator[None]:
         yield
     finally:
         pipe.vae.disable_tiling()
-
-
-@contextmanager
-def _each_warning_once() -> Iterator[None]:
-    """Show each of our warnings once in the block, however many batches repeat it."""
-    said: set[str] = set()
-    with warnings.catch_warnings():
-        show = warnings.showwarning
-
-        def show_once(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if issubclass(category, DFPromptWarning) and str(message) in said:
-                return
-            said.add(str(message))
-            show(message, category, filename, lineno, file, line)
-
-        warnings.showwarning = show_once
-        yield

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from dfprompt.conditioning.capabilities import family_of
+from dfprompt.conditioning.capabilities import find_capabilities
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, UnsupportedPipelineError
 from dfprompt.excerpt import quote
@@ -224,13 +224,11 @@ def _model_settings(class_name: str, kind: Kind, own: Any, known: set[str]) -> d
 
 def _check_call(pipe: Any, scheduler: Any) -> None:
     """Refuse a scheduler that the pipeline's own call could not drive."""
-    family = family_of(pipe)
+    family = find_capabilities(kind.__name__ for kind in type(pipe).__mro__)
     taken = inspect.signature(scheduler.set_timesteps).parameters
     needed = {"mu"} if scheduler.config.get("use_dynamic_shifting", False) else set()
-    if family in ("flux", "qwen-image"):
-        needed.add("mu")
-        if family == "qwen-image" or not scheduler.config.get("use_flow_sigmas", False):
-            needed.add("sigmas")
+    if family is not None and family.even_sigmas != "never":
+        needed |= {"mu", "sigmas"} if family.hands_sigmas(scheduler) else {"mu"}
     missing = sorted(needed - set(taken))
     if missing:
         raise UnsupportedPipelineError(

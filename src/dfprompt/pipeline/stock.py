@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfprompt.conditioning.capabilities import family_of
+from dfprompt.conditioning.capabilities import find_capabilities
 from dfprompt.conditioning.run import run
 from dfprompt.conditioning.schedule import accepts
 from dfprompt.errors import DFPromptWarning, GenerationError, UnsupportedPipelineError
@@ -83,8 +83,10 @@ def guidance_arguments(pipe: Any, request: Request) -> dict[str, float]:
     """Return the stock call's arguments for guidance, under the names this family has for it."""
     settings = request.settings
     arguments = {"guidance_scale": settings.guidance_scale, "true_cfg_scale": settings.true_cfg_scale}
-    if family_of(pipe) == "qwen-image" and not (pipe.transformer.config.get("guidance_embeds", False)):
-        # Its guidance_scale is for distilled models only; classifier-free guidance has the other name.
+    family = find_capabilities(kind.__name__ for kind in type(pipe).__mro__)
+    distilled = family is not None and family.distilled_guidance
+    if distilled and not pipe.transformer.config.get("guidance_embeds", False):
+        # Classifier-free guidance has the other name.
         arguments = {"true_cfg_scale": settings.guidance_scale or settings.true_cfg_scale}
     return {name: value for name, value in arguments.items() if value is not None and accepts(pipe, name)}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,14 +44,30 @@ def add_lora(
         modules_to_save=list(HEADS),
         fan_in_fan_out=_is_transposed(model, targets),
     )
-    model.add_adapter(config)
+    with _together():
+        model.add_adapter(config)
     return model
 
 
 def load_adapter(model: PolicyModel, folder: Path) -> PolicyModel:
     """Put the adapter of a folder, heads included, on the model it was trained on."""
-    model.load_adapter(str(folder))
+    with _together():
+        model.load_adapter(str(folder))
     return model
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Say it where transformers asks for another peft than there is; both check it only when used."""
+    try:
+        yield
+    except (ImportError, ValueError) as error:
+        if "PEFT" not in str(error):
+            raise
+        raise ConfigError(
+            f"this transformers and this peft do not go together ({error}); install those of dfprompt's "
+            'ranges: pip install --upgrade --upgrade-strategy eager "transformers<5.24" peft'
+        ) from error
 
 
 def find_targets(model: PolicyModel, names: Sequence[str]) -> list[str]:

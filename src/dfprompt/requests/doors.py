@@ -64,6 +64,27 @@ def front_door(
     return decorate
 
 
+def takes_fields(kind: type[Request]) -> Callable[[Callable[P, Out]], Callable[P, Out]]:
+    """Return a decorator that shows a reader the fields of a request where a function takes `**keywords`.
+
+    >>> from dfprompt.requests.base import SeedRequest
+    >>> @takes_fields(SeedRequest)
+    ... def count(first, *, loud=False, **keywords): ...
+    >>> list(inspect.signature(count).parameters)
+    ['first', 'loud', 'seed', 'seeds']
+    """
+
+    def decorate(work: Callable[P, Out]) -> Callable[P, Out]:
+        own = [
+            each for each in inspect.signature(work).parameters.values() if each.kind is not each.VAR_KEYWORD
+        ]
+        shown = inspect.Signature([*own, *_signature(kind, (), []).parameters.values()])
+        work.__signature__ = shown  # type: ignore[attr-defined]
+        return work
+
+    return decorate
+
+
 def _read(
     kind: type[RequestT], positional: tuple[str, ...], given: tuple[Any, ...], keywords: dict[str, Any]
 ) -> RequestT:

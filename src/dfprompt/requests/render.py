@@ -122,7 +122,7 @@ class DialectRequest(Request):
     """How DF-Prompts are written."""
 
     dialect: str = "native"
-    """How prompts are written: native, a1111, comfyui, compel, pae."""
+    """How prompts are written: native, a1111, comfyui, swarmui, compel, pae."""
     plain: bool = False
     """Take every character as words; nothing is control."""
     strict: bool = False

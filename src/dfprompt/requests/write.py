@@ -1,4 +1,4 @@
-"""What `dfprompt optimize` and `dfprompt inspect` are asked."""
+"""What `dfprompt optimize`, `dfprompt plan` and `dfprompt inspect` are asked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from dfprompt.errors import InputError
 from dfprompt.requests.base import Flag, MaxRisk, Request, Texts, Things, Words
-from dfprompt.requests.render import LoadRequest
+from dfprompt.requests.render import DialectRequest, LoadRequest
 
 Style = Annotated[str | None, Flag(metavar="S")]
 
@@ -62,6 +62,39 @@ class OptimizeRequest(Request):
     def writer(self) -> str:
         """The policy asked for: the rules of a style where one is named."""
         return self.policy if self.style is None else f"starter:{self.style}"
+
+
+class PlanRequest(DialectRequest):
+    """What `dfprompt plan` shows."""
+
+    text: Annotated[str, Flag(metavar="TEXT", argument=True)]
+    """The prompt; - reads one per line and answers in JSON lines."""
+    steps: Annotated[int | None, Flag(metavar="N")] = None
+    """Denoising steps; by default 10, or one per timestep given."""
+    clock: Annotated[str, Flag(metavar="CLOCK")] = "steps"
+    """What time left counts: steps or timestep."""
+    timesteps: Annotated[str, Flag(metavar="T,...")] = ""
+    """The scheduler's timesteps."""
+    pipeline: Annotated[str, Flag(metavar="X")] = ""
+    """Read the timesteps off this pipeline."""
+    second: Annotated[int, Flag("--pass", metavar="N")] = Field(default=1, ge=1, le=2)
+    """Dialect a1111: 2 for the second (hires) pass."""
+    strength: Annotated[float, Flag(metavar="S")] = 1.0
+    """Image-to-image: the share that runs."""
+    svg: Annotated[Path | None, Flag(metavar="FILE")] = None
+    """Also draw the plan into an SVG file."""
+    force: bool = False
+    """Overwrite the SVG file if it exists."""
+
+    @model_validator(mode="after")
+    def _check_plan(self) -> Self:
+        if self.second == 2 and self.dialect != "a1111":
+            raise InputError("--pass 2 is the second pass of the dialect a1111; add --dialect a1111")
+        if self.svg is not None and self.text == "-":
+            raise InputError("--svg draws one prompt, and - reads many; give the prompt itself")
+        if self.timesteps and self.pipeline:
+            raise InputError("--timesteps and --pipeline both give the timesteps; leave one out")
+        return self
 
 
 class InspectRequest(LoadRequest):

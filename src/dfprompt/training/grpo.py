@@ -9,54 +9,14 @@ surrogates. The plain prompt may take part in each group, as something to be bet
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
 from torch import Tensor
 
-from dfprompt.executor import Executor
-from dfprompt.policy import Policy
 from dfprompt.training.advantages import group_advantages, pool_controls
 from dfprompt.training.rl_algorithm import RlAlgorithm, credit_controls, spread_over_tokens
-from dfprompt.training.rl_loop import Report, RlResult, train_on_rewards
+from dfprompt.training.rl_loop import Trainer
 from dfprompt.training.rl_settings import GrpoSettings
-from dfprompt.training.rollout import Rewarder, Rollout, Task
+from dfprompt.training.rollout import Rollout
 from dfprompt.training.update import Experience, Outcome
-
-
-def train_grpo(
-    policy: Policy,
-    train: Sequence[Task],
-    validation: Sequence[Task],
-    reward: Rewarder,
-    settings: GrpoSettings,
-    folder: Path,
-    *,
-    executor: Executor | None = None,
-    acting: Sequence[bool] | None = None,
-    resume: bool = False,
-    force: bool = False,
-    extra: Mapping[str, Path] | None = None,
-    inputs: Mapping[str, str] | None = None,
-    report: Report | None = None,
-) -> RlResult:
-    """Train a policy of stage 1 by GRPO on what `reward` says of its rewrites; see `train_on_rewards`."""
-    return train_on_rewards(
-        Grpo,
-        policy,
-        train,
-        validation,
-        reward,
-        settings,
-        folder,
-        executor=executor,
-        acting=acting,
-        resume=resume,
-        force=force,
-        extra=extra,
-        inputs=inputs,
-        report=report,
-    )
 
 
 class Grpo(RlAlgorithm):
@@ -97,3 +57,6 @@ class Grpo(RlAlgorithm):
 def _even_groups(rewards: Tensor) -> float:
     """The share of groups (N, G) whose rewrites all earned the same: they teach nothing."""
     return float((rewards.amax(1) == rewards.amin(1)).float().mean())
+
+
+train_grpo = Trainer(Grpo)

@@ -15,60 +15,22 @@ reward, controls that over the other sets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dfprompt.executor import Executor
 from dfprompt.policy import Policy
 from dfprompt.training.advantages import generalized_advantages, pool_controls, rewards_at_end, whiten
 from dfprompt.training.checkpoint import Trained
 from dfprompt.training.losses import value_loss
 from dfprompt.training.optimization import learning_rate, make_optimizer, set_learning_rate
 from dfprompt.training.rl_algorithm import RlAlgorithm, credit_controls, mean_figures
-from dfprompt.training.rl_loop import Report, RlResult, train_on_rewards
+from dfprompt.training.rl_loop import Trainer
 from dfprompt.training.rl_settings import PpoSettings
-from dfprompt.training.rollout import Rewarder, Rollout, Task
+from dfprompt.training.rollout import Rollout
 from dfprompt.training.update import Experience, Outcome, add_up, norm_of, passes, syncing, widen
 from dfprompt.training.value_model import ValueModel, compute_values
-
-
-def train_ppo(
-    policy: Policy,
-    train: Sequence[Task],
-    validation: Sequence[Task],
-    reward: Rewarder,
-    settings: PpoSettings,
-    folder: Path,
-    *,
-    executor: Executor | None = None,
-    acting: Sequence[bool] | None = None,
-    resume: bool = False,
-    force: bool = False,
-    extra: Mapping[str, Path] | None = None,
-    inputs: Mapping[str, str] | None = None,
-    report: Report | None = None,
-) -> RlResult:
-    """Train a policy of stage 1 by PPO on what `reward` says of its rewrites; see `train_on_rewards`."""
-    return train_on_rewards(
-        Ppo,
-        policy,
-        train,
-        validation,
-        reward,
-        settings,
-        folder,
-        executor=executor,
-        acting=acting,
-        resume=resume,
-        force=force,
-        extra=extra,
-        inputs=inputs,
-        report=report,
-    )
 
 
 class Ppo(RlAlgorithm):
@@ -165,3 +127,6 @@ def explained(experience: Experience) -> float:
     if len(returns) < 2 or not float(returns.var()):
         return 0.0
     return float(1 - (returns - values).var() / returns.var())
+
+
+train_ppo = Trainer(Ppo)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from accelerate.utils import gather_object
 
@@ -57,54 +57,75 @@ class RlResult:
     validation_reward: float
 
 
-def train_on_rewards(
-    algorithm: Callable[[Any, Policy, SettingsT], RlAlgorithm],
-    policy: Policy,
-    train: Sequence[Task],
-    validation: Sequence[Task],
-    reward: Rewarder,
-    settings: SettingsT,
-    folder: Path,
-    *,
-    executor: Executor | None = None,
-    acting: Sequence[bool] | None = None,
-    resume: bool = False,
-    force: bool = False,
-    extra: Mapping[str, Path] | None = None,
-    inputs: Mapping[str, str] | None = None,
-    report: Report | None = None,
-) -> RlResult:
-    """Train a policy of stage 1 on what `reward` says of its rewrites and write the run into a folder.
+@dataclass(frozen=True)
+class RunSources:
+    """What a run is begun with: files that its policies keep beside them, and digests of its inputs."""
 
-    `executor` runs the reward (here and now unless another one is given); `acting` says which range classes
-    act at any step of the pictures; `resume` goes on at the latest checkpoint to the same numbers as an
-    uninterrupted run (bit-equal on CPU with the same number of threads, if the reward is). Raises ConfigError
-    for a folder in use; TrainingError where a reward fails or numbers are not finite, with the last good
-    checkpoint intact.
-    """
-    _check(policy, train, settings)
-    if settings.train == "words":
-        policy.model.config.control = "none"  # every control is the default, in training and ever after
-    accelerator = make_accelerator(device=settings.device, mixed_precision=settings.optimizer.mixed_precision)
-    main = accelerator.is_main_process
-    if main:
-        open_run(folder, settings, seed=settings.seed, resume=resume, force=force, inputs=inputs)
-    accelerator.wait_for_everyone()
-    learner = algorithm(accelerator, policy, settings)
-    rows, copies = settings.rollout.rows, settings.rollout.control_draws
-    plan = RolloutPlan(train, rows=rows, group=settings.group.size, control_draws=copies, seed=settings.seed)
-    checkpoints = Checkpoints(folder / "checkpoints", keep=settings.checkpoints.keep)
-    stage = _Stage(accelerator, policy, reward, executor or LocalExecutor(), settings, acting, checkpoints)
-    checked = validation_draws(validation[: settings.validation.rows], settings.seed)
-    loop = _Loop(stage, learner, plan, checked, folder, extra=extra, report=report)
-    done, stop = loop.run()
-    export_policy(accelerator, policy, folder, settings.export, extra)
-    if stop:
-        raise TrainingError(
-            f"a watchdog stopped the run at step {done}: {stop[0].name}: {stop[0].message}; its policy is "
-            f"{folder / 'policy'}. Look at metrics.jsonl; --resume goes on all the same"
+    files: Mapping[str, Path] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trainer(Generic[SettingsT]):
+    """Trains a policy of stage 1 by one algorithm: `train_ppo` and `train_grpo`."""
+
+    algorithm: Callable[[Any, Policy, SettingsT], RlAlgorithm]
+
+    def __call__(
+        self,
+        policy: Policy,
+        train: Sequence[Task],
+        validation: Sequence[Task],
+        reward: Rewarder,
+        settings: SettingsT,
+        folder: Path,
+        *,
+        executor: Executor | None = None,
+        acting: Sequence[bool] | None = None,
+        resume: bool = False,
+        force: bool = False,
+        sources: RunSources | None = None,
+        report: Report | None = None,
+    ) -> RlResult:
+        """Train a policy on what `reward` says of its rewrites and write the run into a folder.
+
+        `executor` runs the reward (here and now unless another one is given); `acting` says which range
+        classes act at any step of the pictures; `resume` goes on at the latest checkpoint to the same numbers
+        as an uninterrupted run (bit-equal on CPU with the same number of threads, if the reward is). Raises
+        ConfigError for a folder in use; TrainingError where a reward fails or numbers are not finite, with
+        the last good checkpoint intact.
+        """
+        sources = sources or RunSources()
+        _check(policy, train, settings)
+        if settings.train == "words":
+            policy.model.config.control = "none"  # every control is the default, ever after too
+        accelerator = make_accelerator(
+            device=settings.device, mixed_precision=settings.optimizer.mixed_precision
         )
-    return RlResult(folder, settings.optimizer.steps, int(loop.best["step"]), float(loop.best["reward"]))
+        main = accelerator.is_main_process
+        if main:
+            given = sources.digests or None
+            open_run(folder, settings, seed=settings.seed, resume=resume, force=force, inputs=given)
+        accelerator.wait_for_everyone()
+        learner = self.algorithm(accelerator, policy, settings)
+        rows, copies = settings.rollout.rows, settings.rollout.control_draws
+        plan = RolloutPlan(
+            train, rows=rows, group=settings.group.size, control_draws=copies, seed=settings.seed
+        )
+        checkpoints = Checkpoints(folder / "checkpoints", keep=settings.checkpoints.keep)
+        stage = _Stage(
+            accelerator, policy, reward, executor or LocalExecutor(), settings, acting, checkpoints
+        )
+        checked = validation_draws(validation[: settings.validation.rows], settings.seed)
+        loop = _Loop(stage, learner, plan, checked, folder, extra=sources.files, report=report)
+        done, stop = loop.run()
+        export_policy(accelerator, policy, folder, settings.export, sources.files)
+        if stop:
+            raise TrainingError(
+                f"a watchdog stopped the run at step {done}: {stop[0].name}: {stop[0].message}; "
+                f"its policy is {folder / 'policy'}. Look at metrics.jsonl; --resume goes on all the same"
+            )
+        return RlResult(folder, settings.optimizer.steps, int(loop.best["step"]), float(loop.best["reward"]))
 
 
 class _Loop:

@@ -62,7 +62,8 @@ class Heard:
             return
         self.timesteps = tuple(float(each) for each in timesteps)
         self.begin = getattr(scheduler, "begin_index", None)
-        if self.begin is None and self.calls:
+        # A time that counts from 0 to 1 may look like one of the last timesteps: only these runs begin late.
+        if self.begin is None and self.calls and accepts(pipe, "strength"):
             self.begin = _find_time(self.calls[0].slots, self.timesteps)
         self.evaluations = vars(pipe).get("_num_timesteps")
 
@@ -111,7 +112,7 @@ def listen(
 
     def note_output(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         if len(heard.calls) == 1:
-            heard.output = output
+            heard.output = keep(output)  # a ControlNet's list is emptied by its denoiser
 
     with undisturbed(pipe, call):
         with (

@@ -60,12 +60,37 @@ def t5_places(pipe: Any, text: str, length: int, heard: int) -> Places:
 def clip_places(pipe: Any, text: str, length: int, heard: int) -> Places:
     """Stable Diffusion 1, 2 and XL: CLIP's one window of 77 tokens."""
     tokenizer = getattr(pipe, "tokenizer", None) or pipe.tokenizer_2
+    if hasattr(pipe, "maybe_convert_prompt") and pipe.maybe_convert_prompt(text, tokenizer) != text:
+        raise UnsupportedPipelineError(
+            f"a textual inversion in {quote(text)} is several tokens, so its weights could not be placed; "
+            "leave the weights out"
+        )
     return _tokenize(tokenizer, str, text, tokenizer.model_max_length, padding="max_length")
 
 
 def flux_places(pipe: Any, text: str, length: int, heard: int) -> Places:
     """FLUX.1: T5's window, padded to `length`."""
     return _tokenize(pipe.tokenizer_2, str, text, length, padding="max_length")
+
+
+def sd3_places(pipe: Any, text: str, length: int, heard: int) -> Places:
+    """Stable Diffusion 3: the window of both CLIPs, then T5's, padded to `length`."""
+    own = clip_places(pipe, text, length, heard)
+    if pipe.text_encoder_3 is None:
+        return [*own, *[None] * (heard - len(own))]
+    return [*own, *_tokenize(pipe.tokenizer_3, str, text, length, padding="max_length")]
+
+
+def qwen_places(pipe: Any, text: str, length: int, heard: int) -> Places:
+    """Qwen-Image: a template whose beginning is cut off; pictures may stand before the words."""
+    offsets = _tokenize(pipe.tokenizer, pipe.prompt_template_encode.format, text, 10 * length)
+    if heard >= length:
+        raise UnsupportedPipelineError(
+            f"{quote(text)} fills the window of {length} tokens, so its weights could not be placed; "
+            "shorten it, or leave the weights out"
+        )
+    # A picture is many tokens there and one or none here, so places are counted from the end.
+    return [*[None] * (heard - len(offsets)), *offsets[-heard:]]
 
 
 def wan_places(pipe: Any, text: str, length: int, heard: int) -> Places:

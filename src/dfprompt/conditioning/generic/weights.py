@@ -7,6 +7,7 @@ comes from which characters.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from dfprompt.conditioning.value_sites import (
     FLUX2_VALUES,
     FLUX_VALUES,
     KREA2_VALUES,
+    TWO_STREAM_VALUES,
     UNET_VALUES,
     WAN_VALUES,
     Z_IMAGE_VALUES,
@@ -42,14 +44,15 @@ _IMAGES = ("num_images_per_prompt", "num_videos_per_prompt")
 class WeightedFamily:
     """Where weights act in the pipelines of a family that has no adapter of its own.
 
-    `order` is "separate" where prompt and negative prompt are two calls of the denoiser, "positive"
-    or "negative" where they are one batch that begins with the one or the other (and ends with a
-    perturbed copy of the prompt). `text` is the denoiser's argument with the encoding, `mask` the one
-    that says which tokens are real, where the family has it.
+    `classes` is a regular expression for the names of the pipeline classes. `order` is "separate" where
+    prompt and negative prompt are two calls of the denoiser, "positive" or "negative" where they are one
+    batch that begins with the one or the other (and ends with a perturbed copy of the prompt). `text` is
+    the denoiser's argument with the encoding, `mask` the one that says which tokens are real, where the
+    family has it.
     """
 
     title: str
-    pipelines: tuple[str, ...]
+    classes: str
     sites: tuple[ValueSite, ...]
     places: Callable[[Any, str, int, int], places.Places]
     order: Literal["separate", "positive", "negative"] = "separate"
@@ -57,42 +60,51 @@ class WeightedFamily:
     mask: str | None = None
 
 
+# What the names of Stable Diffusion's classes are made of; other classes of theirs make calls of their own.
+_VARIANT = r"(ControlNet(Union|XS)?|Adapter)?(PAG)?(Img2Img|Inpaint(ing)?)?Pipeline"
+
 WEIGHTED_FAMILIES = (
     WeightedFamily(
         "Z-Image",
-        ("ZImagePipeline",),
+        r"ZImage(?!Omni)\w*Pipeline",
         Z_IMAGE_VALUES,
         places.z_image_places,
         order="positive",
         text="cap_feats",
     ),
-    WeightedFamily("FLUX.2", ("Flux2Pipeline",), FLUX2_VALUES, places.flux2_places),
-    WeightedFamily("FLUX.2 klein", ("Flux2KleinPipeline",), FLUX2_VALUES, places.klein_places),
+    WeightedFamily("FLUX.2", r"Flux2(?!Klein)\w*Pipeline", FLUX2_VALUES, places.flux2_places),
+    WeightedFamily("FLUX.2 klein", r"Flux2Klein\w*Pipeline", FLUX2_VALUES, places.klein_places),
+    WeightedFamily("Wan", r"Wan(?!Animate)\w*Pipeline", WAN_VALUES, places.wan_places),
+    WeightedFamily("Chroma", r"Chroma\w*Pipeline", FLUX_VALUES, places.t5_places),
+    WeightedFamily("Krea 2", r"Krea2\w*Pipeline", KREA2_VALUES, places.krea2_places),
     WeightedFamily(
-        "Wan",
-        ("WanPipeline",),
-        WAN_VALUES,
-        places.wan_places,
-    ),
-    WeightedFamily(
-        "Chroma",
-        ("ChromaPipeline",),
-        FLUX_VALUES,
-        places.t5_places,
-    ),
-    WeightedFamily("Krea 2", ("Krea2Pipeline",), KREA2_VALUES, places.krea2_places),
-    WeightedFamily(
-        "Stable Diffusion with perturbed attention",
-        (
-            "StableDiffusionPAGPipeline",
-            "StableDiffusionControlNetPAGPipeline",
-            "StableDiffusionXLPAGPipeline",
-        ),
+        "Stable Diffusion",
+        rf"(StableDiffusion(XL)?|AnimateDiff(SDXL|Sparse)?){_VARIANT}|AnimateDiffVideoToVideo(ControlNet)?Pipeline"
+        r"|LatentConsistencyModel(Img2Img)?Pipeline",
         UNET_VALUES,
         places.clip_places,
         order="negative",
     ),
-    WeightedFamily("FLUX.1 with ControlNets", ("FluxControlNetPipeline",), FLUX_VALUES, places.flux_places),
+    WeightedFamily(
+        "Stable Diffusion 3",
+        r"StableDiffusion3(ControlNet)?(Img2Img|Inpaint(ing)?)?Pipeline",
+        TWO_STREAM_VALUES,
+        places.sd3_places,
+        order="negative",
+    ),
+    WeightedFamily(
+        "FLUX.1",
+        rf"Flux(Control|Kontext|Fill)?{_VARIANT}",
+        FLUX_VALUES,
+        places.flux_places,
+    ),
+    WeightedFamily(
+        "Qwen-Image",
+        r"QwenImage(Edit|ControlNet)\w*Pipeline",
+        TWO_STREAM_VALUES,
+        places.qwen_places,
+        mask="encoder_hidden_states_mask",
+    ),
 )
 
 
@@ -104,7 +116,7 @@ def find_weighted(class_names: Iterable[str]) -> WeightedFamily | None:
     """
     for name in class_names:
         for family in WEIGHTED_FAMILIES:
-            if name in family.pipelines:
+            if re.fullmatch(family.classes, name):
                 return family
     return None
 
@@ -116,6 +128,11 @@ class HeardWeights:
         self._pipe = pipe
         self._family = family
         self._table = table
+        if further := set(table.plans) - {"prompt", "negative_prompt"}:
+            raise UnsupportedPipelineError(
+                f"{', '.join(sorted(further))} beside weights: tokens of two texts have no common weight; "
+                "leave the weights or the further prompts out"
+            )
         given = call.get("max_sequence_length") or call_default(pipe, "max_sequence_length")
         self._length = int(given or 512)
         self._images = next((int(call[name]) for name in _IMAGES if call.get(name)), 1)
@@ -126,7 +143,7 @@ class HeardWeights:
 
         A ControlNet whose blocks are of another kind is left alone; a denoiser is refused by name.
         """
-        main = [getattr(self._pipe, name, None) for name in ("transformer", "transformer_2")]
+        main = [getattr(self._pipe, name, None) for name in ("transformer", "transformer_2", "unet")]
         for module in denoisers:
             try:
                 values = ValueWeights(module, self._family.sites)
