@@ -138,10 +138,10 @@ STATES: dict[str, tuple[dict[str, int], str, Callable[[Any, Served], None]]] = {
 def main(names: list[str]) -> None:
     PLACE.mkdir(parents=True, exist_ok=True)
     with (
-        contextlib.ExitStack() as stack,
         tempfile.TemporaryDirectory() as folder,
         browser() as launched,
         serving(Path(folder) / "history") as served,
+        contextlib.ExitStack() as stack,
     ):
         opened: dict[str, Any] = {}
         for name, (viewport, scheme, prepare) in STATES.items():

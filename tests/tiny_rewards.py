@@ -136,6 +136,39 @@ def prompts(count: int) -> list[str]:
     return [PROMPTS[row % len(PROMPTS)] for row in range(count)]
 
 
+# ---- ICTHP's layouts -------------------------------------------------------------------------------------
+
+
+def save_fine_tuned(file: Path, seed: int) -> CLIPModel:
+    """A random CLIPModel's state dict as pytorch_model.bin holds it, with the buffers of older versions."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CLIPModel(clip_config(activation="gelu", legacy_end=True)).eval()
+    state = dict(model.state_dict())
+    for half in ("text_model", "vision_model"):
+        places = getattr(model, half).embeddings.position_embedding.num_embeddings
+        state[f"{half}.embeddings.position_ids"] = torch.arange(places)[None]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, file)
+    return model
+
+
+def save_icthp(folder: Path) -> tuple[CLIPModel, CLIPModel, PublishedHead]:
+    """Folders ict/ and hp/ in the published layouts, with configurations; the models that wrote them."""
+    for name in ("ict", "hp"):
+        (folder / name).mkdir(parents=True)
+        clip_config(activation="gelu", legacy_end=True).save_pretrained(folder / name)
+        save_processor(folder / name)
+    ict = save_fine_tuned(folder / "ict" / "pytorch_model.bin", seed=7)
+    backbone = save_fine_tuned(folder / "hp" / "hp_backbone" / "pytorch_model.bin", seed=8)
+    head = published_head(seed=9)
+    with torch.no_grad():
+        head.layers[7].weight /= 40  # so that no sigmoid is at its end
+    (folder / "hp" / "hp_scorer").mkdir()
+    torch.save(head.state_dict(), folder / "hp" / "hp_scorer" / "mlp_pytorch_model.bin")
+    return ict, backbone, head
+
+
 # ---- open_clip's layout ----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,9 @@ DFPromptError
 │   └── ImageFileError         a file that is not a readable picture
 ├── LoadError                  weights, folders, checkpoints: missing, damaged, wrong kind (exits with 2)
 ├── UnsupportedPipelineError   this pipeline family cannot do that; the alternative is named (exits with 2)
+├── EndpointError              a server did not answer, or answered nonsense (exits with 1)
 ├── RewardError                a reward or judge failed or returned nonsense (exits with 1)
+│   └── RewardServerError      the server of a reward is lost: the work stops, what is done is kept
 ├── GenerationError            denoising failed: out of memory, NaN, disk (exits with 1)
 ├── TrainingError              a training run stopped (exits with 1)
 └── EvaluationError            a method failed, or an evaluation's folder cannot be used (exits with 1)
@@ -170,8 +172,16 @@ class UnsupportedPipelineError(DFPromptError):
     exit_code = 2
 
 
+class EndpointError(DFPromptError):
+    """A server did not answer, refused, or answered with what is no answer."""
+
+
 class RewardError(DFPromptError):
     """A reward or judge failed, or returned values that cannot be scores."""
+
+
+class RewardServerError(RewardError):
+    """The server of a reward is lost: no other picture would fare better, so the work stops and can go on."""
 
 
 class GenerationError(DFPromptError):

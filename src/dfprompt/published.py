@@ -45,6 +45,9 @@ CLIP_L = Published("openai/clip-vit-large-patch14", WHOLE_MODEL, 1.7, "not state
 CLIP_H = Published("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", CONFIGS, 0.004, "MIT")
 PICKSCORE = Published("yuvalkirstain/PickScore_v1", WHOLE_MODEL, 3.9, "not stated on its page")
 HPS = Published("xswu/HPSv2", ("HPS_v2.1_compressed.pt",), 2.0, "Apache-2.0")
+_UNSTATED = "not stated on its page (code: MIT)"
+ICT = Published("8y/ICT", ("pytorch_model.bin",), 3.9, _UNSTATED)  # the size of CLIP-H in float32
+HP = Published("8y/HP", ("hp_backbone/pytorch_model.bin", "hp_scorer/mlp_pytorch_model.bin"), 3.9, _UNSTATED)
 AESTHETIC = Published(
     "trl-lib/ddpo-aesthetic-predictor",
     ("aesthetic-model.pth",),
@@ -57,6 +60,8 @@ NEEDED: dict[str, tuple[Published, ...]] = {
     "aesthetic": (AESTHETIC, CLIP_L),
     "pickscore": (PICKSCORE,),
     "hps": (HPS, CLIP_H),
+    "ict": (ICT, CLIP_H),
+    "hp": (HP, CLIP_H),
     "paper": (AESTHETIC, CLIP_L, PICKSCORE),
 }
 # What a real pipeline's pictures are scored with where nothing is named.

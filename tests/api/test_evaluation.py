@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from dfprompt.measurement.log import read_rows
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy, save_policy_folder
+from dfprompt.prompt import parse_prompt
+from dfprompt.prompt.keeping import find_kept, is_kept
 from dfprompt.requests.base import Flag
 from dfprompt.requests.evaluate import EvaluateRequest
 from dfprompt.requests.render import RenderSettings
@@ -93,7 +96,13 @@ def test_the_whole_way(sd: ImagePipeline, policy: Policy, tmp_path: Path) -> Non
     assert methods["plain"].cmmd == pytest.approx(expected, rel=1e-5)
     answer = json.loads(json.dumps(run.to_json(), allow_nan=False))
     assert answer["rows"] == 66
-    assert {Path(path).name for path in answer["tables"]} == {"results.md", "scores.csv", "methods.csv"}
+    assert {Path(path).name for path in answer["tables"]} == {
+        "report.html",
+        "results.md",
+        "scores.csv",
+        "methods.csv",
+        "results.tex",
+    }
     with (out / "tables" / "scores.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(table) == 11 * 2
@@ -231,6 +240,9 @@ def test_missing_policies_say_what_to_do(
             load(name)
 
 
+_ASKING = ("sft", "suffix-controls", "vendor", "llm")  # that need what this pipeline or call has not
+
+
 def test_every_name_there_is_runs(sd: ImagePipeline, policy: Policy, tmp_path: Path) -> None:
     """Names as documented, on a pipeline of no world: policies by folder, the rest as it stands."""
     folder = save_policy_folder(storable_policy(favour=("film grain", "oil painting")), tmp_path / "mine")
@@ -238,7 +250,7 @@ def test_every_name_there_is_runs(sd: ImagePipeline, policy: Policy, tmp_path: P
     prompts.write_text("".join(json.dumps({"prompt": p, "human": f"{p}, 8k"}) + "\n" for p in PROMPTS))
     theirs = tmp_path / "t.jsonl"
     theirs.write_text("".join(json.dumps({"prompt": p, "rewrite": f"{p}, old"}) + "\n" for p in PROMPTS))
-    names = [name.replace("-N", "-4") for name in METHODS if name not in ("sft", "suffix-controls")]
+    names = [name.replace("-N", "-4") for name in METHODS if name not in _ASKING]
     specs = [*names, f"sft={folder}", f"mine={folder}", f"theirs={theirs}", "best-of-2:human"]
     run = evaluate(
         prompts, specs, tmp_path / "out", pipeline=sd, settings=SETTINGS, rewards=[brightness], policy=policy,
@@ -256,6 +268,29 @@ def test_every_name_there_is_runs(sd: ImagePipeline, policy: Policy, tmp_path: P
     assert "not searched for" in definitions["suffix"]
     assert "its own commonest pair" in definitions["constant"]
     assert "not learned" in definitions["starter"]
+
+
+def test_a_language_model_rewrites_and_the_kept_words_stay(
+    sd: ImagePipeline, policy: Policy, tmp_path: Path
+) -> None:
+    script = tmp_path / "model.py"
+    script.write_text(
+        "import json,sys; print('snowy film ' + json.loads(sys.stdin.readline())['prompt'][2:4])"
+    )
+    options: dict[str, Any] = {"pipeline": sd, "settings": SETTINGS, "rewards": [brightness], "seeds": [0]}
+    options |= {"policy": policy, "llm": f"'{sys.executable}' '{script}'", "keep": ["dog", "red"]}
+    run = evaluate(PROMPTS, ["llm", "policy", "best-of-2:llm"], tmp_path / "out", **options)
+    assert not run.summary.failures
+    for row in run.outcome.rows:
+        words = parse_prompt(str(row.df_prompt))
+        assert is_kept(words, find_kept(row.prompt, ["dog", "red"])), row
+    written = {row.prompt: row.df_prompt for row in run.outcome.rows if row.method == "llm"}
+    assert written["a dog"] == "a dog, snow do"
+    definitions = {line.method: line.definition for line in run.summary.methods}
+    assert definitions["llm"].endswith("keeping dog, red")
+    for method, said in (("vendor", "has none"), ("llm", "needs --llm")):
+        with pytest.raises(ConfigError, match=said):
+            evaluate(PROMPTS, [method], tmp_path / "other", **{**options, "llm": None})
 
 
 def test_human_needs_human_texts(sd: ImagePipeline, tmp_path: Path) -> None:

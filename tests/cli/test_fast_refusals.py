@@ -36,13 +36,15 @@ REFUSED = [
         "--judges is --judge now",
     ),
     (["compare", "--with", "a red house, film grain"], "beside itself"),
+    (["score", "none.png", "--prompt", "x", "--reward", "clip"], "none.png: no such file"),
     (["score", "a.png", "--prompt", "x", "--reward", "mine.py:f"], "no file mine.py"),
 ]
 
 
 def ask(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / "p.txt").write_text("a cat\n")
-    (folder / "file").write_text("")
+    for name in ("file", "a.png"):
+        (folder / name).write_text("")
     command = [sys.executable, "-c", RUN, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 import tiny_rewards
+from dfprompt.api.reward_server import RewardServer, RewardService
 from dfprompt.api.rewards import load_reward
 from dfprompt.config import make_config
 from dfprompt.errors import ConfigError, RewardError
 from dfprompt.rewards import (
     CompositeReward,
+    RemoteScore,
+    RemoteSettings,
     RewardSettings,
     Score,
     ScoreLoader,
     as_score,
     make_reward,
 )
+from reward_servers import serving
 from tiny_rewards import pictures, prompts
 
 Build = Callable[[int | None], Score]
 # The pictures here are noise and not of the mini world; it says so, and the contract holds all the same.
-pytestmark = pytest.mark.filterwarnings("ignore:outside the mini")
+pytestmark = [pytest.mark.filterwarnings("ignore:outside the mini"), pytest.mark.allow_hosts(["127.0.0.1"])]
 # Random float32 towers on a CPU: other batch sizes take other kernels, which move the last bits.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -49,17 +53,36 @@ def hps_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def icthp_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ICT and HP in their published layouts."""
+    folder = tmp_path_factory.mktemp("scorers") / "icthp"
+    tiny_rewards.save_icthp(folder)
+    return folder
+
+
+@pytest.fixture
+def reward_server() -> Iterator[str]:
+    """A callable behind an address."""
+    service = RewardService(as_score(_brightness, "light"), None, frozenset({"127.0.0.1"}))
+    with serving(RewardServer(service)) as server:
+        yield server.url
+
+
 @pytest.fixture(
     params=[
         "clip",
         "pickscore",
         "hps",
+        "ict",
+        "hp",
         "aesthetic",
         "composite",
         "composite+extra",
         "callable",
         "judge",
         "mini",
+        "http",
     ]
 )
 def build(
@@ -67,6 +90,7 @@ def build(
     clip_folder: Path,
     pickscore_folder: Path,
     hps_folder: Path,
+    icthp_folder: Path,
     head_file: Path,
     reward_set: Path,
 ) -> Build:
@@ -83,12 +107,17 @@ def build(
                 return shelf.load_score("hps", str(hps_folder))
             case "aesthetic":
                 return shelf.load_score("aesthetic", str(head_file), tower=str(clip_folder))
+            case "ict" | "hp" as kind:
+                return shelf.load_score(kind, str(icthp_folder / kind))
             case "mini":
                 return load_reward("mini", device="cpu", batch_size=batch_size)
             case "callable":
                 return as_score(_brightness)
             case "judge":
                 return as_score(_ReddishJudge())
+            case "http":
+                url = request.getfixturevalue("reward_server")
+                return RemoteScore(url, RemoteSettings(batch=batch_size or 8, retries=0))
         place = str(reward_set)
         models = {"clip": place, "aesthetic": place, "preference": place}
         reward = make_reward(make_config(RewardSettings, {"models": models}), shelf)
@@ -191,6 +220,6 @@ def test_a_model_gone_wrong_raises_naming_it_and_the_rows(build: Build) -> None:
         pytest.skip("no model behind it; test_user.py breaks callables")
     for tower in towers:
         tower.model.visual_projection.weight.fill_(float("nan"))
-    names = "|".join({"clip", "pickscore", "hps", "aesthetic"})
+    names = "|".join({"clip", "pickscore", "hps", "aesthetic", "ict", "hp"})
     with pytest.raises(RewardError, match=rf"({names}) returned nan for rows 0, 1, 2 of 3"):
         reward(pictures(3), prompts(3))

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 import tiny_pipelines
-from dfprompt.errors import ConfigError, EvaluationError, InputError
+from dfprompt.errors import ConfigError, EvaluationError, InputError, RewardServerError
 from dfprompt.evaluation.methods import BestOf, Plain
 from dfprompt.images.metadata import find_metadata
 from dfprompt.images.reading import read_image
@@ -28,7 +28,7 @@ from dfprompt.measurement.rows import Row
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt
-from dfprompt.rewards import CompositeReward, CompositeSettings, as_score
+from dfprompt.rewards import CompositeReward, CompositeSettings, ImageBatch, Score, as_score
 from tiny_evaluation import PROMPTS, SETTINGS, Broken, Styled, brightness, by_key, evaluate, redness
 
 LEVEL = 1 / 255  # a PNG keeps 8 bits
@@ -352,3 +352,44 @@ def test_pictures_that_are_gone_do_not_stop_a_resumed_evaluation(sd: ImagePipeli
     for row in evaluate(sd, tmp_path, [], seeds=[0]).rows:
         (tmp_path / str(row.picture)).unlink()
     assert len(evaluate(sd, tmp_path, []).rows) == 6
+
+
+class _Lost:
+    """A score whose server is lost after a number of calls."""
+
+    def __init__(self, good: int) -> None:
+        self.good = good
+
+    def __call__(self, images: Tensor, prompts: Sequence[str], records: Any = None) -> Tensor:
+        self.good -= 1
+        if self.good < 0:
+            raise RewardServerError("distant gave no score: no answer")
+        return brightness(images, prompts)
+
+
+class _LostScore(Score):
+    """The same as a score of ours, whose own errors pass as they are."""
+
+    def __init__(self, good: int) -> None:
+        super().__init__("distant")
+        self.inner = _Lost(good)
+
+    def compute(self, batch: ImageBatch, prompts: Sequence[str], records: Any) -> Tensor:
+        return self.inner(batch.images, prompts)
+
+
+def test_a_lost_reward_server_stops_with_rows_and_pictures_kept(sd: ImagePipeline, tmp_path: Path) -> None:
+    lost = _LostScore(1)
+    board = Scoreboard({"brightness": brightness}, {"distant": lost})
+    with pytest.raises(RewardServerError):
+        evaluate(sd, tmp_path / "a", [Styled()], scoreboard=board)
+    kept = read_rows(tmp_path / "a" / ROWS)
+    assert [len(row.scores) for row in kept] == [2] * 6 + [0] * 6
+    assert [bool(row.failed) for row in kept] == [False] * 6 + [True] * 6
+    files = {str(row.picture): (tmp_path / "a" / str(row.picture)).stat().st_mtime_ns for row in kept}
+    lost.inner.good = 100
+    rows = evaluate(sd, tmp_path / "a", [Styled()], scoreboard=board).rows
+    whole = evaluate(sd, tmp_path / "b", [Styled()], scoreboard=board).rows
+    assert [dict(row.scores) for row in rows] == [dict(row.scores) for row in whole]
+    assert not any(row.failed for row in rows)
+    assert {name: (tmp_path / "a" / name).stat().st_mtime_ns for name in files} == files  # none drawn again

@@ -216,9 +216,9 @@ def test_pictures_in_the_page_open(page: str, shown: SideBySide) -> None:
 
 
 def test_large_pictures_become_thumbnails() -> None:
-    from dfprompt.evaluation.report import THUMBNAIL, _thumbnail
+    from dfprompt.evaluation.pages import THUMBNAIL, thumbnail
 
-    source, small = _thumbnail(Image.new("RGB", (600, 300)))
+    source, small = thumbnail(Image.new("RGB", (600, 300)))
     assert not small
     kind, data = source.split(",")
     assert kind == "data:image/jpeg;base64"

@@ -203,7 +203,7 @@ def test_too_little_for_an_interval_is_said(tmp_path: Path) -> None:
 
 def test_files_are_written(summary: Summary, tmp_path: Path) -> None:
     paths = write_tables(summary, tmp_path / "tables", title="T")
-    assert [path.name for path in paths] == ["results.md", "scores.csv", "methods.csv"]
+    assert [path.name for path in paths] == ["results.md", "scores.csv", "methods.csv", "results.tex"]
     assert all(path.read_text().strip() for path in paths)
 
 

@@ -179,7 +179,7 @@ def test_a_judge_that_is_trained_on_is_refused(reward_set: Path, tmp_path: Path)
         ("[composite]\nzeta = 'high'\n", r"composite\.zeta: input should be a valid number"),
         ("[composite]\nzeta = nan\n", r"composite\.zeta"),
         ("[[judges]]\nname = 'x'\n", "needs either score or function"),
-        ("[[extra]]\nname = 'x'\n", r"extra\.0\.function: required"),
+        ("[[extra]]\nname = 'x'\n", "reward 'x' needs either score or function"),
         ("[models]\npreference = 'clip:x'\n", "cannot stand in the place of a pickscore score"),
         ("[models]\nclip = \n", "not TOML"),
     ],

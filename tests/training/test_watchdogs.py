@@ -172,3 +172,21 @@ def test_a_real_run_that_collapses_is_noticed(tmp_path: Path) -> None:
     rows = read_rows(tmp_path / "run" / "metrics.jsonl")
     assert rows[-1]["watch/similarity"] > 0.6 > rows[2]["watch/similarity"]
     assert (tmp_path / "run" / "policy").is_dir()
+
+
+def test_pictures_that_look_less_and_less_real_are_said_once() -> None:
+    key = "scores/judge/artefacts"
+    level = {key: lambda at: 0.2 * (at % 2)}
+    assert steps(Watchdogs(WatchdogSettings(**SHORT)), 30, **level) == []
+    watchdogs = Watchdogs(WatchdogSettings(**SHORT))
+    steps(watchdogs, 6, **level)
+    risen = steps(watchdogs, 12, **{key: lambda at: 0.6 + 0.2 * (at % 2)})
+    assert names(risen) == ["artefacts"]
+    assert "less like real ones" in risen[0].message
+    assert not risen[0].stop
+    stopping = Watchdogs(WatchdogSettings(**SHORT, artefacts="stop"))
+    steps(stopping, 6, **level)
+    assert [alert.stop for alert in steps(stopping, 12, **{key: 1.0})] == [True]
+    fallen = Watchdogs(WatchdogSettings(**SHORT))
+    steps(fallen, 6, **level)
+    assert steps(fallen, 12, **{key: lambda at: -1.0 + 0.2 * (at % 2)}) == []

@@ -78,6 +78,7 @@ def test_text_and_bars_agree(text: str, run: dict[str, Any], data: st.DataObject
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3000)
 @settings(max_examples=10_000)
 @given(prompts.map(str), CLOCKS, st.data())
 def test_text_and_bars_agree_for_ten_thousand_prompts(text: str, run: Any, data: st.DataObject) -> None:

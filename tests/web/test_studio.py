@@ -310,7 +310,7 @@ def test_styles_are_kept_beside_the_history(running: Running) -> None:
         ("/api/tune", {"text": ""}),
         ("/api/tune", {"text": "a", "images": "many"}),
         ("/api/strip", {"drawing": "999", "label": "plain", "seed": 0}),
-        ("/api/export", {"text": "a"}),
+        ("/api/export", {"text": "a", "seeds": []}),
         ("/api/history/999/resume", {}),
     ],
 )

@@ -211,9 +211,9 @@ def test_the_history_restores_and_can_be_searched(page: Any, served: Served) -> 
     settle(served)
     write(page, "a green tree at night, [vignette:early]")
     draw(page, served, 1)
-    page.wait_for_selector(".card:has-text('green tree') ins")  # what changed in the words is marked
+    page.wait_for_selector(".card:has-text('green') ins")  # what changed in the words is marked
     page.get_by_label("Search the history").fill("red watercolor")
-    page.wait_for_function("() => !document.querySelector('.history').innerText.includes('green tree')")
+    page.wait_for_function("() => !document.querySelector('.history').innerText.includes('green')")
     card = page.locator(".card").first
     card.hover()
     card.get_by_role("button", name="Restore drawing").click()
@@ -231,7 +231,7 @@ def test_two_tabs_keep_apart_and_share_the_history(page: Any, served: Served) ->
     write(other, "a white cat on a hill, [glossy:late]")
     assert page.input_value(FIELD) == TEXT
     start_drawing(other, 1)
-    page.wait_for_selector(".card:has-text('white cat')")
+    page.wait_for_selector(".card:has-text('white')")
     settle(served)
     other.close()
 
@@ -269,6 +269,47 @@ def test_a_page_without_the_token_says_what_to_do(chromium: Any, served: Served)
     page.goto(served.base)
     page.wait_for_selector("text=Open the address that the terminal shows")
     context.close()
+
+
+DROP = """(bytes) => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+  document.querySelector("main").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+}"""
+
+
+def test_a_dropped_picture_changes_nothing_until_it_is_applied(page: Any, served: Served) -> None:
+    if not list((served.folder / "drawings").rglob("yours-seed*.png")):
+        draw(page, served, 1)
+    file = sorted((served.folder / "drawings").rglob("yours-seed*.png"))[0]
+    write(page, "a blue boat")
+    page.evaluate(DROP, list(file.read_bytes()))
+    dialog = page.get_by_role("dialog")
+    dialog.wait_for()
+    assert "a blue boat" in dialog.inner_text()
+    dialog.get_by_role("button", name="Cancel").click()
+    assert page.input_value(FIELD) == "a blue boat"
+    page.evaluate(DROP, list(file.read_bytes()))
+    dialog.get_by_role("button", name="For reference").click()
+    page.wait_for_selector(".reference img")
+    assert page.input_value(FIELD) == "a blue boat"
+    page.get_by_label("Reference").get_by_role("button", name="Apply").click()
+    text_is(page, TEXT)
+    page.get_by_role("button", name="Undo").click()
+    text_is(page, "a blue boat")
+    page.evaluate(DROP, list(b"no picture"))
+    page.wait_for_selector(".toast.error:has-text('not a picture')")
+
+
+def test_suggestions_are_taken_one_by_one_and_exports_name_what_they_lose(page: Any, served: Served) -> None:
+    settle(served)
+    page.get_by_role("button", name="Suggest").click()
+    page.locator(".offers .offer button").first.click(timeout=60_000)
+    page.wait_for_function(f"() => document.querySelector('textarea').value.startsWith('{TEXT}, [')")
+    write(page, "a cat, [snow:late:0.5->1.5]")
+    page.get_by_role("button", name="Export").click()
+    page.wait_for_selector(".forms h3:has-text('Command line')")
+    assert "dfprompt compare" in page.inner_text(".forms")
 
 
 AXE = Path(__file__).parent / "axe.min.js"

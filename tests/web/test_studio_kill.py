@@ -11,7 +11,7 @@ from PIL import Image
 
 from browsing import serving
 
-pytestmark = [pytest.mark.nightly, pytest.mark.enable_socket]
+pytestmark = [pytest.mark.nightly, pytest.mark.enable_socket, pytest.mark.timeout(3000)]
 TEXT = "a red house in the snow, [watercolor:late]"
 
 

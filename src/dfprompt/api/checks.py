@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from dfprompt.api.companions import HOW_TO_GET_A_POLICY, MINI, choose_lexicon, companions_of
 from dfprompt.api.written import plain_of, read_base, read_written
-from dfprompt.errors import ConfigError, DFPromptWarning, InputError, LoadError
+from dfprompt.endpoint import check_url, is_url
+from dfprompt.errors import ConfigError, DFPromptWarning, ImageFileError, InputError, LoadError
 from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.weight_files import refuse_pickle
+from dfprompt.prompt.keeping import check_keep
 from dfprompt.prompt.reading import NATIVE, read_prompt
 from dfprompt.published import USUAL_SCORES, check_weights
 from dfprompt.search.budget import Budget
@@ -34,7 +37,7 @@ if TYPE_CHECKING:  # each command imports its own request alone
     )
     from dfprompt.requests.learn import CalibrateRequest, CurateRequest, RunRequest
     from dfprompt.requests.render import DeviceRequest, GenerateRequest, RenderRequest
-    from dfprompt.requests.score import ScoreImagesRequest, ScoreRequest
+    from dfprompt.requests.score import JudgeCheckRequest, ScoreImagesRequest, ScoreRequest
     from dfprompt.requests.start import StartRequest
     from dfprompt.requests.studio import StudioRequest
     from dfprompt.requests.write import InspectRequest, OptimizeRequest
@@ -85,6 +88,7 @@ def _check_studio(request: StudioRequest) -> None:
 
 
 def _check_search(request: TuneRequest) -> None:
+    check_keep(request.keep)
     Budget(request.images, request.minutes, request.best_of_n)
     choose_lexicon(request.modifiers, companions_of(request.pipeline))
     if request.only is not None and request.text != STDIN[0]:
@@ -98,6 +102,7 @@ def _check_evaluation(request: EvaluateRequest) -> None:
     elif str(request.prompts) != MINI:
         _check_rewrites(request.methods, read_plain_prompts(request.prompts))
     choose_lexicon(request.modifiers, companions_of(request.pipeline))
+    check_keep(request.keep)
     _check_rows(request)
     _check_drawn_and_scored(request)
 
@@ -191,7 +196,17 @@ def _check_inspection(request: InspectRequest) -> None:
         check_pipeline(request.pipeline)
 
 
+def _check_judging(request: JudgeCheckRequest) -> None:
+    check_device_name(request.device)
+    check_sources(request.judges, allow_code=request.allow_code)
+    check_output(request.output)
+
+
 def _check_scoring(request: ScoreImagesRequest) -> None:
+    for image in () if list(request.images) == STDIN else request.images:
+        with contextlib.suppress(ValueError, OSError):  # what else is wrong with a file is said on reading it
+            if not Path(image).exists():
+                raise ImageFileError(f"{image}: no such file")
     check_device_name(request.device)
     check_scores(request)
 
@@ -264,16 +279,24 @@ def _exists(path: Path) -> bool:
 
 def check_scores(request: ScoreRequest) -> None:
     """Refuse rewards and judges whose files or weights are not there, and code without permission."""
-    named = [each for each in (*request.rewards, *request.judges) if isinstance(each, str)]
+    check_sources((*request.rewards, *request.judges), allow_code=request.allow_code)
+
+
+def check_sources(sources: Sequence[object], *, allow_code: bool) -> None:
+    """Refuse scores whose files or weights are not there, no addresses, and code without permission."""
+    named = [each for each in sources if isinstance(each, str)]
     check_weights(named)
     for source in named:
+        if is_url(source):
+            check_url(source)
+            continue
         if source.endswith(".toml") and not Path(source).is_file():
             raise ConfigError(f"cannot read the recipe {source}: there is no such file")
         file, colon, _ = source.rpartition(":")
         if colon and file.endswith(".py"):
             if not Path(file).is_file():
                 raise LoadError(f"{source}: there is no file {file}")
-            if not request.allow_code:
+            if not allow_code:
                 raise ConfigError(
                     f"the reward {source} is code, which would be run; pass --allow-code if you trust it"
                 )
@@ -295,4 +318,5 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "InspectRequest": _check_inspection,
     "StartRequest": _check_start,
     "ScoreImagesRequest": _check_scoring,
+    "JudgeCheckRequest": _check_judging,
 }

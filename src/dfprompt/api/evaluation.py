@@ -18,20 +18,25 @@ from dfprompt.api.policies import load_policy
 from dfprompt.api.scoring import require_scoreboard
 from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import Embedder
+from dfprompt.evaluation.evaluation_report import REPORT, list_facts, make_evaluation_report
+from dfprompt.evaluation.judge_check import JudgeCheck, read_checks
 from dfprompt.evaluation.methods import Method
 from dfprompt.evaluation.picture_sets import measure_distances
 from dfprompt.evaluation.run import PICTURES, REWRITES, TABLES, Outcome, Plan, run_evaluation
 from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import format_markdown, write_tables
 from dfprompt.excerpt import quote
-from dfprompt.measurement.log import ROWS
+from dfprompt.measurement.log import ROWS, read_head
 from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.pipeline.companions import Companions
+from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.pipeline.vendor import find_vendor
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.evaluate import EvaluateRequest
-from dfprompt.storage import check_ours, lock_folder
+from dfprompt.requests.render import RenderSettings
+from dfprompt.storage import check_ours, lock_folder, write_text
 
 VALIDATION_IMAGES: int = EvaluateRequest.model_fields["validation_images"].default
 _MINI_VALIDATION = 24  # prompts; each has several pictures of every arm that lasts
@@ -82,7 +87,7 @@ def evaluate(
     InputError and LoadError for what cannot be read; failures of single methods, pictures and scores
     are rows.
 
-    >>> # run = evaluate("prompts.jsonl", ["plain", "suffix", "policy"], "evaluation", pipeline="models/sd15")
+    >>> # run = evaluate("prompts.jsonl", ["plain", "policy"], "out", pipeline="models/sd15")
     """
     check(request)
     human = any(_words_of(method) == "human" for method in request.methods)
@@ -92,7 +97,8 @@ def evaluate(
     folder, seeds, drawn = Path(request.output), request.numbers, request.settings
     validation = companions_of(request.pipeline).prompts if request.validation is None else request.validation
     held_out = _read_validation(validation if request.validation_images else None, listed)
-    check_ours(folder, (TABLES, PICTURES, REWRITES), ROWS)
+    checks = _read_checks(request.checks)
+    check_ours(folder, (TABLES, PICTURES, REWRITES, REPORT), ROWS)
     loaded = open_pipeline(request)
     companions = companions_of(loaded)
     board = require_scoreboard(request, companions)
@@ -116,6 +122,11 @@ def evaluate(
         sampling=lambda writer: budgeted(sampling, writer, loaded),
         num_inference_steps=loaded.resolve(drawn).num_inference_steps,
         baselines=baselines,
+        pipe=loaded.pipe,
+        size=_size(loaded, drawn),
+        llm=request.llm,
+        llm_model=request.llm_model,
+        keep=tuple(request.keep),
     )
     plan = Plan(
         listed,
@@ -133,9 +144,34 @@ def evaluate(
         distances = {}
         if request.reference is not None and vectors is not None:
             distances = measure_distances(outcome, Path(request.reference), vectors)
-        summary = summarize(outcome, distances=distances)
+        summary = summarize(outcome, distances=distances, checks=checks)
         tables = write_tables(summary, folder / TABLES, title=title, note=note)
-    return EvaluationRun(outcome, summary, tuple(tables), title, note)
+        page = folder / REPORT
+        vendor = find_vendor(loaded.pipe)
+        rewriter = "" if vendor is None else vendor.name
+        write_text(page, _report(outcome, summary, title, note, rewriter))
+    return EvaluationRun(outcome, summary, (page, *tables), title, note)
+
+
+def _report(outcome: Outcome, summary: Summary, title: str, note: str, rewriter: str) -> str:
+    head = read_head(outcome.folder / ROWS)
+    provenance = head.get("provenance") or {}
+    versions = {name: value for name, value in provenance.items() if isinstance(value, str | int)}
+    facts = list_facts(head.get("asked") or {}, versions)
+    return make_evaluation_report(outcome, summary, title=title, note=note, rewriter=rewriter, facts=facts)
+
+
+def _size(pipeline: ImagePipeline, drawn: RenderSettings) -> tuple[int, int] | None:
+    """Return height and width of the pictures, where they are known before one is drawn."""
+    settings = pipeline.resolve(drawn)
+    if settings.height is None or settings.width is None:
+        return None
+    return settings.height, settings.width
+
+
+def _read_checks(files: Sequence[str | Path]) -> dict[str, JudgeCheck]:
+    """Return what judges were checked on, by judge; of two files about one judge the later one counts."""
+    return {name: found for file in files for name, found in read_checks(Path(file)).items()}
 
 
 def _read_prompts(

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dfprompt.api.baselines import BaselineSearch
 from dfprompt.api.companions import usual_lexicon
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, DFPromptError, InputError
 from dfprompt.evaluation.control_methods import Constant, Control, Shuffled, Stripped
+from dfprompt.evaluation.keeping import Keeping
 from dfprompt.evaluation.lexicon import SUFFIX
 from dfprompt.evaluation.methods import (
     BestOf,
@@ -25,9 +26,11 @@ from dfprompt.evaluation.methods import (
     PolicyMethod,
     RandomModifiers,
 )
+from dfprompt.evaluation.rewriters import VendorMethod, make_llm
 from dfprompt.excerpt import quote
 from dfprompt.measurement.rows import PLAIN
 from dfprompt.pipeline.companions import NOTHING, Companions
+from dfprompt.pipeline.vendor import find_vendor
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.prompt import parse_prompt
 from dfprompt.search.lexicon import built_in_lexicon
@@ -45,7 +48,9 @@ class MethodChoices:
 
     `load_policy` gets "policy", "sft", "starter" or a folder; `suffix` is a DF-Prompt, `lexicon` words for
     random modifiers, `constant` the control of the constant arm, as "late:1.25". Where suffix or constant
-    is not given, `baselines` finds it on validation prompts.
+    is not given, `baselines` finds it on validation prompts. `pipe` is the stock pipeline whose own rewriter
+    the method vendor asks, for pictures of `size` (height, width); `llm` the command or address of the method
+    llm, which says `llm_model`. `keep` are words no rewrite may drop, move or weight.
     """
 
     load_policy: Callable[[str], Policy]
@@ -56,6 +61,11 @@ class MethodChoices:
     sampling: Callable[[Policy], SamplingSettings] | None = None
     num_inference_steps: int | None = None
     baselines: BaselineSearch | None = None
+    pipe: Any = None
+    size: tuple[int, int] | None = None
+    llm: str | None = None
+    llm_model: str = ""
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,8 @@ def load_methods(specs: Sequence[str], choices: MethodChoices) -> list[Method]:
         raise ConfigError(f"the method {', '.join(twice)} is named twice")
     for spec in sorted(specs, key=_is_searched):
         get(spec)
-    return [made[spec] for spec in specs]
+    kept = choices.keep
+    return [Keeping(made[spec], kept) if kept and spec != PLAIN else made[spec] for spec in specs]
 
 
 def _is_searched(spec: str) -> bool:
@@ -219,6 +230,27 @@ def _constant(asked: Asked) -> Method:
 @named("best-of-N", words=PLAIN)
 def _best_of(asked: Asked) -> Method:
     return BestOf(asked.number, asked.words if ":" in asked.name else None)
+
+
+@named("vendor")
+def _vendor(asked: Asked) -> Method:
+    """The pipeline's own rewriter."""
+    rewriter = find_vendor(asked.choices.pipe)
+    if rewriter is None:
+        raise ConfigError(
+            "the method vendor asks the pipeline's own rewriter, and this pipeline has none, or its "
+            "component is not loaded"
+        )
+    height, width = asked.choices.size or (None, None)
+    return VendorMethod(rewriter, height, width)
+
+
+@named("llm")
+def _llm(asked: Asked) -> Method:
+    """A language model behind a command or a chat endpoint."""
+    if not asked.choices.llm:
+        raise ConfigError("the method llm needs --llm: a command, or the address of a chat endpoint")
+    return make_llm(asked.choices.llm, model=asked.choices.llm_model)
 
 
 def _restrain(base: Method, share: str, name: str) -> Method:

@@ -19,6 +19,7 @@ from dfprompt.data.settings import SetsSettings
 from dfprompt.errors import DFPromptWarning, RewardError
 from dfprompt.excerpt import quote
 from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.rewards.atomic import Atom, AtomicScore
 
 NOTE = (
     "The mini world is small and made by this project: its numbers show that the code learns what this "
@@ -132,7 +133,7 @@ class MiniFidelity:
     facts, never on captions, generated pictures or ratings, and is in no reward.
     """
 
-    __name__ = "fidelity"
+    __name__ = measures = "fidelity"
 
     def __init__(self) -> None:
         from dfprompt.mini.judge import Judge
@@ -179,6 +180,82 @@ class MiniTaste:
             if scene is None:
                 raise RewardError(f"{quote(prompt)} names no scene of the mini world")
         return taste(images.float().cpu(), [str(scene) for scene in scenes])
+
+
+class MiniAnswers:
+    """The mini judge as a model that answers questions: "Is there a red house?"
+
+    The probability that everything a question names (subject, colour, scene) is in the picture. Raises
+    RewardError for a question that names nothing of the mini world, or that is not answered by yes or no.
+    """
+
+    __name__ = "mini"
+
+    def __init__(self) -> None:
+        from dfprompt.mini.judge import Judge
+
+        self._judge = Judge.load(mini_folder("judge"))
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, questions: Sequence[str], answers: Sequence[str]) -> Tensor:
+        """Answer questions about pictures (B,3,64,64)."""
+        from dfprompt.mini.judge import CLASSES
+
+        chances = {
+            name: logits.softmax(1) for name, logits in self._judge(images.float().cpu() * 2 - 1).items()
+        }
+        found = []
+        for row, (question, answer) in enumerate(zip(questions, answers, strict=True)):
+            facts = find_facts(question)
+            if not facts or answer.lower() not in ("yes", "no"):
+                raise RewardError(f"the mini judge cannot answer {quote(question)} with {quote(answer)}")
+            places = ((fact, CLASSES[fact].index(name)) for fact, name in facts.items())
+            yes = torch.stack([chances[fact][row, place] for fact, place in places]).prod()
+            found.append(yes if answer.lower() == "yes" else 1 - yes)
+        return torch.stack(found)
+
+
+class MiniAtoms(AtomicScore):
+    """The mini world's fidelity by atoms: subject, colour of the subject, scene, asked one by one."""
+
+    def __init__(self) -> None:
+        super().__init__(MiniAnswers(), "atoms")
+
+    def atoms(self, prompt: str, record: Mapping[str, Any]) -> list[Atom]:
+        """Return the questions of the record, else those about the facts of record or prompt."""
+        if record.keys() & {"questions", "vqa_list", "qid2question"}:
+            return super().atoms(prompt, record)
+        facts = facts_of(prompt, record)
+        if not facts:
+            raise RewardError(f"{quote(prompt)} names no subject, colour or scene of the mini world")
+        asked = []
+        for fact, name in facts.items():
+            phrase = next(phrase for phrase, known in _phrases()[fact].items() if known == name)
+            parents = ("subject",) if fact == "colour" and "subject" in facts else ()
+            asked.append(Atom(f"Is there {phrase}?", name=fact, parents=parents))
+        return asked
+
+
+class MiniArtefacts:
+    """The mini world's artefact watch as a score: the log odds that a picture was drawn and not rendered.
+
+    Higher is less like a render. It was trained once on renders and plain drawings, and is in no reward.
+    """
+
+    __name__ = measures = "artefacts"
+
+    def __init__(self) -> None:
+        from dfprompt.mini.artefacts import ArtefactWatch
+
+        self._watch = ArtefactWatch.load(mini_folder().parent / "artefact_watch")
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Tensor, prompts: Sequence[str], records: Sequence[Mapping[str, Any]] | None = None
+    ) -> Tensor:
+        """Score pictures (B,3,64,64), whatever was asked."""
+        odds: Tensor = self._watch(images.float().cpu() * 2 - 1)
+        return odds
 
 
 def _share_right(logits: Mapping[str, Tensor], row: int, facts: Mapping[str, str]) -> float:

@@ -20,6 +20,7 @@ from dfprompt.api.training import (
     find_policy_source,
     open_trainable,
 )
+from dfprompt.api.training_plots import plotted
 from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config
 from dfprompt.errors import ConfigError, GenerationError, TrainingError
@@ -65,7 +66,8 @@ def run_reinforcement(
     cannot be read, LoadError for models, TrainingError where a run stops.
     """
     folder = choose_run_folder(output, recipe, resume=resume, default=algorithm)
-    with lock_run(folder):  # first of all: a process that just began has no recipe there yet
+    # First of all: a process that just began has no recipe there yet.
+    with lock_run(folder), plotted(folder):
         if recipe is None and resume:
             recipe = folder / RECIPE
         settings = load_config(SETTINGS_OF[algorithm], recipe, assignments)

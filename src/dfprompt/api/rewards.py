@@ -13,12 +13,15 @@ from torch import Tensor
 from dfprompt.api.pictures import ImageLike, check_origins, read_pictures
 from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config, nearest
+from dfprompt.config.keywords import names_keywords
+from dfprompt.endpoint import is_url
 from dfprompt.errors import ConfigError, ImageFileError, LoadError
 from dfprompt.images.reading import Picture, raise_together
 from dfprompt.rewards import (
     KINDS,
     ImageBatch,
     Records,
+    RemoteScore,
     Reward,
     RewardSettings,
     Score,
@@ -29,6 +32,7 @@ from dfprompt.rewards import (
     make_reward,
     split_kind,
 )
+from dfprompt.rewards.atomic import AtomicScore
 
 RewardLike: TypeAlias = str | Path | Reward
 _AT_ONCE = 8  # pictures read together: 100 MB of 1024 x 1024 pixels
@@ -38,6 +42,7 @@ PAPER = "paper"  # equation 4 with the published code's constants and published 
 _shelves: dict[tuple[str, str, int | None], ScoreLoader] = {}
 
 
+@names_keywords
 def load_reward(
     source: RewardLike = "mini",
     *,
@@ -52,7 +57,8 @@ def load_reward(
     `source`: "mini" (the built-in world's composite), "paper" (the paper's composite on published weights),
     "clip", "aesthetic", "pickscore" or "hps" (published weights, from the local Hub cache), any of these four
     with ":FOLDER", ":FILE" or ":owner/name" behind it, a recipe FILE.toml, a function FILE.py:FUNCTION, a
-    folder (a set of scores, an aesthetic head or a CLIP model), or a callable.
+    folder (a set of scores, an aesthetic head or a CLIP model), an address http://... of a server that speaks
+    the reward protocol, "atomic:FILE.py:FUNCTION" (fidelity by atoms, answered by a function), or a callable.
     `assignments` are `section.key=value` on top of a recipe or set; `allow_code` lets code be run.
     Raises LoadError for missing weights (naming the command that fetches them), ConfigError for the rest.
 
@@ -63,9 +69,17 @@ def load_reward(
         return as_score(source)
     text = str(source)
     assignments = tuple(assignments)
+    if text.startswith("atomic:"):
+        _refuse_assignments(text, assignments)
+        inner = text.removeprefix("atomic:")
+        answers = load_user_score(inner.rpartition(":")[2], inner, allow_code=allow_code).function
+        return AtomicScore(answers)
     if text.rpartition(":")[0].endswith(".py"):
         _refuse_assignments(text, assignments)
         return load_user_score(text.rpartition(":")[2], text, allow_code=allow_code)
+    if is_url(text):
+        settings = load_config(RewardSettings, None, about_servers(assignments))
+        return RemoteScore(text, settings.remote)
     shelf = reward_shelf(device, dtype, batch_size)
     if text.partition(":")[0] in KINDS:
         _refuse_assignments(text, assignments)
@@ -103,6 +117,7 @@ def read_reward_settings(
     return settings.model_copy(update={"models": models}), folder
 
 
+@names_keywords
 def score_images(
     images: Tensor | Sequence[ImageLike],
     prompts: str | Sequence[str],
@@ -207,9 +222,14 @@ def reward_shelf(device: str, dtype: str, batch_size: int | None) -> ScoreLoader
     return _shelves[key]
 
 
+def about_servers(assignments: Iterable[str]) -> tuple[str, ...]:
+    """Return the settings that are meant for every score behind an address."""
+    return tuple(each for each in assignments if each.startswith("remote."))
+
+
 def _refuse_assignments(source: str, assignments: Sequence[str]) -> None:
-    if assignments:
-        raise ConfigError(f"{source} has no settings for --set {assignments[0]}; recipes and sets have")
+    if other := [each for each in assignments if each not in about_servers(assignments)]:
+        raise ConfigError(f"{source} has no settings for --set {other[0]}; recipes and sets have")
 
 
 def _unknown(text: str) -> ConfigError:
@@ -217,5 +237,6 @@ def _unknown(text: str) -> ConfigError:
         return ConfigError(f"{text}: no such folder; for a hub id say what it is, such as clip:{text}")
     known = ("mini", PAPER, *KINDS)
     return ConfigError(
-        f"{text!r} is no reward; {nearest(text, known)}; a recipe ends in .toml, code is FILE.py:FUNCTION"
+        f"{text!r} is no reward; {nearest(text, known)}; a recipe ends in .toml, code is FILE.py:FUNCTION, "
+        "a server http://..."
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.mini_evaluation import MiniFidelity, MiniTaste
-from dfprompt.api.rewards import RewardLike, load_reward
+from dfprompt.api.mini_evaluation import MiniArtefacts, MiniAtoms, MiniFidelity, MiniTaste
+from dfprompt.api.rewards import RewardLike, about_servers, load_reward
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.companions import Companions
@@ -18,6 +18,12 @@ from dfprompt.rewards import Reward, Score, as_score
 
 FIDELITY = "mini"  # as a judge; as a reward, "mini" is the built-in composite
 TASTE = "mini-taste"  # as a judge, the raters' formula
+_MINI_JUDGES: dict[str, Callable[[], Reward]] = {
+    FIDELITY: MiniFidelity,
+    TASTE: MiniTaste,
+    "mini-atoms": MiniAtoms,
+    "mini-artefacts": MiniArtefacts,
+}
 NO_SCORES = "none"
 
 
@@ -38,7 +44,8 @@ def load_scoreboard(
     changes = tuple(assignments)
 
     options: dict[str, Any] = {"device": device, "dtype": dtype, "allow_code": allow_code}
-    board = [(source, load_reward(source, assignments=changes, **options), "reward") for source in rewards]
+    board = [(each, load_reward(each, assignments=changes, **options), "reward") for each in rewards]
+    options["assignments"] = about_servers(changes)
     board += [(source, _load_judge(source, options), "judge") for source in judges]
     labelled = _label([(source, score) for source, score, _ in board])
     kinds = [kind for *_, kind in board]
@@ -49,17 +56,23 @@ def load_scoreboard(
 
 
 def load_judges(
-    judges: Sequence[RewardLike], *, device: str = "auto", dtype: str = "auto", allow_code: bool = False
+    judges: Sequence[RewardLike],
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    allow_code: bool = False,
+    assignments: Iterable[str] = (),
 ) -> dict[str, Score]:
     """Load judges alone, by label; "mini" is the mini world's own, "mini-taste" its raters' formula."""
     options: dict[str, Any] = {"device": device, "dtype": dtype, "allow_code": allow_code}
+    options["assignments"] = about_servers(assignments)
     return dict(_label([(source, _load_judge(source, options)) for source in judges]))
 
 
 def _load_judge(source: RewardLike, options: dict[str, Any]) -> Score:
-    if source == FIDELITY:
-        return as_score(MiniFidelity())
-    return as_score(MiniTaste()) if source == TASTE else load_reward(source, **options)
+    if isinstance(source, str) and source in _MINI_JUDGES:
+        return as_score(_MINI_JUDGES[source]())
+    return load_reward(source, **options)
 
 
 def _label(scores: Sequence[tuple[RewardLike, Score]]) -> list[tuple[str, Score]]:

@@ -10,6 +10,7 @@ import torch
 
 from dfprompt.api.companions import MINI
 from dfprompt.api.gallery import choose_folder
+from dfprompt.api.training_plots import plotted
 from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config
 from dfprompt.domain import FILE_NAME as DOMAIN
@@ -45,7 +46,8 @@ def run_sft(
     recipe that cannot be run, InputError for rows that cannot be read, LoadError for models.
     """
     folder = choose_run_folder(output, recipe, resume=resume)
-    with lock_run(folder):  # first of all: a process that just began has no recipe there yet
+    # First of all: a process that just began has no recipe there yet.
+    with lock_run(folder), plotted(folder):
         if recipe is None and resume:
             recipe = folder / RECIPE
         settings = load_config(SftSettings, recipe, assignments)

@@ -47,6 +47,7 @@ from dfprompt.search.findings import (
     compare_on_fresh,
     list_tried,
 )
+from dfprompt.search.keeping import keep_in
 from dfprompt.search.lexicon import Lexicon
 from dfprompt.search.pictures import FIRST_ROUND, PICTURES, SearchedPictures
 from dfprompt.storage import check_ours, lock_folder
@@ -165,11 +166,13 @@ def tune_prompt(request: TuneRequest, *, progress: Report | None = None) -> Tune
             writer = load_policy(writer, device=request.device, companions=companions)
         proposals = propose_rewrites(writer, base, request.candidates, seed, loaded, settings)
     space: Space = ModifierSpace(base, lexicon, seed, proposals) if only is None else SpanSpace(base, only)
+    space = keep_in(space, request.keep)
     asked: dict[str, Any] = {
         "images": request.images,
         "minutes": request.minutes,
         "seed": seed,
         "only": only,
+        **({"keep": list(request.keep)} if request.keep else {}),
     }
     asked |= {"best-of-n": request.best_of_n, "proposals": [_show(each) for each in proposals]}
     _check_folder(folder)

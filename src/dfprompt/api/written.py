@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dfprompt.errors import DFPromptError, DFPromptWarning, InputError
 from dfprompt.excerpt import quote
 from dfprompt.prompt import DFPrompt
+from dfprompt.prompt.editing import words_outside
 from dfprompt.prompt.reading import holds_spans, read_prompt
 from dfprompt.storage import parse_object
 
@@ -82,10 +83,7 @@ def _find_plain(written: Written, texts: Sequence[str]) -> str:
                 "stands beside; begin it with the plain words"
             )
         return max(fitting, key=len)
-    left = written.prompt
-    while left.controls:
-        left = left.without(0)
-    plain = left.plain_text.strip()
+    plain = words_outside(written.prompt)
     if not plain:
         raise InputError(f"{quote(str(written.prompt))} has no plain words; give the plain prompt as TEXT")
     return plain

@@ -37,9 +37,12 @@ COMMANDS = {
     "curate": Listed("Learn", "curate", "Clean prompts and keep those whose modifiers help."),
     "train": Listed("Learn", "train", "Train a policy: on prompts first, then on rewards."),
     "learn": Listed("Learn", "learn", "Make a policy of what your searches have drawn."),
+    "plot": Listed("Learn", "plot", "Draw the learning curves of a training."),
     "restrain": Listed("Learn", "restrain", "Measure what a policy's restraint costs and brings."),
     "calibrate": Listed("Learn", "score", "Set a reward's thresholds from plain pictures."),
     "score": Listed("Measure", "score", "Score pictures against the words they answer."),
+    "serve-reward": Listed("Measure", "serve_reward", "Serve a reward to other machines and environments."),
+    "judge-check": Listed("Measure", "judge_check", "Say how often judges agree with people's choices."),
     "evaluate": Listed("Measure", "evaluate", "Compare methods on many prompts, with intervals."),
     "ablate": Listed("Measure", "ablate", "Find out when, how strongly and which words act."),
 }

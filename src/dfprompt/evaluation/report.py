@@ -1,25 +1,17 @@
-"""The report of a comparison: one HTML file that carries its pictures and asks nobody for anything.
-
-No script, no address outside the file and its folder; a content policy in the page holds the browser to
-that. Every text is escaped: prompts are untrusted input.
-"""
+"""The report of a comparison: one HTML file that carries its pictures, without any script."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from typing import Any
 from urllib.parse import quote as quote_url
 
-import jinja2
 from PIL import Image
 
+from dfprompt.evaluation.pages import drawing, render_page, thumbnail
 from dfprompt.evaluation.side_by_side import Compared, Rewrite, SideBySide, make_plans
 from dfprompt.evaluation.strips import draw_strip, max_weight
 from dfprompt.evaluation.summary import ScoreLine
-from dfprompt.excerpt import printable
 from dfprompt.images.grid import make_grid
 from dfprompt.images.reading import read_image
 from dfprompt.images.tensors import to_pil
@@ -28,7 +20,6 @@ from dfprompt.prompt.picture import draw_plan
 from dfprompt.table import ABSENT, Table, format_ends, format_number
 
 TEMPLATE = "report.html"
-THUMBNAIL = 256  # pixels of the longer side
 _MAX_COLUMNS = 8  # of the grid; the report shows every seed
 _CAPTION_SCORES = 3
 
@@ -39,7 +30,8 @@ def make_report(shown: SideBySide, *, note: str = "") -> str:
     drawn = f"{shown.pipeline.name}: {settings.num_inference_steps} steps of {settings.scheduler}"
     if settings.guidance_scale is not None:
         drawn += f", guidance {settings.guidance_scale:g}"
-    return _template().render(
+    return render_page(
+        TEMPLATE,
         title="Plain and optimised, from the same seeds",
         drawn=drawn,
         size=f"{width}x{height}",
@@ -49,17 +41,6 @@ def make_report(shown: SideBySide, *, note: str = "") -> str:
         overall=_table(shown.lines()) if len(shown.prompts) > 1 else None,
         failures=_failures(shown),
     )
-
-
-def _template() -> jinja2.Template:
-    """The page with its holes. Whatever fills one is escaped, and has no character that prints as nothing."""
-    found = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
-    return found.from_string(files("dfprompt.evaluation").joinpath(TEMPLATE).read_text(encoding="utf-8"))
 
 
 def _prompt(shown: SideBySide, prompt: Compared) -> dict[str, Any]:
@@ -96,32 +77,17 @@ def _beside_plain(shown: SideBySide, prompt: Compared, rewrite: Rewrite) -> Iter
 
 
 def _timeline(shown: SideBySide, rewrite: Rewrite) -> str:
-    drawing = draw_plan(shown.plan_of(rewrite.prompt)).encode("utf-8", "replace")
-    return f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"
+    return drawing(draw_plan(shown.plan_of(rewrite.prompt)))
 
 
 def _figure(shown: SideBySide, row: Row, plain: Row) -> dict[str, Any]:
-    image, small = _thumbnail(_picture(shown, row))
+    image, small = thumbnail(_picture(shown, row))
     file, scores = quote_url(str(row.picture)), _score_lines(shown, row, plain)
     return {"seed": row.seed, "file": file, "image": image, "small": small, "scores": scores}
 
 
 def _picture(shown: SideBySide, row: Row) -> Image.Image:
     return to_pil(read_image(shown.folder / str(row.picture)).pixels[None])[0]
-
-
-def _thumbnail(picture: Image.Image) -> tuple[str, bool]:
-    """Return a data URI of at most THUMBNAIL pixels, and whether the picture is smaller than that."""
-    small = max(picture.size) <= THUMBNAIL
-    if not small:
-        picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    if small:
-        picture.save(stream, format="PNG")
-    else:
-        picture.save(stream, format="JPEG", quality=88)
-    kind = "png" if small else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}", small
 
 
 def _score_lines(shown: SideBySide, row: Row, plain: Row) -> list[str]:
@@ -211,7 +177,7 @@ def make_comparison_grid(shown: SideBySide) -> Image.Image:
         columns=columns,
         row_titles=[_row_title(shown, *each) for each in drawn],
         column_titles=[f"seed {seed}" for seed in shown.seeds[:columns]],
-        strips=lambda row, across: draw_strip(plans[row], across, heaviest),
+        strips=lambda row, across: draw_strip(plans[row], across, heaviest, axis=row == 0),
         title=f"{shown.pipeline.name}, {width}x{height}",
     )
 

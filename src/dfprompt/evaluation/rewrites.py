@@ -43,15 +43,27 @@ class RewriteStore:
         new = [prompt for prompt in prompts if prompt.id not in kept.prompts]
         if not new:
             return kept
+        if at_once := int(getattr(method, "at_once", 0)):  # dear to ask: each answer is on the disk at once
+            for start in range(0, len(new), at_once):
+                self._ask(method, path, kept, new[start : start + at_once], seed)
+            return kept
         # What a method does over all prompts, it does over all of them: of some it would be another method.
         asked = list(prompts) if getattr(method, "whole_set", False) else new
+        self._ask(method, path, kept, asked, seed)
+        return kept
+
+    def _ask(
+        self, method: Method, path: Path, kept: Rewrites, asked: Sequence[PlainPrompt], seed: int
+    ) -> None:
+        """Put what a method says into `kept` and onto the disk."""
         started = time.perf_counter()
         try:
             made = rewrite_checked(method, asked, seed)
             _check_same(method, kept, asked, made)
         except EvaluationError as error:
+            new = (prompt for prompt in asked if prompt.id not in kept.prompts)
             kept.failed |= {prompt.id: str(error) for prompt in new}
-            return kept
+            return
         kept.seconds += time.perf_counter() - started
         for prompt, rewrite in zip(asked, made, strict=True):
             if isinstance(rewrite, DFPrompt):
@@ -59,7 +71,6 @@ class RewriteStore:
             else:
                 kept.failed[prompt.id] = str(rewrite)
         _write(path, kept)
-        return kept
 
 
 def _check_same(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from dfprompt.evaluation.diversity import Diversity, measure_diversity
+from dfprompt.evaluation.judge_check import JudgeCheck
 from dfprompt.evaluation.modifiers import find_modifiers
 from dfprompt.evaluation.run import Outcome
 from dfprompt.measurement.rows import PLAIN, Row
@@ -63,7 +64,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Summary:
-    """All numbers of an evaluation; `comparisons` is how many tests Holm's correction covers."""
+    """All numbers of an evaluation; `comparisons` is how many tests Holm's correction covers.
+
+    `measures` says of scores what they measure (fidelity, artefacts), `checks` how often they agree with the
+    choices they were checked on.
+    """
 
     prompts: int
     seeds: int
@@ -71,6 +76,8 @@ class Summary:
     methods: tuple[MethodLine, ...]
     failures: tuple[Failure, ...]
     comparisons: int
+    measures: Mapping[str, str] = field(default_factory=dict)
+    checks: Mapping[str, JudgeCheck] = field(default_factory=dict)
 
     def of(self, method: str, score: str) -> ScoreLine:
         """Return one line."""
@@ -78,7 +85,11 @@ class Summary:
 
 
 def summarize(
-    outcome: Outcome, *, distances: Mapping[str, float] | None = None, bootstrap_seed: int = 0
+    outcome: Outcome,
+    *,
+    distances: Mapping[str, float] | None = None,
+    checks: Mapping[str, JudgeCheck] | None = None,
+    bootstrap_seed: int = 0,
 ) -> Summary:
     """Compute every number of an evaluation's tables from its rows."""
     plan = outcome.plan
@@ -101,6 +112,8 @@ def summarize(
         methods=tuple(methods),
         failures=tuple(_failures(outcome.rows)),
         comparisons=len(tested),
+        measures=plan.scoreboard.measures(),
+        checks=dict(checks or {}),
     )
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from dfprompt.evaluation.files import write_text
+from dfprompt.evaluation.latex import format_latex
 from dfprompt.evaluation.summary import Failure, MethodLine, ScoreLine, Summary
 from dfprompt.statistics.comparison import Comparison
 from dfprompt.table import Table, escape_markdown, format_ends, format_number, format_p, number
 
 Line = TypeVar("Line", ScoreLine, MethodLine)
-RESULTS, SCORES, METHODS = "results.md", "scores.csv", "methods.csv"
+RESULTS, SCORES, METHODS, LATEX = "results.md", "scores.csv", "methods.csv", "results.tex"
+_NOT_CHECKED = "Not checked against anybody's choices (`dfprompt judge-check`)."
 _ROLES = {
     "reward": "optimised",
     "judge": "judge: never optimised here",
@@ -101,11 +103,12 @@ _WORDS = ("method", "what it is")  # titles of columns that hold no numbers
 
 
 def write_tables(summary: Summary, folder: Path, *, title: str = "Evaluation", note: str = "") -> list[Path]:
-    """Write results.md, scores.csv and methods.csv; returns their paths."""
+    """Write results.md, scores.csv, methods.csv and results.tex; returns their paths."""
     texts = {
         RESULTS: format_markdown(summary, title=title, note=note),
         SCORES: format_scores_csv(summary),
         METHODS: format_methods_csv(summary),
+        LATEX: format_latex(summary),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -114,31 +117,44 @@ def write_tables(summary: Summary, folder: Path, *, title: str = "Evaluation", n
 
 def format_markdown(summary: Summary, *, title: str = "Evaluation", note: str = "") -> str:
     """Return one page: a table per score, diversity, cost, and what failed; `note` stands above."""
-    lines = [f"# {escape_markdown(title)}", "", *([note, ""] if note else []), _how_to_read(summary), ""]
+    lines = [f"# {escape_markdown(title)}", "", *([note, ""] if note else []), how_to_read(summary), ""]
+    for heading, table, foot in detail_tables(summary):
+        lines += [f"## {escape_markdown(heading)}", "", table.markdown(), "", *([foot, ""] if foot else [])]
+    return "\n".join(lines)
+
+
+def detail_tables(summary: Summary) -> list[tuple[str, Table, str]]:
+    """Return (heading, table, what stands under it): one per score, then diversity, cost, and what failed."""
+    found = []
     for score in dict.fromkeys(line.score for line in summary.scores):
         chosen = [line for line in summary.scores if line.score == score]
-        lines += [
-            f"## {escape_markdown(score)} ({_ROLES[chosen[0].role]})",
-            "",
-            _page(SCORE_METRICS, "score", chosen),
-            "",
-        ]
-    lines += ["## Diversity", "", _page(METHOD_METRICS, "diversity", summary.methods), ""]
-    lines += ["## Cost", "", _page(METHOD_METRICS, "cost", summary.methods), ""]
-    return "\n".join([*lines, *failure_lines(summary.failures)])
+        role = chosen[0].role
+        checked = summary.checks.get(score)
+        foot = checked.sentence() if checked is not None else _NOT_CHECKED if role == "judge" else ""
+        heading = f"{score} ({_ROLES[role]})"
+        found.append((heading, _page(SCORE_METRICS, "score", chosen), foot))
+    found.append(("Diversity", _page(METHOD_METRICS, "diversity", summary.methods), ""))
+    found.append(("Cost", _page(METHOD_METRICS, "cost", summary.methods), ""))
+    if summary.failures:
+        found.append(("Failed", failure_table(summary.failures), ""))
+    return found
 
 
 def failure_lines(failures: Sequence[Failure]) -> list[str]:
     """Return the part of a page that says what failed; nothing where nothing did."""
-    if not failures:
-        return []
+    return ["## Failed", "", failure_table(failures).markdown(), ""] if failures else []
+
+
+def failure_table(failures: Sequence[Failure]) -> Table:
+    """Return what failed: how many rows of which method, and the first message."""
     table = Table("method", "what", number("rows"), "first message")
     for each in failures:
         table.add(each.method, each.what, each.rows, each.message)
-    return ["## Failed", "", table.markdown(), ""]
+    return table
 
 
-def _how_to_read(summary: Summary) -> str:
+def how_to_read(summary: Summary) -> str:
+    """Return what the numbers of the tables are."""
     units = {line.comparison.units for line in summary.scores if line.comparison}
     over = "the seeds of the one prompt" if units == {"seeds"} else "prompts, each with all its seeds"
     return (
@@ -150,7 +166,7 @@ def _how_to_read(summary: Summary) -> str:
     )
 
 
-def _page(metrics: Sequence[Metric[Line]], page: str, lines: Sequence[Line]) -> str:
+def _page(metrics: Sequence[Metric[Line]], page: str, lines: Sequence[Line]) -> Table:
     """Return one table of a page."""
     shown = [
         metric
@@ -162,7 +178,7 @@ def _page(metrics: Sequence[Metric[Line]], page: str, lines: Sequence[Line]) -> 
     for line in lines:
         values = ((metric, metric.value(line)) for metric in shown)
         table.add(*(None if value is None else metric.text(value) for metric, value in values))
-    return table.markdown()
+    return table
 
 
 def _file(metrics: Sequence[Metric[Line]], lines: Sequence[Line]) -> str:

@@ -81,6 +81,20 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         return picture_from_pil(opened, name=str(path))
 
 
+def read_image_bytes(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read the contents of a picture file that came another way, such as over HTTP; as `read_image` does.
+
+    >>> stream = io.BytesIO()
+    >>> Image.new("RGB", (4, 2)).save(stream, "PNG")
+    >>> read_image_bytes(stream.getvalue(), "upload").size
+    (2, 4)
+    """
+    with _decoding(name, max_pixels), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        _refuse_size(opened, name, max_pixels)
+        opened.load()
+        return picture_from_pil(opened, name=name)
+
+
 def picture_from_pil(image: Image.Image, name: str = "image") -> Picture:
     """The pixels of an opened image, converted as `read_image` says; the image itself is not changed.
 
@@ -170,7 +184,7 @@ def text_of_bytes(content: bytes, name: str = "the picture") -> dict[str, str]:
 
 
 @contextmanager
-def _decoding(path: Path, max_pixels: int) -> Iterator[None]:
+def _decoding(path: Path | str, max_pixels: int) -> Iterator[None]:
     """What Pillow raises on files that are no pictures, as an ImageFileError that says why."""
     try:
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from dfprompt.errors import DFPromptError
+from dfprompt.errors import DFPromptError, RewardServerError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,7 +16,8 @@ def attempt(
 ) -> list[Result | DFPromptError]:
     """Return `work(items)`; where that raises, halve the batch until the error is one item's own.
 
-    `work` returns one result per item. Only DFPromptError is taken for the item's failure.
+    `work` returns one result per item. Only DFPromptError is taken for the item's failure; a reward's
+    lost server (RewardServerError) is no item's, and passes.
 
     >>> attempt(lambda some: [10 // each for each in some], [2, 5])
     [5, 2]
@@ -25,6 +26,8 @@ def attempt(
         return []
     try:
         return list(work(items))
+    except RewardServerError:
+        raise
     except DFPromptError as error:
         if len(items) == 1:
             return [error]

@@ -214,6 +214,18 @@ def _read_before(folder: Path) -> dict[str, Any]:
         raise EvaluationError(f"{path} is damaged: {error}") from error
 
 
+def read_head(path: Path) -> dict[str, Any]:
+    """Return what a log's first line says is measured; an empty mapping for a log without one.
+
+    >>> read_head(Path("nowhere.jsonl"))
+    {}
+    """
+    try:
+        return _split(read_lines(path), path)[0] or {}
+    except (OSError, DFPromptError):
+        return {}
+
+
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a log, whoever is writing it; raises EvaluationError for a damaged line.
 

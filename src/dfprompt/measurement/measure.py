@@ -24,6 +24,7 @@ from dfprompt.errors import (
     ConfigError,
     DFPromptError,
     RewardError,
+    RewardServerError,
     UnsupportedPipelineError,
     each_warning_once,
 )
@@ -166,7 +167,13 @@ class Measurement:
             self.log.append(
                 row for row in rows() if UNSCORED in row.failed and row != self.log.rows.get(row.key)
             )
-        scored |= zip([shot.key for shot, _ in good], self._score(good), strict=True)
+        try:
+            scored |= zip([shot.key for shot, _ in good], self._score(good), strict=True)
+        except RewardServerError:  # the work stops; these pictures wait for their scores
+            if not self.save_first:
+                self._save(good, {})
+            self.log.append(row for row in rows() if row != self.log.rows.get(row.key))
+            raise
         if not self.save_first:
             self._save(good, scored)
         self.log.append(rows())

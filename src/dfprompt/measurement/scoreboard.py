@@ -162,6 +162,14 @@ class Scoreboard:
                 taken.add(name)
                 yield (label, inner), name
 
+    def measures(self) -> dict[str, str]:
+        """Return the columns whose scores say what they measure, with what that is."""
+        told = {label: score.measures for label, score in self.scores.items()}
+        for label, score in self.scores.items():
+            if isinstance(score, CompositeReward):
+                told |= {self._columns[label, name]: judge.measures for name, judge in score.judges.items()}
+        return {name: what for name, what in told.items() if what}
+
     def columns(self) -> dict[str, Role]:
         """Return every column that tables show with its role; a composite's terms and gates are left out."""
         shown: dict[str, Role] = {}

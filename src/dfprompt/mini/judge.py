@@ -22,7 +22,7 @@ from dfprompt.storage import save_tensors, write_text
 CLASSES = {"subject": SUBJECTS, "colour": tuple(COLOURS), "scene": tuple(SCENES)}
 
 
-class _Block(nn.Module):
+class HalvingBlock(nn.Module):
     """Halve the picture, then one residual convolution."""
 
     def __init__(self, inward: int, outward: int) -> None:
@@ -43,7 +43,7 @@ class Judge(nn.Module):
     def __init__(self, channels: Sequence[int] = (24, 48, 96, 128)) -> None:
         super().__init__()
         widths = [3, *channels]
-        self.body = nn.Sequential(*(_Block(a, b) for a, b in itertools.pairwise(widths)))
+        self.body = nn.Sequential(*(HalvingBlock(a, b) for a, b in itertools.pairwise(widths)))
         self.heads = nn.ModuleDict({name: nn.Linear(2 * channels[-1], len(c)) for name, c in CLASSES.items()})
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from dfprompt.errors import InputError
-from dfprompt.prompt.ast import EffectRange, Span, Weight
+from dfprompt.prompt.ast import DFPrompt, EffectRange, Span, Weight
 from dfprompt.prompt.clocks import Evaluation
 from dfprompt.prompt.effect import FULL, MAX_WEIGHT, MIN_WEIGHT, UNIT
 from dfprompt.prompt.exact import MAX_PLACES, round_places
@@ -20,6 +20,16 @@ from dfprompt.prompt.parser import Place, locate_pieces, read_back
 
 _LEAST = Fraction(1, 10**MAX_PLACES)
 _EDGES = " \t\r\n,;."
+
+
+def words_outside(prompt: DFPrompt) -> str:
+    """Return the words outside brackets; separators that the brackets leave go with them.
+
+    >>> words_outside(read_back("a cat, [snow:late], asleep"))
+    'a cat, asleep'
+    """
+    outside = [isinstance(piece, str) for piece in prompt.spans]
+    return lay_out(prompt.words, outside).text.strip()
 
 
 def brackets_of(places: Sequence[Place]) -> list[Place]:

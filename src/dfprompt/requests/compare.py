@@ -18,6 +18,8 @@ from dfprompt.requests.write import Style
 Policy = Annotated[Any, Flag(metavar="P", kind=str)]
 Modifiers = Annotated[ListedThings, Flag("--modifiers", "A,B|FILE", kind=Words, commas=True)]
 
+Keep = Annotated[Words, Flag("--keep", "WORDS")]
+
 
 class CompareRequest(SeedRequest, FolderRequest, ScoreRequest, DialectRequest, RenderRequest):
     """What `dfprompt compare` draws side by side."""
@@ -88,6 +90,8 @@ class TuneRequest(FolderRequest, ScoreRequest, RenderRequest):
     """The first seed, and the order of candidates."""
     df: bool = False
     """Keep spans already written in TEXT."""
+    keep: Keep = ()
+    """Words of TEXT that nothing tried may drop, move or weight; repeatable."""
     only: Annotated[str | None, Flag(metavar="W")] = None
     """With --df: find range and weight of this one span."""
     policy: Policy = None

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from dfprompt.requests.base import Flag, ListedThings, Request, SeedRequest, Things, Words
-from dfprompt.requests.compare import Policy
+from dfprompt.requests.compare import Keep, Policy
 from dfprompt.requests.render import RenderRequest
 from dfprompt.requests.score import ScoreRequest
 
 METHODS = (
     "What to compare: plain, suffix, suffix-controls, random, starter, human, sft, policy, stripped, "
-    "shuffled, constant, best-of-N, NAME=FILE.jsonl, NAME=POLICY_FOLDER; stripped:NAME and best-of-N:NAME "
-    "take another method's words."
+    "shuffled, constant, best-of-N, vendor, llm, NAME=FILE.jsonl, NAME=POLICY_FOLDER; stripped:NAME and "
+    "best-of-N:NAME take another method's words."
 )
 Prompts = Annotated[Any, Flag("--prompts", "FILE", kind=str)]
 
@@ -60,6 +60,14 @@ class EvaluateRequest(MeasureRequest, SeedRequest, ScoreRequest, RenderRequest):
     """Pictures to measure each method's distance (CMMD) to."""
     embedder: Annotated[Any, Flag(metavar="DIR", kind=str)] = None
     """The CLIP model of CMMD: a folder; by default the pipeline's own, if it has one."""
+    llm: Annotated[str | None, Flag(metavar="COMMAND|URL")] = None
+    """Who rewrites for the method llm: a command, or the address of an OpenAI-compatible chat endpoint."""
+    llm_model: Annotated[str, Flag(metavar="NAME")] = ""
+    """The model that the chat endpoint is asked for."""
+    keep: Keep = ()
+    """Words that no rewrite may drop, move or weight, where a prompt has them; repeatable."""
+    checks: Annotated[ListedThings, Flag("--checks", "FILE", kind=Words, commas=True)] = ()
+    """Files that `dfprompt judge-check` wrote: their accuracies stand under the judges; repeatable."""
 
 
 class AblateRequest(MeasureRequest, SeedRequest, ScoreRequest, RenderRequest):

@@ -85,6 +85,15 @@ class CalibrateRequest(SeedRequest, RenderRequest):
     """Overwrite the recipe if it exists."""
 
 
+class PlotRequest(Request):
+    """What `dfprompt plot` draws."""
+
+    run: Annotated[str | Path, Flag(metavar="RUN", argument=True, kind=Path)]
+    """The folder of a training."""
+    output: Annotated[str | Path | None, Flag(metavar="DIR", kind=Path)] = None
+    """Where to write curves.png and curves.html; default: into the run's folder."""
+
+
 class RestrainRequest(SeedRequest, ScoreRequest, RenderRequest):
     """What `dfprompt restrain` measures of a policy."""
 

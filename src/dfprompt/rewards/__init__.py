@@ -9,8 +9,9 @@ from dfprompt.rewards.contract import Records, Reward, check_batch, check_scores
 from dfprompt.rewards.loading import KINDS, ScoreLoader, guess_kind
 from dfprompt.rewards.preprocessing import Preprocessing, read_preprocessing
 from dfprompt.rewards.recipe import make_reward, split_kind
+from dfprompt.rewards.remote import RemoteScore
 from dfprompt.rewards.scores import AestheticScore, ClipScore, PickScore, Score, score_together
-from dfprompt.rewards.settings import CompositeSettings, RewardSettings
+from dfprompt.rewards.settings import CompositeSettings, RemoteSettings, RewardSettings
 from dfprompt.rewards.tower import ClipTower, ImageBatch
 from dfprompt.rewards.user import UserScore, as_score, load_user_score
 
@@ -29,6 +30,8 @@ __all__ = [
     "PickScore",
     "Preprocessing",
     "Records",
+    "RemoteScore",
+    "RemoteSettings",
     "Reward",
     "RewardSettings",
     "RewardTerms",

@@ -26,7 +26,9 @@ def load_tower(
     fit: Literal["crop", "pad"] = "crop",
     checkpoint: Path | None = None,
 ) -> ClipTower:
-    """Read a CLIPModel folder with tokenizer and preprocessing; `checkpoint` gives open_clip weights instead.
+    """Read a CLIPModel folder with tokenizer and preprocessing; `checkpoint` gives the weights instead.
+
+    Its tensors carry open_clip's names or CLIPModel's own.
 
     Raises LoadError naming the folder and what is wrong with it.
     """
@@ -81,13 +83,20 @@ def _open_clip_model(folder: Path, checkpoint: Path) -> Any:
     from transformers import CLIPConfig, CLIPModel
 
     config = CLIPConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    state = convert_open_clip(read_tensors(checkpoint))
+    state = _clip_state(read_tensors(checkpoint))
     with torch.device("meta"):
         model = CLIPModel(config)
     for half in (model.text_model, model.vision_model):  # buffers that no checkpoint holds
         half.embeddings.position_ids = torch.arange(half.embeddings.position_embedding.num_embeddings)[None]
     model.load_state_dict(state, strict=True, assign=True)
     return model
+
+
+def _clip_state(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors under CLIPModel's names: open_clip's are converted, its own stay but for what is no weight."""
+    if any(name.startswith("vision_model.") for name in tensors):
+        return {name: tensor for name, tensor in tensors.items() if not name.endswith("position_ids")}
+    return dict(convert_open_clip(tensors))
 
 
 def _guarded(folder: Path, load: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -10,18 +10,25 @@ from typing import Literal
 import torch
 
 from dfprompt.errors import ConfigError, LoadError
-from dfprompt.published import AESTHETIC, CLIP_H, CLIP_L, HPS, PICKSCORE, find_published
+from dfprompt.published import AESTHETIC, CLIP_H, CLIP_L, HP, HPS, ICT, PICKSCORE, find_published
 from dfprompt.rewards.aesthetic import WEIGHTS_NAME, load_aesthetic_head
 from dfprompt.rewards.checkpoints import load_tower
-from dfprompt.rewards.scores import AestheticScore, ClipScore, PickScore, Score
+from dfprompt.rewards.scores import AestheticScore, ClipScore, HpScore, PickScore, Score
 from dfprompt.rewards.tower import ClipTower
 from dfprompt.rewards.weights import find_source
 from dfprompt.sources import pick_device, pick_dtype
 
-KINDS = ("clip", "aesthetic", "pickscore", "hps")
+KINDS = ("clip", "aesthetic", "pickscore", "hps", "ict", "hp")
 # A folder that holds a whole set of scores has one folder for each of these parts.
 PARTS = {"clip": "clip", "aesthetic": "aesthetic", "pickscore": "preference", "hps": "preference"}
-_PUBLISHED = {"clip": CLIP_L, "aesthetic": AESTHETIC, "pickscore": PICKSCORE, "hps": HPS}
+_PUBLISHED = {
+    "clip": CLIP_L,
+    "aesthetic": AESTHETIC,
+    "pickscore": PICKSCORE,
+    "hps": HPS,
+    "ict": ICT,
+    "hp": HP,
+}
 
 
 class ScoreLoader:
@@ -60,6 +67,13 @@ class ScoreLoader:
                 return PickScore(self._tower(self._find("pickscore", source, base)))
             case "hps":
                 return ClipScore(self._hps_tower(self._find("hps", source, base)), name="hps")
+            case "ict":
+                place = self._find("ict", source, base)
+                return ClipScore(self._fine_tuned(place, "pytorch_model.bin"), name="ict")
+            case "hp":
+                place = self._find("hp", source, base)
+                head, _ = load_aesthetic_head(place / HP.files[1])
+                return HpScore(self._fine_tuned(place, HP.files[0]), head)
             case "aesthetic":
                 return self._aesthetic(self._find("aesthetic", source, base), tower, base)
         raise ConfigError(f"{kind!r} is not a kind of score; known are {', '.join(KINDS)}")
@@ -68,7 +82,7 @@ class ScoreLoader:
         if source is None:
             return find_published(_PUBLISHED[kind], kind)
         place = self.named[source]() if source in self.named else find_source(source, base)
-        part = place / PARTS[kind]
+        part = place / PARTS.get(kind, "")
         return part if part.is_dir() else place
 
     def _aesthetic(self, place: Path, tower: str | None, base: Path) -> Score:
@@ -76,6 +90,14 @@ class ScoreLoader:
         head, own = load_aesthetic_head(published if published.is_file() else place)
         source = own if own and own != CLIP_L.hub_id else tower  # without either: the published ViT-L/14
         return AestheticScore(self._tower(self._find("clip", source, base)), head)
+
+    def _fine_tuned(self, place: Path, name: str) -> ClipTower:
+        """CLIP-H with the weights of a file; a folder of one's own may hold the configuration too."""
+        checkpoint = place / name
+        if not checkpoint.is_file():
+            raise LoadError(f"{place}: there is no {name} here")
+        configs = place if (place / "config.json").is_file() else find_published(CLIP_H, "ict and hp")
+        return self._tower(configs, checkpoint=checkpoint)
 
     def _hps_tower(self, place: Path) -> ClipTower:
         if (place / "model.safetensors").is_file():

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from dfprompt.config import nearest
+from dfprompt.endpoint import is_url
 from dfprompt.errors import ConfigError
 from dfprompt.rewards.composite import CompositeReward
 from dfprompt.rewards.loading import KINDS, PARTS, ScoreLoader
+from dfprompt.rewards.remote import RemoteScore
 from dfprompt.rewards.scores import Score
-from dfprompt.rewards.settings import JudgeSettings, ModelSettings, RewardSettings
+from dfprompt.rewards.settings import (
+    ExtraSettings,
+    JudgeSettings,
+    ModelSettings,
+    RemoteSettings,
+    RewardSettings,
+)
 from dfprompt.rewards.user import load_user_score
 
 
@@ -21,20 +30,15 @@ def make_reward(
     Raises LoadError for missing weights, ConfigError for code without permission or a judge that is trained.
     """
     constants, models = settings.composite, settings.models
-    extra = {
-        entry.name: (
-            load_user_score(entry.name, entry.function, allow_code=allow_code, base=base),
-            entry.weight,
-        )
-        for entry in settings.extra
-    }
     _refuse_trained_judges(settings, base)
-    judges = {entry.name: _judge(entry, shelf, base, allow_code) for entry in settings.judges}
+    loader = _Loader(shelf, settings.remote, base, allow_code)
+    extra = {entry.name: (loader.entry(entry), entry.weight) for entry in settings.extra}
+    judges = {entry.name: loader.entry(entry) for entry in settings.judges}
     return CompositeReward(
         constants,
-        aesthetic=_aesthetic(models, shelf, base) if constants.a else None,
-        clip=_part(models.clip, "clip", shelf, base) if constants.c else None,
-        preference=_part(models.preference, "pickscore", shelf, base) if constants.d else None,
+        aesthetic=loader.aesthetic(models) if constants.a else None,
+        clip=loader.part(models.clip, "clip") if constants.c else None,
+        preference=loader.part(models.preference, "pickscore") if constants.d else None,
         extra=extra,
         judges=judges,
     )
@@ -52,30 +56,46 @@ def split_kind(source: str) -> tuple[str, str | None]:
     return kind, place or None
 
 
-def _part(source: str, kind: str, shelf: ScoreLoader, base: Path) -> Score:
-    """One of the three scores; a plain source takes the kind of its place in equation 4."""
-    if source.partition(":")[0] in KINDS:
-        named, place = split_kind(source)
-        if PARTS[named] != PARTS[kind]:
-            raise ConfigError(f"models: {source!r} cannot stand in the place of a {kind} score")
-        return shelf.load_score(named, place, base=base)
-    return shelf.load_score(kind, source, base=base)
+@dataclass(frozen=True)
+class _Loader:
+    """Loads what a recipe names; relative paths start at `base`."""
 
+    shelf: ScoreLoader
+    remote: RemoteSettings
+    base: Path
+    allow_code: bool
 
-def _aesthetic(models: ModelSettings, shelf: ScoreLoader, base: Path) -> Score:
-    source: str | None = models.aesthetic.removeprefix("aesthetic:")
-    tower = models.aesthetic_tower or models.clip
-    if source == "aesthetic":
-        source = None
-    place = tower.removeprefix("clip:")
-    return shelf.load_score("aesthetic", source, base=base, tower=None if place == "clip" else place)
+    def part(self, source: str, kind: str) -> Score:
+        """One of the three scores; a plain source takes the kind of its place in equation 4."""
+        if is_url(source):
+            return RemoteScore(source, self.remote, base=self.base)
+        if source.partition(":")[0] in KINDS:
+            named, place = split_kind(source)
+            if PARTS.get(named) != PARTS[kind]:
+                raise ConfigError(f"models: {source!r} cannot stand in the place of a {kind} score")
+            return self.shelf.load_score(named, place, base=self.base)
+        return self.shelf.load_score(kind, source, base=self.base)
 
+    def aesthetic(self, models: ModelSettings) -> Score:
+        """The aesthetic score on the tower that is named for it."""
+        if is_url(models.aesthetic):
+            return RemoteScore(models.aesthetic, self.remote, base=self.base)
+        source: str | None = models.aesthetic.removeprefix("aesthetic:")
+        if source == "aesthetic":
+            source = None
+        place = (models.aesthetic_tower or models.clip).removeprefix("clip:")
+        tower = None if place == "clip" else place
+        return self.shelf.load_score("aesthetic", source, base=self.base, tower=tower)
 
-def _judge(entry: JudgeSettings, shelf: ScoreLoader, base: Path, allow_code: bool) -> Score:
-    if entry.function is not None:
-        return load_user_score(entry.name, entry.function, allow_code=allow_code, base=base)
-    kind, place = split_kind(entry.score or "")
-    return shelf.load_score(kind, place, base=base)
+    def entry(self, entry: ExtraSettings | JudgeSettings) -> Score:
+        """A further reward or a judge: a function, an address, or a kind of score."""
+        if entry.function is not None:
+            return load_user_score(entry.name, entry.function, allow_code=self.allow_code, base=self.base)
+        source = entry.score or ""
+        if is_url(source):
+            return RemoteScore(source, self.remote, base=self.base)
+        kind, place = split_kind(source)
+        return self.shelf.load_score(kind, place, base=self.base)
 
 
 def _refuse_trained_judges(settings: RewardSettings, base: Path) -> None:
@@ -87,6 +107,7 @@ def _refuse_trained_judges(settings: RewardSettings, base: Path) -> None:
         (models.preference, "pickscore", constants.d),
     )
     trained = {_identity(source, kind, base) for source, kind, weight in parts if weight}
+    trained |= {_identity(entry.score, "", base) for entry in settings.extra if entry.weight and entry.score}
     functions = {entry.function for entry in settings.extra if entry.weight}
     for judge in settings.judges:
         scored = judge.score is not None and _identity(judge.score, "", base) in trained
@@ -99,6 +120,8 @@ def _refuse_trained_judges(settings: RewardSettings, base: Path) -> None:
 
 def _identity(source: str, kind: str, base: Path) -> tuple[str, str]:
     """Kind and place of a score; a plain source has the kind of its place in equation 4."""
+    if is_url(source):
+        return "http", source.rstrip("/")
     head, _, place = source.partition(":")
     named, place = (head, place) if head in KINDS else (kind, source)
     path = base / place

@@ -20,8 +20,17 @@ _COSINE_SLACK = 1e-4  # a cosine of two rounded unit vectors may pass 1 by so mu
 class Score(ABC):
     """A reward that can share its image features with others; subclasses compute one row of scores.
 
-    Calling it follows the `Reward` contract: everything is checked before and after.
+    Calling it follows the `Reward` contract: everything is checked before and after. `measures` says what it
+    is a measure of, where that is one of "fidelity" (what was asked is there) and "artefacts" (pictures that
+    no real one looks like); `family` tells scores of one making from others.
     """
+
+    measures: str = ""
+
+    @property
+    def family(self) -> str:
+        """What scores of one making have in common: their class."""
+        return type(self).__name__
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -69,7 +78,7 @@ class Score(ABC):
 
 
 class ClipScore(Score):
-    """The cosine of picture and text, in [-1, 1]: CLIP score (ViT-L/14), and HPSv2.1 on its own weights.
+    """The cosine of picture and text, in [-1, 1]: CLIP score (ViT-L/14); HPSv2.1 and ICT on their weights.
 
     Published CLIP scores are often multiplied by 100 or 2.5 (Hessel et al., 2021); this one is not.
     """
@@ -132,6 +141,37 @@ class AestheticScore(Score):
         """The head on the shared image features; the prompts are not read."""
         features = batch.features(self.tower)
         return self.head.to(features.device)(features)
+
+
+class HpScore(Score):
+    """How good a picture looks, in [0, 1]: a small head on the CLIP image vector as it is (HP of ICTHP).
+
+    Y. Ba et al., Enhancing Reward Models for High-quality Image Generation: Beyond Text-Image Alignment, ICCV
+    2025; the prompts are not read. Its companion ICT is a cosine, `ClipScore` on weights of its own.
+    """
+
+    def __init__(self, tower: ClipTower, head: AestheticHead, name: str = "hp") -> None:
+        super().__init__(name)
+        if head.width != tower.width:
+            raise ConfigError(
+                f"the head of hp reads vectors of width {head.width}, and {tower.name} gives {tower.width}"
+            )
+        self.tower = tower
+        self.head = head.to(tower.device).eval().requires_grad_(False)
+
+    def towers(self) -> Iterator[ClipTower]:
+        """The model whose image half is used."""
+        yield self.tower
+
+    def bounds(self) -> tuple[float, float]:
+        """A sigmoid's."""
+        return 0.0, 1.0
+
+    @torch.no_grad()
+    def compute(self, batch: ImageBatch, prompts: Sequence[str], records: Records | None) -> Tensor:
+        """The sigmoid of the head on the vectors before they are normalised."""
+        vectors = batch.vectors(self.tower)
+        return torch.sigmoid(self.head.to(vectors.device)(vectors))
 
 
 def score_together(

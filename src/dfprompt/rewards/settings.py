@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from dfprompt.config import Config
 
@@ -54,15 +54,38 @@ class ModelSettings(Config):
     """CLIP model the aesthetic head reads, where its folder does not say; by default the clip model."""
 
 
+class RemoteSettings(Config):
+    """How patient to be with rewards behind an address (http://...)."""
+
+    timeout: float = Field(default=120.0, gt=0, le=3600)
+    """Seconds for the answer to one batch."""
+    retries: int = Field(default=3, ge=0, le=20)
+    """How often a batch is asked again after no answer, a broken one, or a busy server."""
+    backoff: float = Field(default=1.0, ge=0, le=60)
+    """Seconds before the first repetition, doubled each time."""
+    batch: int = Field(default=8, ge=1, le=256)
+    """Most pictures in one request; the server may want fewer."""
+    on_failure: Literal["stop", "row"] = "stop"
+    """What a failure does: "stop" the work, keeping what is done, or leave the "row" without this score."""
+    token_file: str | None = None
+    """File with the server's token; without one the variable DFPROMPT_TOKEN is read."""
+
+
 class ExtraSettings(Config):
-    """A reward of the user's own, added to equation 4."""
+    """A further reward, added to equation 4; give a score or a function."""
 
     name: str
     """Its name in tables."""
-    function: str
+    score: str | None = None
+    """A kind of score, "ict" or "clip:FOLDER" for instance, or the address of a server, http://..."""
+    function: str | None = None
     """Import path, package.module:function or file.py:function, called (images, prompts, records) -> (B,)."""
     weight: float = 1.0
     """What its score is multiplied by in the sum."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> ExtraSettings:
+        return _check_one(self, "reward")
 
 
 class JudgeSettings(Config):
@@ -71,15 +94,22 @@ class JudgeSettings(Config):
     name: str
     """Its name in tables."""
     score: str | None = None
-    """A kind of score, "hps" or "clip:FOLDER" for instance."""
+    """A kind of score, "hps" or "clip:FOLDER" for instance, or the address of a server, http://..."""
     function: str | None = None
     """Import path of a judge of the user's own."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> JudgeSettings:
-        if (self.score is None) == (self.function is None):
-            raise ValueError(f"judge {self.name!r} needs either score or function")
-        return self
+        return _check_one(self, "judge")
+
+
+EntryT = TypeVar("EntryT", ExtraSettings, JudgeSettings)
+
+
+def _check_one(entry: EntryT, kind: str) -> EntryT:
+    if (entry.score is None) == (entry.function is None):
+        raise ValueError(f"{kind} {entry.name!r} needs either score or function")
+    return entry
 
 
 class RewardSettings(Config):
@@ -93,3 +123,5 @@ class RewardSettings(Config):
     """Further rewards, added with their weights."""
     judges: tuple[JudgeSettings, ...] = ()
     """Scores shown beside the reward and never part of it."""
+    remote: RemoteSettings = RemoteSettings()
+    """How patient to be with scores behind an address."""

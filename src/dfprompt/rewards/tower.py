@@ -65,15 +65,20 @@ class ClipTower:
         self.model.to(device)
         return self
 
-    @torch.no_grad()
     def image_features(self, images: Tensor) -> Tensor:
         """L2-normalised features (B, D), float32 on the tower's device, of images (B, 3, H, W) in [0, 1]."""
+        return _unit(self.image_vectors(images)) if len(images) else self.image_vectors(images)
+
+    @torch.no_grad()
+    def image_vectors(self, images: Tensor) -> Tensor:
+        """The projected vectors (B, D) of images before they are normalised, float32."""
         if not len(images):
             return torch.zeros(0, self.width, device=self.device)
 
         def embed(rows: slice) -> Tensor:
             pixels = self.preprocessing(images[rows].to(self.device))
-            return _unit(self.model.get_image_features(pixel_values=pixels.to(self.dtype)).pooler_output)
+            vectors: Tensor = self.model.get_image_features(pixel_values=pixels.to(self.dtype)).pooler_output
+            return vectors.float()
 
         at_once = self.batch_size or rows_that_fit(self._bytes_per_image(images), self.device)
         return map_rows(embed, len(images), at_once)
@@ -155,7 +160,7 @@ class ImageBatch:
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
-        self._features: dict[ClipTower, Tensor] = {}
+        self._vectors: dict[ClipTower, Tensor] = {}
         self._checked: set[Domain] = set()
 
     def __len__(self) -> int:
@@ -163,9 +168,14 @@ class ImageBatch:
 
     def features(self, tower: ClipTower) -> Tensor:
         """L2-normalised image features (B, D), float32, computed on the first request for each tower."""
-        if tower not in self._features:
-            self._features[tower] = tower.image_features(self.images)
-        return self._features[tower]
+        vectors = self.vectors(tower)
+        return _unit(vectors) if len(vectors) else vectors
+
+    def vectors(self, tower: ClipTower) -> Tensor:
+        """The same before they are normalised."""
+        if tower not in self._vectors:
+            self._vectors[tower] = tower.image_vectors(self.images)
+        return self._vectors[tower]
 
     def check_domain(self, domain: Domain | None, prompts: Sequence[str]) -> None:
         """Warn once per batch if the pictures or the prompts lie outside what the model was trained on."""

@@ -33,6 +33,12 @@ class UserScore(Score):
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         super().__init__(name)
         self.function = function
+        self.measures = str(getattr(function, "measures", ""))
+
+    @property
+    def family(self) -> str:
+        """Every function is a family of its own."""
+        return f"function {self.name}"
 
     def compute(self, batch: ImageBatch, prompts: Sequence[str], records: Records | None) -> Tensor:
         """Call it on copies of the lists, so that it cannot change what others read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from statistics import NormalDist
 
 from dfprompt.errors import ConfigError
@@ -34,6 +35,7 @@ def student_central(t: float, freedom: int) -> float:
     return 2 / math.pi * (angle + sine * total) if odd else sine * total
 
 
+@cache  # simulations ask for the same few thousands of times
 def student_quantile(central: float, freedom: int) -> float:
     """Return the t with P(|T| <= t) = central, 0 < central < 1; for 0.95 the 97.5 % point.
 

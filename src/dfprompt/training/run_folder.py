@@ -4,7 +4,7 @@ recipe.toml      the resolved recipe with versions, seed and commit
 metrics.jsonl    one row per logged step       samples.jsonl   rewrites of the same prompts over time
 checkpoints/     what is needed to go on       best/           the policy of the lowest validation loss
 policy/          the result                    pages/          pictures of the samples, stage 2
-tensorboard/     if asked for
+tensorboard/     if asked for             curves.png, curves.html   how it went
 """
 
 from __future__ import annotations
@@ -23,7 +23,19 @@ from dfprompt.storage import check_ours, lock_folder, remove, reported
 RECIPE = "recipe.toml"
 # In the order in which they go: checkpoints first, the recipe last, so that a run that was killed while it
 # began anew is never gone on with under another recipe.
-_PARTS = ("checkpoints", "metrics.jsonl", "samples.jsonl", "tensorboard", "pages", "best", "policy", RECIPE)
+CURVES_PICTURE, CURVES_PAGE = "curves.png", "curves.html"
+_PARTS = (
+    "checkpoints",
+    "metrics.jsonl",
+    "samples.jsonl",
+    "tensorboard",
+    "pages",
+    CURVES_PICTURE,
+    CURVES_PAGE,
+    "best",
+    "policy",
+    RECIPE,
+)
 
 
 def open_run(

@@ -20,6 +20,7 @@ from dfprompt.config import Config
 Action = Literal["off", "warn", "stop"]
 MEANING = "validation_meaning"
 _GATES = "binds/"
+_ARTEFACTS = "scores/judge/artefacts"
 
 
 class WatchdogSettings(Config):
@@ -53,6 +54,10 @@ class WatchdogSettings(Config):
     """The pictures no longer show what the plain prompts say; needs `reward.meaning`."""
     meaning_fall: float = Field(default=0.15, gt=0)
     """How far that score may fall below stage 1's, both against the plain pictures'."""
+    artefacts: Action = "warn"
+    """The pictures look less and less like real ones; needs a judge of that name in `reward.judges`."""
+    artefacts_rise: float = Field(default=4.0, gt=0)
+    """How far its window's mean may rise above the first one, in the standard errors of the first."""
     gates: Action = "warn"
     """A gate that never acts, or always."""
 
@@ -91,6 +96,7 @@ class Watchdogs:
             self._look_at_collapse(found, problems)
             self._look_at_stability(found, problems)
             self._look_at_gates(problems)
+            self._look_at_artefacts(found, problems)
         return {f"watch/{name}": value for name, value in found.items()}, self._alerts(problems, row)
 
     def set_meaning(self, stage_one: float) -> None:
@@ -115,7 +121,8 @@ class Watchdogs:
         self._wrong, self._given = dict(state["wrong"]), set(state["given"])
 
     def _remember(self, modifiers: Sequence[tuple[str, Sequence[str]]], row: Mapping[str, float]) -> None:
-        kept = {name: float(value) for name, value in row.items() if name.startswith(_GATES)}
+        watched = (name for name in row if name.startswith(_GATES) or name == _ARTEFACTS)
+        kept = {name: float(row[name]) for name in watched}
         for name in ("reward", "reward_spread", "default_controls", "kl/text"):
             kept[name] = float(row.get(name, 0.0))
         for name in ("entropy/range", "entropy/weight"):
@@ -196,6 +203,19 @@ class Watchdogs:
                     self.settings.gates,
                     f"the gate {how}: calibrate it",
                 )
+
+    def _look_at_artefacts(self, found: dict[str, float], problems: dict[str, tuple[Action, str]]) -> None:
+        values = [step[_ARTEFACTS] for step in self._steps if _ARTEFACTS in step]
+        if len(values) < len(self._steps):
+            return
+        first = self._first.setdefault("artefacts", fmean(values))
+        error = self._first.setdefault("artefacts_error", (pvariance(values) / len(values)) ** 0.5)
+        found["artefacts_rise"] = fmean(values) - first
+        if error and found["artefacts_rise"] > self.settings.artefacts_rise * error:
+            problems["artefacts"] = (
+                self.settings.artefacts,
+                f"pictures look less like real ones: {fmean(values):.3g}, {first:.3g} in the first window",
+            )
 
     def _alerts(self, problems: Mapping[str, tuple[Action, str]], row: Mapping[str, float]) -> list[Alert]:
         """Those that are wrong for long enough, and were not said yet; the rest may be said again."""

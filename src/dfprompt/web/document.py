@@ -18,7 +18,7 @@ from dfprompt.prompt.bars import Bar, make_bars
 from dfprompt.prompt.exact import format_decimal, to_json_number
 from dfprompt.prompt.foreign_syntax import foreign_syntax_remarks
 from dfprompt.prompt.formatter import explain_silence
-from dfprompt.prompt.parser import Place, locate_pieces, read_back
+from dfprompt.prompt.parser import Place, locate_pieces
 from dfprompt.prompt.tags import explain_tag
 from dfprompt.web.server import describe_error
 
@@ -75,10 +75,7 @@ def plain_words(prompt: DFPrompt) -> str:
     >>> plain_words(DFPrompt(["a cat, ", Span("snow", "late")]))
     'a cat'
     """
-    left = prompt
-    while left.controls:
-        left = left.without(0)
-    return left.plain_text.strip() or prompt.plain_text.strip()
+    return editing.words_outside(prompt) or prompt.plain_text.strip()
 
 
 def _marked(error: ParseError) -> dict[str, int]:
@@ -163,7 +160,7 @@ def edit_text(text: str, change: Mapping[str, Any], plan_of: PlanOf) -> str:
 
 
 def _set_range(text: str, change: Mapping[str, Any], plan_of: PlanOf) -> str:
-    steps = plan_of(read_back(text)).steps
+    steps = plan_of(DFPrompt()).steps  # every prompt has the steps of the run
     return editing.set_control(text, change["bar"], _snapped(steps, change))
 
 

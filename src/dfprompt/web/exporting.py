@@ -18,14 +18,28 @@ DIALECTS = {"a1111": "AUTOMATIC1111, Forge", "comfyui": "ComfyUI (prompt control
 
 
 def export_all(
-    text: str, negative: str | None, steps: int, settings: RenderSettings, pipeline: str, seeds: Sequence[int]
+    text: str,
+    negative: str | None,
+    steps: int,
+    settings: RenderSettings,
+    pipeline: str,
+    policy: str,
+    seeds: Sequence[int],
 ) -> dict[str, Any]:
-    """Return a prompt in every form a page offers: name, text, negative, and what the form loses."""
+    """Return a prompt in every form a page offers (name, text, negative, what it loses), and as commands."""
     prompts = read_back(text), None if not negative else read_back(negative)
     forms = [_form(name, shown, prompts, steps) for name, shown in DIALECTS.items()]
     command = _command(prompts[0], negative, settings, pipeline, seeds)
     python = {"name": "Python", "text": _python(text, negative, settings), "lost": [], "assumed": []}
-    return {"forms": [*forms, {"name": "Command line", "text": command, "lost": [], "assumed": []}, python]}
+    commands = {
+        "draw": command,
+        "suggest": shlex.join(
+            ["dfprompt", "optimize", text, "--df", "--candidates", "3", "--policy", policy]
+        ),
+        "tune": shlex.join(["dfprompt", "tune", text, "--df", "--pipeline", pipeline, *_options(settings)]),
+    }
+    line = {"name": "Command line", "text": command, "lost": [], "assumed": []}
+    return {"forms": [*forms, line, python], "commands": commands}
 
 
 def _form(dialect: str, name: str, prompts: tuple[DFPrompt, DFPrompt | None], steps: int) -> dict[str, Any]:

@@ -205,7 +205,13 @@ class Studio:
         steps = self.plan_of(settings)(read_back(text)).num_inference_steps
         chosen = self.settings(settings)
         return export_all(
-            text, negative, steps, chosen, str(self.request.pipeline), _seeds(values.get("seeds", [0]))
+            text,
+            negative,
+            steps,
+            chosen,
+            str(self.request.pipeline),
+            self.policy_name,
+            _seeds(values.get("seeds", [0])),
         )
 
     def tune(self, values: Mapping[str, Any]) -> Job:

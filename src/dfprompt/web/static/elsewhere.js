@@ -5,15 +5,6 @@ import { Panel } from "./panels.js";
 import * as state from "./state.js";
 import { call } from "./wire.js";
 
-export async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    state.tell("Copied.");
-  } catch {
-    state.tell("The browser keeps the clipboard to itself here; select the text and copy it.", "error");
-  }
-}
-
 export class Export extends Component {
   async load() {
     const { text, negative, seeds, settings } = this.props;
@@ -38,7 +29,7 @@ export class Export extends Component {
   render(_, { forms = [], problem }) {
     return html`<${Panel} name="export" title="Take it elsewhere">
       ${problem && html`<p class="problem">${problem}</p>`}
-      <div class="forms">${forms.map((form) => html`<section aria-label=${form.name}><h3>${form.name} ${!form.error && html`<button type="button" class="plain" onClick=${() => copy(form.negative ? `${form.text}\nNegative prompt: ${form.negative}` : form.text)}>${icon("copy")} Copy<span class="unseen"> for ${form.name}</span></button>`}</h3>
+      <div class="forms">${forms.map((form) => html`<section aria-label=${form.name}><h3>${form.name} ${!form.error && html`<button type="button" class="plain" onClick=${() => state.copy(form.negative ? `${form.text}\nNegative prompt: ${form.negative}` : form.text)}>${icon("copy")} Copy<span class="unseen"> for ${form.name}</span></button>`}</h3>
         ${form.error ? html`<p class="lost">${form.error}</p>` : html`<pre tabindex="0">${form.text}${form.negative ? html`\n<b>Negative:</b> ${form.negative}` : ""}</pre>`}
         ${form.lost.length > 0 && html`<ul class="lost">${form.lost.map((each) => html`<li>lost: ${each}</li>`)}</ul>`}
         ${form.assumed.length > 0 && html`<ul class="hint">${form.assumed.map((each) => html`<li>assumed: ${each}</li>`)}</ul>`}

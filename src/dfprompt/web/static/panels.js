@@ -11,6 +11,9 @@ export function Panel({ name, title, children }) {
   </section>`;
 }
 
+// The same by the command line.
+const Command = ({ of }) => html`<button type="button" class="plain" onClick=${() => state.copyCommand(of)}>${icon("copy")} Copy as command</button>`;
+
 const chip = (each, taken) => html`<span class=${`offer hue-${hue(each.words)}`}>
   <button type="button" aria-pressed=${String(taken)} disabled=${taken} title=${each.span} onClick=${() => state.change({ do: "append", span: each.span })}>${icon("plus")} ${each.words}</button>
   <button type="button" class="quiet" aria-label=${`Never suggest ${each.words}`} title="Never suggest this" onClick=${() => state.ban(each.words)}>${icon("close")}</button>
@@ -26,6 +29,7 @@ export function Suggest({ suggestions, bans, text, busy }) {
       <button type="button" class="plain" onClick=${() => state.write(each.text, "suggest", "text")}>Take all</button></li>`)}</ul>`}
     <p class="row-of">
       <button type="button" disabled=${busy} onClick=${() => state.suggest({ seed: Math.floor(Math.random() * 1e6) })}>${icon("shuffle")} Others</button>
+      <${Command} of="suggest" />
       <label><input type="checkbox" checked=${state.withRewrite.value} onChange=${(event) => { state.withRewrite.value = event.target.checked; state.save(); }} /> draw the first as a column, “rewrite”</label>
     </p>
     ${bans.length > 0 && html`<p class="hint">Never: ${bans.map((words) => html`<button type="button" class="plain" title="Allow again" onClick=${() => state.ban(words, false)}>${words} \u00d7</button> `)}</p>`}
@@ -102,6 +106,7 @@ export class Tune extends Component {
       <p class="hint">Draws candidates, keeps what scores better on the same seeds, and makes sure on fresh ones. Your own words stay.</p>
       <p class="row-of"><label>Pictures <input type="number" min="16" max="2000" step="8" value=${images} onChange=${(event) => this.setState({ images: Number(event.target.value) })} /></label>
         ${job ? html`<button type="button" onClick=${() => state.cancel(job)}>Stop</button>` : html`<button type="button" class="go" onClick=${() => state.tune(images)}>Search</button>`}
+        <${Command} of="tune" />
         ${job && html`<span class="hint">${told?.stage || "waiting"} \u00b7 ${job.done} of ${job.total}</span>`}</p>
       ${done?.result?.sentence && !job && html`<p>${done.result.sentence}</p>`}
       ${told?.best?.length > 0 && html`<ol class="best">${told.best.map((each) => html`<li key=${each.text} class=${each.text === "plain" ? "of-plain" : ""}>

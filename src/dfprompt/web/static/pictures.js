@@ -36,7 +36,7 @@ function Scores({ shown, plain, standings, label }) {
   const names = [...new Set(standings.map((line) => line.score))];
   const seen = (names.length ? names : Object.keys(shown.scores).slice(0, 2)).filter((name) => name in shown.scores).slice(0, 5);
   return html`<dl class="scores">
-    ${seen.map((name) => html`<div><dt>${name}</dt><dd>${number(shown.scores[name])}${plain && plain !== shown && name in plain.scores && html` <small class=${shown.scores[name] >= plain.scores[name] ? "up" : "down"}>${signed(shown.scores[name] - plain.scores[name])}</small>`}</dd></div>`)}
+    ${seen.map((name) => html`<div><dt>${name}</dt><dd>${number(shown.scores[name])}${plain && plain !== shown && name in plain.scores && shown.scores[name] !== plain.scores[name] && html` <small class=${shown.scores[name] >= plain.scores[name] ? "up" : "down"}>${signed(shown.scores[name] - plain.scores[name])}</small>`}</dd></div>`)}
     ${failed.map(([name, reason]) => html`<div class="failed"><dt>${name}</dt><dd>${reason}</dd></div>`)}
   </dl>`;
 }

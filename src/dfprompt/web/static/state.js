@@ -466,3 +466,21 @@ export function hideStrip({ drawing, label, seed }) {
   left.delete(`${drawing}/${label}/${seed}`);
   strips.value = left;
 }
+
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    tell("Copied.");
+  } catch {
+    tell(`The browser keeps the clipboard to itself; select and copy this:\n${text}`, "error");
+  }
+}
+
+export async function copyCommand(name) {
+  try {
+    const { text, negative } = texts.value;
+    copy((await call("/api/export", { text, negative, seeds: seeds.value, settings: wanted() })).commands[name]);
+  } catch (error) {
+    complain(error);
+  }
+}

@@ -75,12 +75,12 @@ function App(now) {
         <label>from <input type="number" min="0" value=${seeds[0]} onChange=${(event) => state.setSeeds(event.target.value, seeds.length)} /></label>
         <button type="button" class="quiet" aria-label="Other seeds" title="Other seeds" onClick=${() => state.setSeeds(Math.floor(Math.random() * 1e6), seeds.length)}>${icon("shuffle")}</button></span>
         <span class="grow" />
-        ${helper("suggest", "spark", "Suggest", () => { if (panel !== "suggest") state.suggest(); toggle("suggest"); })}
+        <span class="helpers">${helper("suggest", "spark", "Suggest", () => { if (panel !== "suggest") state.suggest(); toggle("suggest"); })}
         ${helper("lexicon", "plus", "Add words")}
         ${helper("styles", "styles", "Styles")}
         ${helper("tune", "tune", "Tune")}
         ${helper("export", "share", "Export")}
-        ${helper("settings", "settings", "Settings")}
+        ${helper("settings", "settings", "Settings")}</span>
       </div>
       ${panel === "suggest" && html`<${Suggest} suggestions=${now.suggestions} bans=${now.bans} text=${texts.text} busy=${now.suggesting} withRewrite=${now.withRewrite} />`}
       ${panel === "lexicon" && html`<${Lexicon} lexicon=${server.lexicon} text=${texts[side]} />`}
@@ -93,7 +93,7 @@ function App(now) {
       ${now.reference && html`<${Reference} found=${now.reference} />`}
     </main>
     ${now.historyOpen && html`<${History} drawings=${drawings} current=${current} search=${now.search} total=${now.total} />`}
-    ${now.dropped && html`<${Dropped} found=${now.dropped} texts=${texts} settings=${now.settings} seeds=${seeds} />`}
+    ${now.dropped && html`<${Dropped} found=${now.dropped} texts=${texts} settings=${{ ...server.defaults, ...now.settings }} seeds=${seeds} />`}
     ${now.toast && html`<div class=${`toast ${now.toast.kind}`}>${now.toast.message}<button type="button" class="quiet" aria-label="Close the message" onClick=${() => (state.toast.value = null)}>${icon("close")}</button></div>`}
     <p class="unseen" role="status" aria-live="polite">${now.said}</p>
   </div>`;

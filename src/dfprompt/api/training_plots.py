@@ -1,0 +1,72 @@
+"""`dfprompt plot RUN`, and what every training leaves at its end: learning curves as PNG and page."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dfprompt.config.recipes import PROVENANCE
+from dfprompt.errors import ConfigError, DFPromptError, DFPromptWarning
+from dfprompt.evaluation.training_plots import draw_curves, gather_curves, make_curves_page
+from dfprompt.storage import write_bytes, write_text
+from dfprompt.training.metrics import read_rows
+from dfprompt.training.run_folder import CURVES_PAGE, CURVES_PICTURE, RECIPE
+
+
+def plot_training(run: str | Path, *, output: str | Path | None = None) -> tuple[Path, Path]:
+    """Draw the learning curves of a run; returns the PNG and the page, in its folder or in `output`.
+
+    Reward, validation, judges, divergence, entropies, variety, controls over time and what the watchdogs
+    said, as far as the training logged them; a run may still be going on. Raises ConfigError for a folder
+    without a training and where matplotlib is missing, TrainingError for damaged rows.
+    """
+    folder = Path(run)
+    metrics = folder / "metrics.jsonl"
+    if not metrics.is_file():
+        raise ConfigError(f"{folder} holds no training: there is no metrics.jsonl in it")
+    samples = folder / "samples.jsonl"
+    curves = gather_curves(read_rows(metrics), read_rows(samples) if samples.is_file() else [])
+    if not curves.numbers:
+        raise ConfigError(f"{metrics} has no numbers yet; let the training make a step")
+    place = folder if output is None else Path(output)
+    place.mkdir(parents=True, exist_ok=True)
+    title = f"Training of {folder.resolve().name}"
+    picture = draw_curves(curves, title)
+    write_bytes(place / CURVES_PICTURE, picture)
+    write_text(place / CURVES_PAGE, make_curves_page(curves, picture, title, _facts(folder / RECIPE)))
+    return place / CURVES_PICTURE, place / CURVES_PAGE
+
+
+@contextmanager
+def plotted(folder: Path) -> Iterator[None]:
+    """Leave the curves of the training inside, however it ends; what prevents them is only a warning."""
+    try:
+        yield
+    finally:
+        if os.environ.get("RANK", "0") == "0" and (folder / "metrics.jsonl").is_file():
+            try:
+                plot_training(folder)
+            except (DFPromptError, OSError) as error:
+                warnings.warn(f"no learning curves were drawn: {error}", DFPromptWarning, stacklevel=3)
+
+
+def _facts(recipe: Path) -> dict[str, str]:
+    """Return the recipe's settings and what it was run with, by dotted name."""
+    try:
+        values = tomllib.loads(recipe.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    found = dict(_flat(values.pop(PROVENANCE, {})))
+    return found | dict(_flat(values))
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, str(value)
