@@ -37,7 +37,7 @@ ROOM ?=
 MINUTES ?= 40
 PARTS = $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py src/dfprompt/$(ROOM) src/dfprompt/$(ROOM).py $(ROOM) tests/worlds/$(ROOM)),$(error there is no room $(ROOM); rooms are the folders of src/dfprompt and tests)))
 
-.PHONY: help demo test test-fast test-all test-versions lint format bench docs cli-page settings-page clean
+.PHONY: help demo test test-fast test-all test-versions lint format bench docs cli-page settings-page api-page pictures clean
 
 help:
 	@echo "make demo       what it does, on your screen"
@@ -104,6 +104,13 @@ cli-page: $(CORE)
 
 settings-page: $(CORE)
 	$(BIN)/python .ci/write_settings_page.py
+
+api-page: $(CORE)
+	$(BIN)/python .ci/write_api_page.py
+
+# What the pages show of the shipped policy and the mini world: the judged pairs, their figures, the pictures.
+pictures: $(CORE)
+	BIN=$(BIN) .ci/make_pictures
 
 clean:
 	rm -rf build dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

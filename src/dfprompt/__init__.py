@@ -6,9 +6,13 @@ Public names are loaded on first use, so `import dfprompt` imports neither torch
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.1"
+
+# What is loaded, drawn and fetched is told to the logger "dfprompt"; who wants to read it adds a handler.
+logging.getLogger("dfprompt").addHandler(logging.NullHandler())
 
 # name -> module that defines it; the module is imported when the name is first used.
 _EXPORTS = {
@@ -29,6 +33,20 @@ _EXPORTS = {
     "attach": "dfprompt.conditioning.attach",
     "DFPromptError": "dfprompt.errors",
     "DFPromptWarning": "dfprompt.errors",
+    "InputError": "dfprompt.errors",
+    "ParseError": "dfprompt.errors",
+    "PromptValueError": "dfprompt.errors",
+    "ConversionError": "dfprompt.errors",
+    "ConfigError": "dfprompt.errors",
+    "ImageFileError": "dfprompt.errors",
+    "LoadError": "dfprompt.errors",
+    "UnsupportedPipelineError": "dfprompt.errors",
+    "RewardError": "dfprompt.errors",
+    "GenerationError": "dfprompt.errors",
+    "TrainingError": "dfprompt.errors",
+    "EvaluationError": "dfprompt.errors",
+    "EndpointError": "dfprompt.errors",
+    "RewardServerError": "dfprompt.errors",
 }
 
 __all__ = [*_EXPORTS, "__version__"]
@@ -44,8 +62,22 @@ if TYPE_CHECKING:
     from dfprompt.conditioning.attach import attach as attach
     from dfprompt.conditioning.prepare import prepare as prepare
     from dfprompt.conditioning.run import run as run
+    from dfprompt.errors import ConfigError as ConfigError
+    from dfprompt.errors import ConversionError as ConversionError
     from dfprompt.errors import DFPromptError as DFPromptError
     from dfprompt.errors import DFPromptWarning as DFPromptWarning
+    from dfprompt.errors import EndpointError as EndpointError
+    from dfprompt.errors import EvaluationError as EvaluationError
+    from dfprompt.errors import GenerationError as GenerationError
+    from dfprompt.errors import ImageFileError as ImageFileError
+    from dfprompt.errors import InputError as InputError
+    from dfprompt.errors import LoadError as LoadError
+    from dfprompt.errors import ParseError as ParseError
+    from dfprompt.errors import PromptValueError as PromptValueError
+    from dfprompt.errors import RewardError as RewardError
+    from dfprompt.errors import RewardServerError as RewardServerError
+    from dfprompt.errors import TrainingError as TrainingError
+    from dfprompt.errors import UnsupportedPipelineError as UnsupportedPipelineError
     from dfprompt.prompt import DFPrompt as DFPrompt
     from dfprompt.prompt import Span as Span
     from dfprompt.prompt import convert_prompt as convert_prompt
@@ -53,17 +85,23 @@ if TYPE_CHECKING:
     from dfprompt.prompt import parse_prompt as parse_prompt
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'dfprompt' has no attribute {name!r}")
-    try:
-        module = importlib.import_module(_EXPORTS[name])
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "dfprompt":
-            raise
-        # The language is a distribution of its own, without what needs torch.
-        raise ImportError(f"dfprompt.{name} needs the whole package: pip install dfprompt") from error
-    return getattr(module, name)
+if not TYPE_CHECKING:  # a type checker sees the names above and no others
+
+    def __getattr__(name: str) -> Any:
+        if name not in _EXPORTS:
+            import difflib
+
+            close = difflib.get_close_matches(name, _EXPORTS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise AttributeError(f"module 'dfprompt' has no attribute {name!r}{hint}")
+        try:
+            module = importlib.import_module(_EXPORTS[name])
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "dfprompt":
+                raise
+            # The language is a distribution of its own, without what needs torch.
+            raise ImportError(f"dfprompt.{name} needs the whole package: pip install dfprompt") from error
+        return getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,7 @@ One of each for every room. Importing this module imports neither torch nor the 
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ from dfprompt.excerpt import quote
 if TYPE_CHECKING:
     import torch
 
+_LOG = logging.getLogger(__name__)
 DTYPES = ("float32", "float16", "bfloat16")
 RepoKind: TypeAlias = Literal["model", "dataset"]
 Choose: TypeAlias = Callable[[Sequence[str]], Sequence[str]]
@@ -233,6 +235,7 @@ def download(hub_id: str, choose: Choose, *, kind: RepoKind = "model", command: 
     command = command or f"hf download {'--repo-type dataset ' if kind == 'dataset' else ''}{hub_id}"
     found = measure_download(hub_id, choose, kind=kind, command=command)
     said = f"{found.gigabytes:.2f} GB, licence {found.licence}"
+    _LOG.info("downloading %s: %s", hub_id, said)
     warnings.warn(
         f"downloading {hub_id}: {said}, into {constants.HF_HUB_CACHE}", DFPromptWarning, stacklevel=3
     )

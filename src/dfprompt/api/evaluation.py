@@ -87,7 +87,7 @@ def evaluate(
     InputError and LoadError for what cannot be read; failures of single methods, pictures and scores
     are rows.
 
-    >>> # run = evaluate("prompts.jsonl", ["plain", "suffix", "policy"], "evaluation", pipeline="models/sd15")
+    >>> # run = evaluate("prompts.jsonl", ["plain", "policy"], "out", pipeline="models/sd15")
     """
     check(request)
     human = any(_words_of(method) == "human" for method in request.methods)

@@ -11,12 +11,14 @@ from dfprompt.api.companions import MINI
 from dfprompt.api.world import mini_folder, reading_mini
 from dfprompt.conditioning.prompts import Dialect, Prompts
 from dfprompt.config import make_config
+from dfprompt.config.keywords import names_keywords
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Pictures
 from dfprompt.pipeline.load import load_pipeline_from
 from dfprompt.pipeline.progress import Report
 from dfprompt.requests.render import LoadRequest, Offload, RenderRequest, RenderSettings
 
 
+@names_keywords
 def load_pipeline(
     source: str | Path = MINI,
     *,
@@ -34,7 +36,7 @@ def load_pipeline(
     a warning with size, licence and folder. Raises LoadError naming what is missing, damaged or pickled.
 
     >>> # pipeline = load_pipeline("mini")
-    >>> # images = pipeline.generate("a red cat on a hill, [watercolour:late]", seeds=[1, 2])
+    >>> # images = pipeline.generate("a red house, [watercolor:late]", seeds=[1, 2])
     """
     place = mini_folder("pipeline") if source == MINI else source
     with reading_mini(Path(place)) if source == MINI else nullcontext():
@@ -51,6 +53,7 @@ def open_pipeline(request: RenderRequest) -> ImagePipeline:
     return load_pipeline(request.pipeline, **loading)
 
 
+@names_keywords
 def generate_images(
     prompts: Prompts,
     seeds: int | Sequence[int] = 0,
@@ -71,7 +74,7 @@ def generate_images(
     `pipeline` is a name as `load_pipeline` takes it, or a loaded pipeline; `settings` are those of
     RenderSettings, as a mapping too. Raises what `load_pipeline` and `ImagePipeline.generate` raise.
 
-    >>> # generate_images("a red cat", seeds=[1, 2], settings={"num_inference_steps": 10}).images
+    >>> # generate_images("a red house", [1, 2], settings={"num_inference_steps": 10})
     """
     loaded = pipeline
     if not isinstance(loaded, ImagePipeline):

@@ -12,6 +12,7 @@ from typing import Any
 from dfprompt.api.companions import MINI, usual_lexicon
 from dfprompt.api.world import mini_folder, reading_mini
 from dfprompt.api.written import read_base as read_base
+from dfprompt.config.keywords import names_keywords
 from dfprompt.domain import Domain
 from dfprompt.errors import DFPromptWarning, LoadError
 from dfprompt.excerpt import quote
@@ -30,6 +31,7 @@ MINI_SFT = "mini-sft"
 _TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 
 
+@names_keywords
 def load_policy(
     source: str | Path = MINI, *, device: str = "auto", companions: Companions = NOTHING
 ) -> Policy:
@@ -57,6 +59,7 @@ def load_policy(
         return load_policy_folder(folder, device=pick_device(device))
 
 
+@names_keywords
 def optimize_prompt(
     text: str | DFPrompt | Sequence[str | DFPrompt],
     policy: str | Path | Policy = MINI,
@@ -78,7 +81,7 @@ def optimize_prompt(
     InputError for an empty text, ConfigError for counts and seeds, LoadError for a policy that cannot be
     loaded.
 
-    >>> # best, *others = optimize_prompt("a red cat on a hill", candidates=3, seed=7)
+    >>> # best, *others = optimize_prompt("a red house in the snow", candidates=3, seed=7)
     >>> # print(best.prompt)
     """
     single = isinstance(text, str | DFPrompt)

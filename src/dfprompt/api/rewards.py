@@ -13,6 +13,7 @@ from torch import Tensor
 from dfprompt.api.pictures import ImageLike, check_origins, read_pictures
 from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config, nearest
+from dfprompt.config.keywords import names_keywords
 from dfprompt.endpoint import is_url
 from dfprompt.errors import ConfigError, ImageFileError, LoadError
 from dfprompt.images.reading import Picture, raise_together
@@ -41,6 +42,7 @@ PAPER = "paper"  # equation 4 with the published code's constants and published 
 _shelves: dict[tuple[str, str, int | None], ScoreLoader] = {}
 
 
+@names_keywords
 def load_reward(
     source: RewardLike = "mini",
     *,
@@ -115,6 +117,7 @@ def read_reward_settings(
     return settings.model_copy(update={"models": models}), folder
 
 
+@names_keywords
 def score_images(
     images: Tensor | Sequence[ImageLike],
     prompts: str | Sequence[str],

@@ -177,7 +177,7 @@ def make_comparison_grid(shown: SideBySide) -> Image.Image:
         columns=columns,
         row_titles=[_row_title(shown, *each) for each in drawn],
         column_titles=[f"seed {seed}" for seed in shown.seeds[:columns]],
-        strips=lambda row, across: draw_strip(plans[row], across, heaviest),
+        strips=lambda row, across: draw_strip(plans[row], across, heaviest, axis=row == 0),
         title=f"{shown.pipeline.name}, {width}x{height}",
     )
 

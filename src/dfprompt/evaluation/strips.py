@@ -18,10 +18,13 @@ _INK, _PALE, _GRID, _PLAIN = "#1f2328", "#656d76", "#d9dee8", "#a9b2c3"
 _COLOURS = ("#2f6fde", "#c2417c", "#2a9d6f", "#d9822b", "#7a55c7", "#c8483a")
 
 
-def draw_strip(plan: Plan, width: int, heaviest: Fraction | None = None) -> Image.Image:
+def draw_strip(
+    plan: Plan, width: int, heaviest: Fraction | None = None, *, axis: bool = False
+) -> Image.Image:
     """Return the bars of a plan on white, `width` pixels wide, time running from noise (left) to image.
 
     `heaviest` is the weight of the thickest bar, for strips that are compared; by default the plan's own.
+    With `axis` a line above the bars says which end is noise and which the finished image.
 
     >>> from dfprompt.prompt import make_plan, parse_prompt
     >>> draw_strip(make_plan(parse_prompt("a cat, [snow:late]"), 4), 400).size
@@ -29,10 +32,13 @@ def draw_strip(plan: Plan, width: int, heaviest: Fraction | None = None) -> Imag
     """
     bars = make_bars(plan)
     most = heaviest or max_weight([plan])
-    strip = Image.new("RGB", (width, max(1, _ROW * len(bars))), "#ffffff")
+    strip = Image.new("RGB", (width, max(1, _ROW * (len(bars) + axis))), "#ffffff")
     pen = ImageDraw.Draw(strip)
     left, spans = round(width * _WORDS), 0
-    for row, bar in enumerate(bars):
+    if axis:
+        for words, place in (("noise", left), ("time", (left + width) // 2 - 16), ("image", width - 44)):
+            write_text(pen, words, (place, 3), _SIZE, _PALE)
+    for row, bar in enumerate(bars, int(axis)):
         middle = row * _ROW + _ROW // 2
         words = f"{bar.words} {bar.weight}".strip()
         write_text(pen, fit_text(words, _SIZE, left - _GAP), (0, middle - _SIZE * 0.65), _SIZE, _INK)
@@ -42,17 +48,6 @@ def draw_strip(plan: Plan, width: int, heaviest: Fraction | None = None) -> Imag
         for box in _boxes(bar, left, width, middle, most):
             pen.rounded_rectangle(box, radius=4, fill=colour)
     return strip
-
-
-def draw_axis(width: int) -> Image.Image:
-    """Return the line over strips that says which end is noise and which the finished image."""
-    axis = Image.new("RGB", (width, _ROW), "#ffffff")
-    pen = ImageDraw.Draw(axis)
-    left = round(width * _WORDS)
-    write_text(pen, "noise", (left, 2), _SIZE, _PALE)
-    write_text(pen, "time ->", ((left + width) // 2 - 24, 2), _SIZE, _PALE)
-    write_text(pen, "image", (width - 44, 2), _SIZE, _PALE)
-    return axis
 
 
 def max_weight(plans: Sequence[Plan]) -> Fraction:

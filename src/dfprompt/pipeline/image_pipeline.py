@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ from dfprompt.pipeline.stock import draw_rows, scheduled, warn_of_idle_negative
 from dfprompt.requests.doors import takes_fields
 from dfprompt.requests.render import RenderSettings
 
+_LOG = logging.getLogger(__name__)
 # What usually fits beside the weights: sixteen pictures of 512 x 512, four of 1024 x 1024.
 _PIXELS_AT_ONCE = 16 * 512 * 512
 _PICTURES_AT_ONCE = 64
@@ -272,6 +274,7 @@ class ImagePipeline:
             done, saved = done + made, saved + spared
             for row, image in zip(rows, drawn, strict=True):
                 images[row] = image
+        _LOG.info("drew %d pictures with %s: %d evaluations, %d saved", len(request), self.name, done, saved)
         return Pictures(
             torch.stack([each for each in images if each is not None]), request, done, saved, self
         )

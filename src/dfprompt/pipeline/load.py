@@ -6,6 +6,7 @@ network unless the source is a hub id.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,6 +33,8 @@ from dfprompt.pipeline.single_file import find_configuration, load_single_file
 from dfprompt.pipeline.weight_files import PICKLED, refuse_pickle
 from dfprompt.requests.render import Offload
 from dfprompt.sources import hub_id_of, pick_device
+
+_LOG = logging.getLogger(__name__)
 
 
 def load_pipeline_from(
@@ -71,6 +74,7 @@ def load_pipeline_from(
     place(pipe, picked, offload)
     pipe.set_progress_bar_config(disable=True)  # ours to set; the command line has bars of its own
     origin = replace(origin, vae=mark, loras=marks)
+    _LOG.info("loaded %s as %s on %s, offload %s", source, type(pipe).__name__, picked, offload)
     return ImagePipeline(pipe, origin=origin, defaults=defaults)
 
 
