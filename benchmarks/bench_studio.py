@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import statistics
 import sys
 import tempfile
@@ -75,7 +76,14 @@ def measure_history(folder: Path) -> None:
     from dfprompt.measurement.rows import Row
     from dfprompt.web.history import History
 
-    # What is measured is reading: the rows need not be on the disk when the power fails.
+    rows = [
+        Row(label, "a", "a red house", seed, picture=f"{label}{seed}.png", scores={"reward": 1.0})
+        for seed in range(4)
+        for label in ("plain", "yours")
+    ]
+    with MeasurementLog(folder / "first" / ROWS, kind="comparison") as log:
+        log.append(rows)
+    # What is measured is reading: the lines need not be on the disk when the power fails.
     with unittest.mock.patch("os.fsync"), History(folder) as history:
         for number in range(500):
             made = history.add(
@@ -85,12 +93,8 @@ def measure_history(folder: Path) -> None:
                 seeds=(0, 1, 2, 3),
                 created="2026-01-01T00:00:00+00:00",
             )
-            with MeasurementLog(history.place(made) / ROWS, kind="comparison") as log:
-                log.append(
-                    Row(label, "a", "a red house", seed, picture=f"{label}{seed}.png", scores={"reward": 1.0})
-                    for seed in range(4)
-                    for label in ("plain", "yours")
-                )
+            history.place(made).mkdir(parents=True)
+            shutil.copy(folder / "first" / ROWS, history.place(made) / ROWS)
     start, used = time.perf_counter(), time.process_time()
     with History(folder) as history:
         shown = json.dumps([history.card(drawing) for drawing in history.drawings])

@@ -260,8 +260,10 @@ def study(pipe: Any, inputs: dict[str, Any], amount: float = 0.05) -> dict[str, 
     plain, first = counted(pipe, inputs, dress(A), steer=False)
     evaluations = evaluations_made(pipe, first.calls)
     other, second = counted(pipe, inputs, dress(B), steer=False)
-    if distance(plain, other) == 0 and amount < 1:
-        return study(pipe, inputs, 4 * amount)  # these random weights do not hear the text yet
+    if distance(plain, other) == 0:  # these random weights do not hear the text yet
+        return (
+            study(pipe, inputs, 4 * amount) if amount < 1 else {"reason": "its small pipeline hears no text"}
+        )
     special = find_capabilities(kind.__name__ for kind in type(pipe).__mro__)
     result: dict[str, Any] = {"how": "special" if special else "generic"}
     result["plain"] = distance(draw(pipe, inputs, dress(A), steer=True), plain)

@@ -11,12 +11,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from dfprompt.errors import ConversionError
 from dfprompt.excerpt import quote
-from dfprompt.prompt.ast import DFPrompt, EffectRange, Span
+from dfprompt.prompt.ast import DFPrompt, EffectRange, Span, Weight
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.effect import MAX_WEIGHT, MIN_WEIGHT
 from dfprompt.prompt.exact import complement, round_places
@@ -264,18 +265,32 @@ def _pieces(
         # Words that look like a tag are no tag here: in two spans they stay words.
         parts = [text[:1], text[1:]] if not is_tag and read_tag(text) else [text]
         for part in parts:
-            yield Span(part, EffectRange(complement(begin), complement(end)), rounded)
+            yield Span(part, _effect_range(begin, end), _weight(rounded))
+
+
+# The spans of a prompt share few ranges and weights: each is made once.
+@lru_cache(maxsize=1024)
+def _effect_range(begin: Decimal, end: Decimal) -> EffectRange:
+    return EffectRange(complement(begin), complement(end))
+
+
+@lru_cache(maxsize=1024)
+def _weight(weight: Decimal) -> Weight:
+    return Weight(weight)
 
 
 def check_weight(text: str, weight: Decimal, remarks: Remarks) -> Decimal:
     """Return a weight as the language writes it; raises ConversionError outside of -10..10."""
-    words = quote(text.strip())
     if not weight.is_finite() or not MIN_WEIGHT <= weight <= MAX_WEIGHT:
         shown = f"{weight:.6g}" if weight.is_finite() else str(weight)
         raise ConversionError(
-            f"{words} has a weight of {shown}; a DF-Prompt's go from {MIN_WEIGHT} to {MAX_WEIGHT}"
+            f"{quote(text.strip())} has a weight of {shown}; "
+            f"a DF-Prompt's go from {MIN_WEIGHT} to {MAX_WEIGHT}"
         )
     rounded = round_places(weight)
     if not rounded:
-        remarks.assume(f"{words} has weight 0, which removes it here; elsewhere its place in the text stays")
+        remarks.assume(
+            f"{quote(text.strip())} has weight 0, which removes it here; "
+            "elsewhere its place in the text stays"
+        )
     return rounded
