@@ -285,7 +285,7 @@ def test_a_language_model_rewrites_and_the_kept_words_stay(
         words = parse_prompt(str(row.df_prompt))
         assert is_kept(words, find_kept(row.prompt, ["dog", "red"])), row
     written = {row.prompt: row.df_prompt for row in run.outcome.rows if row.method == "llm"}
-    assert written["a dog"] == "a dog, snow do"
+    assert written["a dog"] == "a dog, snowy film do"
     definitions = {line.method: line.definition for line in run.summary.methods}
     assert definitions["llm"].endswith("keeping dog, red")
     for method, said in (("vendor", "has none"), ("llm", "needs --llm")):
