@@ -108,6 +108,8 @@ MEANT = {
     "LoadError": "404: weights or folders that are missing or damaged",
     "UnsupportedPipelineError": "501: this pipeline cannot; the message names what can",
     "RewardError": "502: a score failed; it is never a number",
+    "RewardServerError": "503: the server of a reward is lost; what is done is kept",
+    "EndpointError": "502: a chat endpoint failed",
     "GenerationError": "500: drawing failed, as out of memory",
     "TrainingError": "500: a training stopped; the last good checkpoint is named",
     "EvaluationError": "500: a method failed, or a folder belongs to something else",

@@ -1,4 +1,4 @@
-"""Train the mini world's artefact watch: drawings of plain captions against renders, once, by these seeds.
+"""Try an artefact watch of the mini world: drawings of plain captions against renders. It learnt nothing.
 
     python experiments/mini-artefacts/train.py --output trained
 
@@ -11,21 +11,58 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from torch.nn import functional
 
 from dfprompt.api.pipelines import load_pipeline
-from dfprompt.mini.artefacts import FILE_NAME, ArtefactWatch
 from dfprompt.mini.captions import canonical
+from dfprompt.mini.judge import HalvingBlock
 from dfprompt.mini.renderer import render, sample_scene
 from dfprompt.prompt import DFPrompt
+from dfprompt.storage import save_tensors
 
 SEED, DRAWN, HELD_OUT, STEPS, BATCH = 771_001, 256, 96, 400, 32
+
+FILE_NAME = "artefacts.safetensors"
+
+
+class ArtefactWatch(nn.Module):
+    """The log odds (B,) that pictures (B, 3, 64, 64) in -1..1 were drawn and not rendered."""
+
+    def __init__(self, channels: Sequence[int] = (12, 24, 48)) -> None:
+        super().__init__()
+        widths = [3, *channels]
+        self.body = nn.Sequential(*(HalvingBlock(a, b) for a, b in itertools.pairwise(widths)))
+        self.head = nn.Linear(2 * channels[-1], 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        x = self.body(pictures)
+        odds: Tensor = self.head(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
+        return odds.squeeze(1)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights in half precision."""
+        state = {name: value.half().contiguous() for name, value in self.state_dict().items()}
+        save_tensors(state, folder / FILE_NAME)
+
+    @classmethod
+    def load(cls, folder: Path) -> ArtefactWatch:
+        """Read what `save` wrote."""
+        return cls._open(folder).eval()
+
+    @classmethod
+    def _open(cls, folder: Path) -> ArtefactWatch:
+        watch = cls()
+        watch.load_state_dict({k: v.float() for k, v in load_file(folder / FILE_NAME).items()})
+        return watch
 
 
 def make_pictures(count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -107,7 +144,7 @@ def main() -> None:
         "held_out": HELD_OUT,
         "steps": STEPS,
         "sha256": digest,
-        **measure(kept, drawings[:HELD_OUT], renders[:HELD_OUT]),
+        "held_out_pictures": measure(kept, drawings[:HELD_OUT], renders[:HELD_OUT]),
     }
     (options.output / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result))

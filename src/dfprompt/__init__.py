@@ -45,6 +45,8 @@ _EXPORTS = {
     "GenerationError": "dfprompt.errors",
     "TrainingError": "dfprompt.errors",
     "EvaluationError": "dfprompt.errors",
+    "EndpointError": "dfprompt.errors",
+    "RewardServerError": "dfprompt.errors",
 }
 
 __all__ = [*_EXPORTS, "__version__"]
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from dfprompt.errors import ConversionError as ConversionError
     from dfprompt.errors import DFPromptError as DFPromptError
     from dfprompt.errors import DFPromptWarning as DFPromptWarning
+    from dfprompt.errors import EndpointError as EndpointError
     from dfprompt.errors import EvaluationError as EvaluationError
     from dfprompt.errors import GenerationError as GenerationError
     from dfprompt.errors import ImageFileError as ImageFileError
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from dfprompt.errors import ParseError as ParseError
     from dfprompt.errors import PromptValueError as PromptValueError
     from dfprompt.errors import RewardError as RewardError
+    from dfprompt.errors import RewardServerError as RewardServerError
     from dfprompt.errors import TrainingError as TrainingError
     from dfprompt.errors import UnsupportedPipelineError as UnsupportedPipelineError
     from dfprompt.prompt import DFPrompt as DFPrompt

@@ -5,18 +5,20 @@ What comes back is untrusted: its size is bounded, and it is JSON of finite numb
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dfprompt.errors import ConfigError, EndpointError
 from dfprompt.excerpt import quote
+
+if TYPE_CHECKING:  # a request that is refused needs no sockets: they cost a twentieth of its time
+    import http.client
+    import socket
 
 TOKEN_VARIABLE = "DFPROMPT_TOKEN"
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})  # may be otherwise a moment later
@@ -100,6 +102,8 @@ class Endpoint:
         return self._ask("POST", json.dumps(value, allow_nan=False).encode())
 
     def _ask(self, verb: str, body: bytes | None) -> Any:
+        import http.client
+
         for attempt in range(self.retries + 1):
             pause = self.backoff * 2**attempt
             try:
@@ -119,6 +123,8 @@ class Endpoint:
 
     def _exchange(self, verb: str, body: bytes | None) -> tuple[int, bytes, float]:
         """Return status, content and the seconds to wait that the server asks for."""
+        import http.client
+
         parts, ends = urlsplit(self.url), time.monotonic() + self.timeout
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(str(parts.hostname), parts.port, timeout=self.timeout)
@@ -138,6 +144,8 @@ class Endpoint:
 
 def _read(answer: http.client.HTTPResponse, sock: socket.socket | None, ends: float) -> bytes:
     """Read all of an answer within the time left, however slowly it drips."""
+    import http.client
+
     content = bytearray()
     while chunk := answer.read1(_CHUNK):
         content += chunk

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "numpy", "diffusers", "transformers", "PIL", "huggingface_hub", "matplotlib")
+HEAVY = ("torch", "numpy", "diffusers", "transformers", "PIL", "huggingface_hub", "matplotlib", "ssl")
 RUN = f"""
 import sys
 sys.argv = ["dfprompt", *sys.argv[1:]]

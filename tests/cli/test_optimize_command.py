@@ -47,10 +47,12 @@ def test_json_has_plain_candidates_and_scores(cli: Cli, folder: str) -> None:
 
 
 def test_lines_in_lines_out_errors_included(cli: Cli, folder: str) -> None:
-    done = cli("optimize", "-", "--policy", folder, stdin=b"a red cat\n\nthe blue star\n")
+    lines = b"a red cat\n\na [x:0->1] cat\nthe blue star\n"
+    done = cli("optimize", "-", "--df", "--policy", folder, stdin=lines)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row.get("plain") for row in rows] == ["a red cat", None, "the blue star"]
-    assert rows[1]["error"]["kind"] == "InputError"
+    assert [row.get("plain") for row in rows] == ["a red cat", None, None, "the blue star"]
+    assert rows[1] == {"dfprompt": 1, "blank": True}
+    assert rows[2]["error"]["kind"] == "ParseError"
     assert all(row["dfprompt"] == 1 for row in rows)
     assert done.returncode == InputError.exit_code
 

@@ -21,7 +21,7 @@ PAGES = [
     ROOT / "README.md",
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in GENERATED),
 ]
-WIDTH = 94  # characters of code that a page shows without scrolling
+WIDTH = 98  # characters of code that a page shows without scrolling
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -34,7 +34,10 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             for line in joined.splitlines():
                 said = line.removeprefix("$ ").strip()
                 if block[1] in ("text", "console", "bash") and said.startswith("dfprompt "):
-                    yield f"{page.name}: {said}", shlex.split(said.split(" | ")[0].split(" > ")[0])[1:]
+                    yield (
+                        f"{page.name}: {said}",
+                        shlex.split(said.split(" | ")[0].split(" > ")[0], comments=True)[1:],
+                    )
 
 
 COMMANDS = dict(commands())

@@ -236,28 +236,6 @@ class MiniAtoms(AtomicScore):
         return asked
 
 
-class MiniArtefacts:
-    """The mini world's artefact watch as a score: the log odds that a picture was drawn and not rendered.
-
-    Higher is less like a render. It was trained once on renders and plain drawings, and is in no reward.
-    """
-
-    __name__ = measures = "artefacts"
-
-    def __init__(self) -> None:
-        from dfprompt.mini.artefacts import ArtefactWatch
-
-        self._watch = ArtefactWatch.load(mini_folder().parent / "artefact_watch")
-
-    @torch.no_grad()
-    def __call__(
-        self, images: Tensor, prompts: Sequence[str], records: Sequence[Mapping[str, Any]] | None = None
-    ) -> Tensor:
-        """Score pictures (B,3,64,64), whatever was asked."""
-        odds: Tensor = self._watch(images.float().cpu() * 2 - 1)
-        return odds
-
-
 def _share_right(logits: Mapping[str, Tensor], row: int, facts: Mapping[str, str]) -> float:
     from dfprompt.mini.judge import CLASSES
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.mini_evaluation import MiniArtefacts, MiniAtoms, MiniFidelity, MiniTaste
+from dfprompt.api.mini_evaluation import MiniAtoms, MiniFidelity, MiniTaste
 from dfprompt.api.rewards import RewardLike, about_servers, load_reward
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
 from dfprompt.measurement.scoreboard import Scoreboard
@@ -22,7 +22,6 @@ _MINI_JUDGES: dict[str, Callable[[], Reward]] = {
     FIDELITY: MiniFidelity,
     TASTE: MiniTaste,
     "mini-atoms": MiniAtoms,
-    "mini-artefacts": MiniArtefacts,
 }
 NO_SCORES = "none"
 
