@@ -39,7 +39,8 @@ def test_a_kill_at_any_moment_loses_no_drawing_and_no_picture(tmp_path: Path) ->
                 answer = served.call("/api/draw", {"text": TEXT, "seeds": [asked, asked + 100]})
                 assert answer["drawing"]["id"] == str(asked + 1)
                 asked += 1
-            while not served.call("/api/state")["state"]["ready"]:
+            while not (state := served.call("/api/state")["state"])["ready"]:
+                assert state["problem"] is None
                 time.sleep(0.1)
             time.sleep(moments.uniform(0, 6))
             served.process.kill()

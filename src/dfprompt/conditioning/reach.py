@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dfprompt.conditioning.capabilities import find_capabilities
-from dfprompt.conditioning.generic.weights import find_weighted
 
 _DRAWN = "drawn, equal to a switch done by hand"
 
@@ -62,6 +61,8 @@ def describe_reach() -> str:
 
 
 def _judge(name: str, found: dict[str, Any] | None) -> Reach:
+    from dfprompt.conditioning.generic.weights import find_weighted  # the stored results need no torch
+
     verdict = None if found is None else found["verdict"]
     why = "" if found is None else " ".join(str(found.get("reason", "")).split())
     drawn = {
