@@ -114,6 +114,12 @@ def test_words_that_are_wrapped_stay_the_words_of_the_prompt(plain: str, data: s
     assert read_back(new).plain_text == plain
 
 
+@pytest.mark.parametrize(("start", "end"), [(3, 7), (2, 6), (3, 6)])
+def test_a_selection_takes_escapes_whole(start: int, end: int) -> None:
+    assert wrap(r"a \[b\] c", start, end) == (r"a [\[b\]:full] c", 0)
+    assert read_back(wrap(r"a\\, b", 0, 2)[0]).plain_text == "a\\, b"
+
+
 @given(prompts, st.builds(Span, words))
 def test_a_modifier_is_appended_as_the_tree_appends_it(prompt: DFPrompt, span: Span) -> None:
     assert read_back(append(str(prompt), span)) == prompt.append(span)

@@ -159,6 +159,8 @@ def wrap(text: str, start: int, end: int) -> tuple[str, int]:
         start += 1
     while end > start and text[end - 1] in _EDGES:
         end -= 1
+    start -= _follows_a_backslash(text, start)  # an escape is taken whole; a bare one would escape the bracket
+    end += _follows_a_backslash(text, end) and text[end : end + 1] in tuple("[]:\\")
     places = locate_pieces(text)
     inside = any(place.words is None and place.start <= start and end <= place.end for place in places)
     if start == end or not inside:
@@ -166,6 +168,12 @@ def wrap(text: str, start: int, end: int) -> tuple[str, int]:
     span = Span(read_back(text[start:end]).plain_text, FULL, UNIT)
     number = sum(place.end <= start for place in brackets_of(places))
     return f"{text[:start]}{span}{text[end:]}", number
+
+
+def _follows_a_backslash(text: str, at: int) -> bool:
+    """Whether the backslash before a place, if there is one, does not belong to another before it."""
+    written = text[:at]
+    return (len(written) - len(written.rstrip("\\"))) % 2 == 1
 
 
 def _bracket(text: str, number: int) -> Place:
