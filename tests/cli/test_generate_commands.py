@@ -82,7 +82,8 @@ def test_a_picture_per_prompt_and_seed_and_a_grid(run: Run, tmp_path: Path) -> N
     assert (recipe.model.name, recipe.settings["num_inference_steps"]) == ("sd1", 2)
     with Image.open(lines[0]) as picture:
         assert (picture.size, picture.mode) == ((16, 16), "RGB")
-        assert picture.text["parameters"].startswith("a cat, old film grain\nSteps: 2")
+        # in A1111's syntax, which is what reads this chunk
+        assert picture.text["parameters"].startswith("a cat, [(old film grain:1.25):0.5]\nSteps: 2")
     assert Path(lines[0]).read_bytes() != Path(lines[1]).read_bytes()
 
 

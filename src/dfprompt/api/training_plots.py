@@ -50,7 +50,7 @@ def plotted(folder: Path) -> Iterator[None]:
         if os.environ.get("RANK", "0") == "0" and (folder / "metrics.jsonl").is_file():
             try:
                 plot_training(folder)
-            except (DFPromptError, OSError) as error:
+            except (DFPromptError, OSError, ImportError, MemoryError) as error:  # no memory to map matplotlib
                 warnings.warn(f"no learning curves were drawn: {error}", DFPromptWarning, stacklevel=3)
 
 
