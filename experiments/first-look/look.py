@@ -6,9 +6,9 @@ Act (a): a style all the time against the same style late, and late and gently. 
 against what the shipped policy writes. The prompts are the first of the mini world's held-out ones, in their
 own order; nothing is chosen by looking. Each pair is shown in an order drawn by lot, without labels: the
 judge of subjects, never trained on, says which of the two shows what was asked for; the raters' formula, from
-which the policy's reward was learnt, which it would rate higher. The two styles are of those that the world was
-made to spoil subjects with when they act early. Writes rows.csv, summary.json and README.md beside this file,
-and the sentences into the pages that quote them.
+which the policy's reward was learnt, which it would rate higher. The two styles are of those that the world
+was made to spoil subjects with when they act early. Writes rows.csv, summary.json and README.md beside this
+file, and the sentences into the pages that quote them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dfprompt.prompt import DFPrompt
 
 HERE = Path(__file__).resolve().parent
 PAGES = (HERE.parent.parent / "README.md", HERE.parent.parent / "docs" / "concepts.md")
-# Two of the words whose coupling in the world's captions spoils the subject when they act early (mini/modifiers.py).
+# Two of the words whose coupling in the world's captions spoils the subject when they act early.
 STYLES = ("watercolor", "oil painting")
 PLAIN, POLICY = "plain", "policy"
 FIELDS = ("act", "prompt", "style", "seed", "a", "b", "a_keeps", "b_keeps", "preferred", "same")

@@ -159,7 +159,7 @@ def wrap(text: str, start: int, end: int) -> tuple[str, int]:
         start += 1
     while end > start and text[end - 1] in _EDGES:
         end -= 1
-    start -= _follows_a_backslash(text, start)  # an escape is taken whole; a bare one would escape the bracket
+    start -= _follows_a_backslash(text, start)  # escapes stay whole; a bare one would escape the bracket
     end += _follows_a_backslash(text, end) and text[end : end + 1] in tuple("[]:\\")
     places = locate_pieces(text)
     inside = any(place.words is None and place.start <= start and end <= place.end for place in places)
