@@ -109,10 +109,10 @@ def test_compare_reads_files_of_prompts(run: Run, tmp_path: Path) -> None:
 def test_compare_answers_lines(run: Run) -> None:
     result = run("compare", "-", "--with", CAT, "--seeds", "1", "--output", "out", stdin="a cat\n\na dog\n")
     answers = [json.loads(line) for line in result.stdout.splitlines()]
-    assert result.exit_code == 2
-    assert [answer.get("error", {}).get("kind") for answer in answers] == [None, "InputError", None]
+    assert result.exit_code == 0
+    assert [answer.get("blank", False) for answer in answers] == [False, True, False]
     reports = [Path(answer["report"]) for answer in answers if "report" in answer]
-    assert [path.name for path in reports] == ["001-report.html", "003-report.html"]
+    assert [path.name for path in reports] == ["001-report.html", "002-report.html"]
     assert all(path.exists() for path in reports)
 
 

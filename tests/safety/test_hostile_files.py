@@ -187,7 +187,7 @@ def _try(name: str, count: int, good: dict[str, Path], tmp_path: Path) -> None:
         ):
             failures.append(f"{number}: {ended.code} {said[-600:]}")
         # "failed: ...": a row whose picture could not be judged is kept as such, and the command ends with 1.
-        if ended.code in (1, 2) and "error:" not in ended.err and "\nfailed: " not in ended.err:
+        if ended.code in (1, 2) and "error:" not in ended.err and "failed: " not in said:
             failures.append(f"{number}: {ended.code} and no word: {said[-300:]}")
         assert "\x1b" not in ended.err, number
     assert not marker.exists()

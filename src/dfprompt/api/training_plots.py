@@ -47,7 +47,8 @@ def plotted(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if os.environ.get("RANK", "0") == "0" and (folder / "metrics.jsonl").is_file():
+        metrics = folder / "metrics.jsonl"  # without a row, the training ended before its first step
+        if os.environ.get("RANK", "0") == "0" and metrics.is_file() and metrics.stat().st_size:
             try:
                 plot_training(folder)
             except (DFPromptError, OSError, ImportError, MemoryError) as error:  # no memory to map matplotlib
