@@ -15,7 +15,7 @@ from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
 from dfprompt.pipeline.request import Request
 from dfprompt.pipeline.schedulers import make_scheduler
-from dfprompt.pipeline.stock import guidance_arguments, make_generators, scheduled
+from dfprompt.pipeline.stock import make_generators, scheduled, stock_arguments
 
 
 def draw_each_step(pipeline: ImagePipeline, request: Request, report: Report) -> Tensor:
@@ -24,7 +24,7 @@ def draw_each_step(pipeline: ImagePipeline, request: Request, report: Report) ->
     The last is the picture that `draw_request` draws. Raises UnsupportedPipelineError for a family whose
     latents nobody here can decode by themselves.
     """
-    pipe, settings = pipeline.pipe, request.settings
+    pipe = pipeline.pipe
     if type(pipe).__name__ not in LOCKSTEP_PIPELINES:
         raise UnsupportedPipelineError(
             f"the steps of {type(pipe).__name__} cannot be shown; those of "
@@ -38,24 +38,14 @@ def draw_each_step(pipeline: ImagePipeline, request: Request, report: Report) ->
         report(len(seen), max(int(pipe.num_timesteps), len(seen)))
         return {}
 
-    guidance: dict[str, Any] = {**guidance_arguments(pipe, request)}
-    with scheduled(pipe, make_scheduler(str(settings.scheduler), pipe)):
+    with scheduled(pipe, make_scheduler(str(request.settings.scheduler), pipe)):
         run(
             pipe,
             request.prompts,
             request.negatives,
-            weighting=settings.weighting,
-            absence=settings.absence,
-            clock=settings.clock,
-            long_prompts=settings.long_prompts,
-            num_inference_steps=settings.num_inference_steps,
-            height=settings.height,
-            width=settings.width,
-            clip_skip=settings.clip_skip,
-            generator=make_generators(request.seeds),
+            **stock_arguments(pipe, request),
             output_type="latent",
             callback_on_step_end=watch,
             callback_on_step_end_tensor_inputs=("latents",),
-            **guidance,
         )
     return torch.stack(seen)

@@ -18,19 +18,10 @@ from dfprompt.pipeline.progress import Steps
 from dfprompt.pipeline.request import Request
 
 
-def draw_rows(pipe: Any, request: Request, steps: Steps) -> Tensor:
-    """Draw the rows of a request in one batch: (B,3,H,W) float32 in [0, 1] on the CPU.
-
-    Every picture has a generator of its own, so its noise depends on its seed alone. Raises
-    GenerationError naming the rows whose pictures are not numbers.
-    """
+def stock_arguments(pipe: Any, request: Request) -> dict[str, Any]:
+    """Return what the settings of a request say to `run`: the control, the call, a generator per row."""
     settings = request.settings
-
-    def after_step(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        steps.show((index + 1) * len(request))
-        return {}
-
-    laid_out: dict[str, Any] = {
+    call: dict[str, Any] = {
         "num_inference_steps": settings.num_inference_steps,
         "height": settings.height,
         "width": settings.width,
@@ -40,6 +31,27 @@ def draw_rows(pipe: Any, request: Request, steps: Steps) -> Tensor:
         "use_resolution_binning": False if accepts(pipe, "use_resolution_binning") else None,
         **guidance_arguments(pipe, request),
     }
+    return {
+        "weighting": settings.weighting,
+        "absence": settings.absence,
+        "clock": settings.clock,
+        "long_prompts": settings.long_prompts,
+        "generator": make_generators(request.seeds),
+        **{name: value for name, value in call.items() if value is not None},
+    }
+
+
+def draw_rows(pipe: Any, request: Request, steps: Steps) -> Tensor:
+    """Draw the rows of a request in one batch: (B,3,H,W) float32 in [0, 1] on the CPU.
+
+    Every picture has a generator of its own, so its noise depends on its seed alone. Raises
+    GenerationError naming the rows whose pictures are not numbers.
+    """
+
+    def after_step(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        steps.show((index + 1) * len(request))
+        return {}
+
     vae = getattr(pipe, "vae", None)
     precision = None if vae is None else vae.dtype
     try:
@@ -47,13 +59,8 @@ def draw_rows(pipe: Any, request: Request, steps: Steps) -> Tensor:
             pipe,
             request.prompts,
             request.negatives,
-            weighting=settings.weighting,
-            absence=settings.absence,
-            clock=settings.clock,
-            long_prompts=settings.long_prompts,
+            **stock_arguments(pipe, request),
             **_calling_back(pipe, after_step),
-            **{name: value for name, value in laid_out.items() if value is not None},
-            generator=make_generators(request.seeds),
             output_type="pt",
         )
     except ValueError as error:  # what the stock call's own checks say
