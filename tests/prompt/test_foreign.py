@@ -96,7 +96,7 @@ def test_a_thousand_prompts_with_tags_keep_them_byte_for_byte_and_encode_none() 
     import random
 
     chance = random.Random(1_000)
-    names = ("ink", "brush (v2)", "film_[70s]", "soft-light", "a b", "猫", "x|y", "half#tone", "a.b", "(all)")
+    names = ("ink", "brush (v2)", "film_[70s]", "soft-light", "a b", "猫", "x|y", "a.b", "(all)")
     kinds = ("lora", "lora", "lyco", "hypernet", "lora")
     shapes = (
         "{w}, {t}",
@@ -107,18 +107,15 @@ def test_a_thousand_prompts_with_tags_keep_them_byte_for_byte_and_encode_none() 
         "(({t} {w}))",
     )
     words = ("a red fox", "film grain", "best quality", "portrait of a sailor", "snow")
-    for number in range(1_000):
+    for _ in range(1_000):
         text = chance.choice(shapes)
         while "{t}" in text or "{w}" in text:
             strength = chance.choice(("0.8", "1", "-0.5", "0.7:1", "te=0.5:unet=1"))
-            name = chance.choice([name for name in names if "#" not in name or number % 50 == 0])
-            text = text.replace("{t}", f"<{chance.choice(kinds)}:{name}:{strength}>", 1)
+            text = text.replace("{t}", f"<{chance.choice(kinds)}:{chance.choice(names)}:{strength}>", 1)
             text = text.replace("{w}", chance.choice(words), 1)
-        if "#" in text:
-            continue  # there A1111 hides the rest of the line, tag and all
         native = convert_prompt(text, "a1111", "native", 20)
         again = convert_prompt(native.text, "native", "a1111", 20)
         tag = re.compile(r"<\w+:[^>]+>")
         assert tag.findall(again.text) == tag.findall(text)
         for step in steps_of(native.prompt, 20):
-            assert not {"<", ">"} & {letter for letter, _ in step}
+            assert not set("<>:") & {letter for letter, _ in step}
