@@ -42,7 +42,12 @@ def write(page: Any, text: str) -> None:
 
 
 def text_is(page: Any, text: str) -> None:
-    page.wait_for_function("(text) => document.querySelector('textarea').value === text", arg=text)
+    """Wait until the field has this text and the bars are those of it."""
+    page.wait_for_function(
+        "(text) => document.querySelector('textarea').value === text"
+        " && !document.querySelector('.timeline.stale')",
+        arg=text,
+    )
 
 
 def bars(page: Any) -> list[str]:
@@ -137,6 +142,7 @@ def test_everything_goes_by_keyboard(page: Any) -> None:
     page.keyboard.press("Control+z")
     page.keyboard.press("Control+z")
     text_is(page, TEXT)
+    page.wait_for_function("() => document.querySelectorAll('.row:not(.plain)').length === 1")
     seen = []
     for _ in range(12):
         page.keyboard.press("Tab")
