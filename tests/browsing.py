@@ -112,6 +112,7 @@ def page_of(launched: Any, served: Served, **options: Any) -> Iterator[Any]:
     )
     page.goto(served.address)
     page.wait_for_selector("textarea")
+    page.wait_for_function("() => !/^\\W*(loading)?$/.test(document.querySelector('.model').innerText)")
     yield page
     context.close()
     # A refusal that the page shows is an error to the console too.

@@ -243,7 +243,10 @@ export async function suggest(extra = {}) {
 
 // ---- history -------------------------------------------------------------------------------------------
 
+let heard = new Map(); // what came while the history was asked for: newer than its answer
+
 function take(drawing) {
+  heard.set(drawing.id, drawing);
   drawings.value = new Map(drawings.value).set(drawing.id, drawing);
   if (current.value === drawing.id && !drawing.missing) summarize(drawing.id);
 }
@@ -300,11 +303,17 @@ let looking = 0;
 export async function look(words = search.value) {
   search.value = words;
   const turn = ++looking;
+  heard = new Map();
   try {
     const answer = await call(`/api/history?search=${encodeURIComponent(words)}`);
     if (turn !== looking) return;
+    const rows = new Map(answer.drawings.map((drawing) => [drawing.id, drawing]));
+    for (const [id, drawing] of heard) {
+      if (!drawing) rows.delete(id);
+      else if (!words || rows.has(id)) rows.set(id, drawing);
+    }
     batch(() => {
-      drawings.value = new Map(answer.drawings.map((drawing) => [drawing.id, drawing]));
+      drawings.value = rows;
       total.value = answer.total;
     });
   } catch (error) {
@@ -335,6 +344,7 @@ function hear(event) {
   if (event.type === "job") takeJob(event.job);
   if (event.type === "drawing") take(event.drawing);
   if (event.type === "removed") {
+    heard.set(event.id, null);
     const left = new Map(drawings.value);
     left.delete(event.id);
     drawings.value = left;
@@ -373,18 +383,10 @@ function recall() {
 const EXAMPLE = "a red house in the snow, [watercolor:late]";
 
 export async function begin() {
-  try {
-    server.value = (await call("/api/state")).state;
-  } catch (error) {
-    if (error.status === 403) locked.value = true;
-    else complain(error);
-    return;
-  }
   const draft = recall();
-  const start = server.value.seed;
   batch(() => {
-    seeds.value = draft?.seeds || Array.from({ length: server.value.seeds }, (_, index) => start + index);
-    texts.value = draft?.texts || { text: server.value.tour ? EXAMPLE : "", negative: server.value.negative };
+    texts.value = draft?.texts || texts.value;
+    seeds.value = draft?.seeds || seeds.value;
     settings.value = draft?.settings || {};
     locks.value = draft?.locks || [];
     bans.value = draft?.bans || [];
@@ -392,6 +394,17 @@ export async function begin() {
     view.value = draft?.view || "side";
     tour.value = draft?.tour || 0;
   });
+  const given = seeds.value;
+  try {
+    server.value = (await call("/api/state")).state;
+  } catch (error) {
+    if (error.status === 403) locked.value = true;
+    else complain(error);
+    return;
+  }
+  // Only what nobody touched is filled: people type faster than a busy server answers.
+  if (!draft && seeds.value === given) seeds.value = Array.from({ length: server.value.seeds }, (_, index) => server.value.seed + index);
+  if (!draft && !past.value.length) texts.value = { text: server.value.tour ? EXAMPLE : "", negative: server.value.negative };
   read("text");
   if (texts.value.negative) read("negative");
   listen(hear, (up, refused) => {
@@ -399,6 +412,7 @@ export async function begin() {
     if (refused) locked.value = true;
   });
   await look("");
+  if (current.value) return;
   const newest = drawings.value.keys().next().value;
   if (newest) show(draft?.current && drawings.value.has(draft.current) ? draft.current : newest);
   else if (server.value.tour && texts.value.text === EXAMPLE) draw();
