@@ -6,7 +6,7 @@ It records the whole run of each text and hands the arguments of one to the othe
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,11 @@ def tensor(output: Any) -> torch.Tensor:
 
 def stock(pipe: Any, call: dict[str, Any], **texts: Any) -> torch.Tensor:
     return tensor(pipe(**call, **texts, generator=torch.Generator().manual_seed(0), output_type="pt"))
+
+
+def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with lists of their own: a UNet pops an adapter's features off the list it is given."""
+    return {name: value[:] if isinstance(value, list) else value for name, value in given.items()}
 
 
 class Tap:
@@ -43,8 +48,8 @@ class Tap:
         def hook(_module: Any, arguments: Any, keywords: Any) -> Any:
             bound = signature.bind(*arguments, **keywords)
             changes = self.replace(len(self.calls), name)
-            self.calls.append((name, dict(bound.arguments)))
-            bound.arguments.update(changes)
+            self.calls.append((name, _kept(bound.arguments)))
+            bound.arguments.update(_kept(changes))
             return bound.args, bound.kwargs
 
         return hook

@@ -1,4 +1,4 @@
-"""Any pipeline, steered by what its denoisers hear: equal to the switch done by hand to the bit, and cheap."""
+"""Any pipeline, steered by what its denoisers hear: equal to a switch done by hand to the bit, and cheap."""
 
 from __future__ import annotations
 
