@@ -12,14 +12,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dfprompt.measurement.rows import Row
+from dfprompt.requests.base import make_request
+from dfprompt.requests.study import StudyPlanRequest
 from dfprompt.study.drawing import Evaluation, draw_pairs
 from dfprompt.study.making import write_study
-from dfprompt.study.plan import PREFER, SHOWS, Exclusion
 from dfprompt.study.study import Study
 
 THINGS = ("house", "cat", "boat", "tree", "lamp", "bird", "shoe", "cup", "car", "hill", "fish", "clock")
 METHODS = ("plain", "secret-method")
-QUESTIONS = {SHOWS: "Which shows what was asked?", PREFER: "Which do you like more?"}
 
 
 def write_evaluation(
@@ -52,19 +52,12 @@ def _draw(path: Path, entropy: list[int], *, spread: int, method: str, size: int
 
 def make_study(folder: Path, evaluation: Path, **changes: Any) -> Study:
     """Plan a study of an evaluation: 12 pairs, 6 people, 6 pairs each, unless told otherwise."""
-    asked: dict[str, Any] = {"pairs": 12, "practice": 1, "gold": 2, "seed": 0, "methods": METHODS, **changes}
-    source = Evaluation(evaluation, asked.pop("methods"))
-    extra = {name: asked.pop(name) for name in ("practice", "gold")}
-    drawn = draw_pairs(source, asked.pop("pairs"), seed=asked["seed"], **extra)
-    plan: dict[str, Any] = {
-        "title": "Which picture?",
-        "questions": QUESTIONS,
-        "participants": 6,
-        "per_participant": 6,
-        "repeats": 1,
-        "exclusion": Exclusion(),
-        "retain_until": "2031-01-31",
-        "power": "not computed",
-    }
-    write_study(folder, source, drawn, "# Consent\n\nYou may stop at any time.\n", **plan | asked)
+    small = {"pairs": 12, "participants": 6, "per_participant": 6, "practice": 1, "repeats": 1}
+    asked = make_request(
+        StudyPlanRequest,
+        {"evaluation": evaluation, "methods": METHODS, "output": folder, **small, **changes},
+    )
+    source = Evaluation(evaluation, asked.methods)
+    drawn = draw_pairs(source, asked)
+    write_study(asked, source, drawn, "# Consent\n\nYou may stop at any time.\n", "not computed")
     return Study.open(folder)

@@ -15,6 +15,7 @@ from dfprompt.errors import StudyError
 from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS, read_rows
 from dfprompt.measurement.rows import Row
+from dfprompt.requests.study import StudyPlanRequest
 from dfprompt.study.plan import Kind
 
 Place = tuple[str, int]
@@ -108,15 +109,16 @@ class Evaluation:
         return "" if path.is_file() else f"{quote(row.picture)} is not there"
 
 
-def draw_pairs(evaluation: Evaluation, pairs: int, *, practice: int, gold: int, seed: int) -> list[DrawnPair]:
-    """Return the pairs of a study in a drawn order: practice, main, controls.
+def draw_pairs(evaluation: Evaluation, asked: StudyPlanRequest) -> list[DrawnPair]:
+    """Return the pairs of a study in a drawn order: main, practice, controls.
 
     Prompts are used up before a second seed of one is drawn, because more prompts narrow an interval more
     than more answers. Pairs of methods take turns over the prompts. A control pair shows the first method's
     picture of a prompt beside its picture of the left-over prompt that shares the fewest words. No picture
     is used twice. Raises StudyError where the evaluation has too few pictures.
     """
-    random = np.random.default_rng(seed)
+    pairs, practice, gold = asked.pairs, asked.practice, asked.gold
+    random = np.random.default_rng(asked.seed)
     places = _spread(evaluation.places, random)
     versus = list(itertools.combinations(evaluation.methods, 2))
     wanted = pairs + practice + 2 * gold

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dfprompt.errors import StudyError
+from dfprompt.requests.study import StudyPlanRequest
 from dfprompt.storage import reported, whole_folder, write_bytes, write_text
 from dfprompt.study.drawing import DrawnPair, Evaluation, count_prompts, describe_row
 from dfprompt.study.pictures import encode_alike
@@ -21,8 +24,10 @@ from dfprompt.study.plan import (
     PARTICIPANTS,
     PICTURES,
     PLAN,
+    PREFER,
     RIGHT,
     SCHEDULE,
+    SHOWS,
     Exclusion,
     StudyPlan,
     digest_files,
@@ -36,61 +41,59 @@ _Shown = list[tuple[DrawnPair, str, tuple[str, str]]]  # a pair, its id, its pic
 
 
 def write_study(
-    folder: Path,
-    evaluation: Evaluation,
-    drawn: Sequence[DrawnPair],
-    consent: str,
-    *,
-    title: str,
-    questions: Mapping[str, str],
-    participants: int,
-    per_participant: int,
-    repeats: int,
-    seed: int,
-    exclusion: Exclusion,
-    retain_until: str,
-    power: str,
+    asked: StudyPlanRequest, evaluation: Evaluation, drawn: Sequence[DrawnPair], consent: str, power: str
 ) -> tuple[StudyPlan, str]:
-    """Write a study's folder, whole or not at all; returns its plan and the plan's digest.
+    """Write a study's folder at `asked.output`, whole or not at all; returns its plan and the plan's digest.
 
     Raises StudyError for a folder that is there already and where the disk refuses, ImageFileError for a
     picture that cannot be read.
     """
+    folder = asked.output
     if folder.exists():
         raise StudyError(f"{folder} exists already; choose another --output: a plan is never written over")
-    random = np.random.default_rng(seed)
     contents = encode_alike([evaluation.path(row) for pair in drawn for row in (pair.first, pair.second)])
     ids = iter(_new_ids(3 * len(drawn)))
     shown = [(pair, next(ids), (next(ids), next(ids))) for pair in drawn]
     with reported(folder, StudyError), whole_folder(folder) as unfinished:
         unfinished.chmod(0o700)  # and with it every file in it: answers and links are nobody else's business
         _write_pictures(unfinished / PICTURES, shown, contents)
-        _write_pairs(unfinished / PAIRS, shown, random)
-        schedule = _make_schedule(shown, participants, per_participant, repeats, seed)
+        _write_pairs(unfinished / PAIRS, shown)
+        schedule = _make_schedule(shown, asked)
         write_text(unfinished / SCHEDULE, "".join(f"{dump(each)}\n" for each in schedule))
         seal(unfinished, _sealed(evaluation, shown))
-        plan = StudyPlan(
-            title=title,
-            questions=dict(questions),  # type: ignore[arg-type]
-            methods=len(evaluation.methods),
-            pairs=sum(pair.kind == "main" for pair in drawn),
-            prompts=count_prompts(drawn),
-            participants=participants,
-            per_participant=per_participant,
-            practice=sum(pair.kind == "practice" for pair in drawn),
-            repeats=repeats,
-            gold=sum(pair.kind == "gold" for pair in drawn),
-            seed=seed,
-            exclusion=exclusion,
-            retain_until=retain_until,
-            power=power,
-            files=digest_files(unfinished),
-        )
+        plan = _make_plan(asked, drawn, power, digest_files(unfinished))
         write_text(unfinished / PLAN, json.dumps(plan.model_dump(), indent=1) + "\n")
         write_text(unfinished / CONSENT, consent)
-        Names.make(unfinished, participants)
+        Names.make(unfinished, asked.participants)
         (unfinished / PARTICIPANTS).mkdir()
     return read_plan(folder)
+
+
+def _make_plan(
+    asked: StudyPlanRequest, drawn: Sequence[DrawnPair], power: str, files: dict[str, str]
+) -> StudyPlan:
+    kinds = Counter(pair.kind for pair in drawn)
+    return StudyPlan(
+        title=asked.title,
+        questions={SHOWS: asked.ask_shows, PREFER: asked.ask_prefer},
+        methods=len({row.method for pair in drawn for row in (pair.first, pair.second)}),
+        pairs=kinds["main"],
+        prompts=count_prompts(drawn),
+        participants=asked.participants,
+        per_participant=asked.per_participant,
+        practice=kinds["practice"],
+        repeats=asked.repeats,
+        gold=kinds["gold"],
+        seed=asked.seed,
+        exclusion=Exclusion(
+            gold_failed=min(asked.exclude_gold, asked.gold),
+            fastest_median=asked.exclude_faster,
+            same_side=asked.exclude_side,
+        ),
+        retain_until=(datetime.now(UTC).date() + timedelta(days=asked.retain_days)).isoformat(),
+        power=power,
+        files=files,
+    )
 
 
 def _new_ids(count: int) -> list[str]:
@@ -108,35 +111,37 @@ def _write_pictures(folder: Path, shown: _Shown, contents: list[bytes]) -> None:
         write_bytes(folder / f"{name}.png", content)
 
 
-def _write_pairs(path: Path, shown: _Shown, random: np.random.Generator) -> None:
+def _write_pairs(path: Path, shown: _Shown) -> None:
     lines = [
         {"pair": name, "kind": pair.kind, "prompt": pair.prompt, "pictures": sorted(pictures)}
         for pair, name, pictures in shown
     ]
-    write_text(path, "".join(f"{dump(lines[number])}\n" for number in random.permutation(len(lines))))
+    lines.sort(key=lambda line: str(line["pair"]))  # random names: the order tells no kind
+    write_text(path, "".join(f"{dump(line)}\n" for line in lines))
 
 
-def _make_schedule(
-    shown: _Shown, participants: int, each: int, repeats: int, seed: int
-) -> list[dict[str, Any]]:
+def _make_schedule(shown: _Shown, asked: StudyPlanRequest) -> list[dict[str, Any]]:
     """Return every participant's line; sides are balanced by method, though no line says which that is."""
-    if repeats > max(1, each // 2):
-        raise StudyError(f"of {each} pairs at most {max(1, each // 2)} can be shown again; lower --repeats")
+    repeated = max(1, asked.per_participant // 2)
+    if asked.repeats > repeated:
+        raise StudyError(
+            f"of {asked.per_participant} pairs at most {repeated} can be shown again; lower --repeats"
+        )
     places = {
         kind: [number for number, (pair, _, _) in enumerate(shown) if pair.kind == kind]
         for kind in ("main", "practice", "gold")
     }
     main = places["main"]
-    hands = share_out(len(main), participants, each, seed)
+    hands = share_out(len(main), asked.participants, asked.per_participant, asked.seed)
     sides = balance_sides(hands, len(main))
     schedule = []
     for person, hand in enumerate(hands):
-        random = np.random.default_rng([seed, person])
+        random = np.random.default_rng([asked.seed, person])
         first_left = {main[pair]: sides[person, pair] for pair in hand}
         for extra in places["practice"] + places["gold"]:
             first_left[extra] = bool(random.integers(2))
         trials = order_trials(
-            [main[pair] for pair in hand], places["practice"], repeats, places["gold"], random
+            [main[pair] for pair in hand], places["practice"], asked.repeats, places["gold"], random
         )
         ids = _new_ids(len(trials))
         schedule.append(

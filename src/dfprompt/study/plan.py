@@ -75,8 +75,8 @@ class StudyPlan(Config):
     """The format of the folder."""
     title: str
     """What participants read above the consent text."""
-    questions: dict[Literal["shows", "prefer"], str]
-    """The two questions, as they are asked."""
+    questions: dict[str, str]
+    """The two questions, shows and prefer, as they are asked."""
     methods: Annotated[int, Field(ge=2)]
     """How many methods are compared."""
     pairs: Annotated[int, Field(ge=1)]
