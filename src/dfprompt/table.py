@@ -91,15 +91,14 @@ class Shown:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         widths = [
-            max(map(len, cells)) if column.number else min(self.LEAST, max(map(len, cells)))
-            for column, *cells in self._columns()
+            longest if column.number else min(self.LEAST, longest) for column, longest in self._longest()
         ]
         needed = sum(widths) + 2 * len(widths)  # a blank on either side
         yield self._grid() if needed <= options.max_width else self._paragraphs(console)
 
-    def _columns(self) -> Iterator[tuple[Column, *tuple[str, ...]]]:
+    def _longest(self) -> Iterator[tuple[Column, int]]:
         for at, column in enumerate(self.table.columns):
-            yield column, column.title, *(_shown(row[at]) for row in self.table.rows)
+            yield column, max(len(column.title), *(len(_shown(row[at])) for row in self.table.rows), 0)
 
     def _grid(self) -> RichTable:
         import rich.table
