@@ -66,7 +66,9 @@ def test_no_number_is_cut_or_broken_on_any_terminal(width: int) -> None:
     for each in ("preference", "policy ppo-2", "-0.2531", "+1.5702"):
         assert shown.count(each) == (1 if each[0] == "p" else 2)
     assert " ".join(shown.split()).count("-8.8000 to +5.1234") == 1
-    assert ("mean -0.2531;" in " ".join(shown.split())) == (width < 80)  # by name and value where columns have no room
+    assert ("mean -0.2531;" in " ".join(shown.split())) == (
+        width < 80
+    )  # by name and value where columns have no room
 
 
 def test_a_row_of_another_width_is_a_mistake() -> None:
