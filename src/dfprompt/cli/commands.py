@@ -43,8 +43,8 @@ COMMANDS = {
     "score": Listed("Measure", "score", "Score pictures against the words they answer."),
     "serve-reward": Listed("Measure", "serve_reward", "Serve a reward to other machines and environments."),
     "judge-check": Listed("Measure", "judge_check", "Say how often judges agree with people's choices."),
+    "study": Listed("Measure", "study", "Let people compare methods without knowing which is which."),
     "evaluate": Listed("Measure", "evaluate", "Compare methods on many prompts, with intervals."),
-    "study": Listed("Measure", "study", "Compare methods by people who do not know which is which."),
     "ablate": Listed("Measure", "ablate", "Find out when, how strongly and which words act."),
 }
 _MOVED = {"mini": ("dfprompt mini", "worlds.mini")}

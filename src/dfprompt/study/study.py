@@ -149,13 +149,15 @@ class Study:
         hash alone. Raises StudyError for a token of no link, when the study is full, and for new platform
         ids once their key was deleted.
         """
+        if (known := self.find(token=token, platform_id=platform_id)) is not None:
+            return known
+        self._refuse_full(read_participants(self.folder))
+        return Participant(self._names.new(), self._names.who(token, platform_id))
+
+    def find(self, *, token: str | None = None, platform_id: str | None = None) -> Participant | None:
+        """Return who consented with this link or platform id before; None for nobody."""
         who = self._names.who(token, platform_id)
-        everybody = read_participants(self.folder)
-        for each in everybody:
-            if who is not None and each.who == who:
-                return each
-        self._refuse_full(everybody)
-        return Participant(self._names.new(), who)
+        return None if who is None else self._find_who(who)
 
     def resume(self, participant: str) -> Participant:
         """Return the participant of an id, with what they said so far; raises StudyError for a forged id.
@@ -270,7 +272,10 @@ class Study:
         known = read_participant(journal_path(self.folder, participant.id))
         if known is not None or participant.who is None:
             return known
-        return next((each for each in read_participants(self.folder) if each.who == participant.who), None)
+        return self._find_who(participant.who)
+
+    def _find_who(self, who: str) -> Participant | None:
+        return next((each for each in read_participants(self.folder) if each.who == who), None)
 
     def _consented(self, participant: str) -> Participant:
         person = self.resume(participant)
