@@ -5,6 +5,7 @@ Needs chromium and playwright, as the browser tests do. The pictures in the stud
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,13 +18,14 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".ci")]
 from take_studio_screens import PHONE, WIDE, make_small  # noqa: E402
 
 from browsing import Hosted, browser, hosting, page_at  # noqa: E402
+from tiny_study import make_study  # noqa: E402
 
 PLACE = ROOT / "docs" / "images" / "study"
 COMPLETION = "https://app.prolific.com/submissions/complete?cc=C1A2B3C4"
 CONSENT = """# What this is about
 
-We compare pictures that computers drew. You see **two pictures at a time** and say which one shows better what
-was asked for, and which one you like more. It takes about ten minutes.
+We compare pictures that computers drew. You see **two pictures at a time** and say which one shows better
+what was asked for, and which one you like more. It takes about ten minutes.
 
 ## What is kept
 
@@ -33,8 +35,8 @@ was asked for, and which one you like more. It takes about ten minutes.
 
 ## Your rights
 
-You may stop at any time without a reason. Write to [the people who ask](mailto:study@example.org) and your answers
-are deleted.
+You may stop at any time without a reason. Write to [the people who ask](mailto:study@example.org) and your
+answers are deleted.
 """
 
 
@@ -90,16 +92,11 @@ def lost(page: Any) -> None:
 
 
 def done(page: Any) -> None:
-    page.unroute("**/api/answer")
-    page.get_by_role("button", name="Try again").click()
+    page.unroute("**/api/answer")  # the page tries again by itself
     page.wait_for_selector("div.problem", state="detached")
     while page.locator(".pair").count():
         answer(page)
         page.wait_for_selector("h1")
-
-
-def declined(page: Any) -> None:
-    page.get_by_role("button", name="I do not").click()
 
 
 STATES: dict[str, Callable[[Any], None]] = {
@@ -118,10 +115,30 @@ def take(launched: Any, hosted: Hosted, link: str, viewport: dict[str, int], end
             make_small(PLACE / f"{name}{ending}.png")
 
 
+def plan(folder: Path) -> Path:
+    """A small study of what mini draws."""
+    methods = ("plain", "policy")
+    command = [
+        "evaluate",
+        "--prompts",
+        "mini",
+        "--count",
+        "24",
+        "--seeds",
+        "1",
+        "--methods",
+        ",".join(methods),
+    ]
+    asked = [sys.executable, "-m", "dfprompt", *command, "--output", str(folder / "evaluation")]
+    subprocess.run(asked, check=True, stdout=subprocess.DEVNULL)
+    made = make_study(folder / "study", folder / "evaluation", methods=methods, practice=2)
+    return made.folder
+
+
 def main(folder: str | None) -> None:
     PLACE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, browser() as launched:
-        study = Path(folder) if folder else make_study(Path(scratch))
+        study = Path(folder) if folder else plan(Path(scratch))
         (study / "consent.md").write_text(CONSENT, encoding="utf-8")
         with hosting(study, "--rehearsal", "--completion", COMPLETION) as hosted:
             take(launched, hosted, hosted.links[0], WIDE, "")

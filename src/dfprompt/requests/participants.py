@@ -9,25 +9,21 @@ from pydantic import Field, model_validator
 
 from dfprompt.errors import InputError
 from dfprompt.requests.base import Flag, Request
+from dfprompt.requests.study import StudyFolder
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Spread = Annotated[float, Field(ge=0, le=5)]
 
 
-class StudyFolderRequest(Request):
-    """The folder of a study."""
-
-    folder: Annotated[Path, Flag(metavar="DIR", argument=True)]
-    """The folder that `study plan` wrote."""
-
-
-class ServeStudyRequest(StudyFolderRequest):
+class ServeStudyRequest(Request):
     """How people reach a study, and where they go when they have finished.
 
-    >>> ServeStudyRequest(folder="study", platform="prolific").parameter
+    >>> ServeStudyRequest(study="study", platform="prolific").parameter
     'PROLIFIC_PID'
     """
 
+    study: StudyFolder
+    """The study's folder."""
     port: Annotated[int | None, Flag(metavar="N")] = Field(default=None, ge=0, le=65535)
     """Where it listens: by default 8601 or the next that is free; 0 takes any."""
     listen: Annotated[str | None, Flag(metavar="ADDRESS")] = None
@@ -65,28 +61,30 @@ class ServeStudyRequest(StudyFolderRequest):
         return "PROLIFIC_PID" if self.platform == "prolific" else self.platform
 
 
-class SimulateStudyRequest(StudyFolderRequest):
+class SimulateStudyRequest(Request):
     """Who stands in for people: what they prefer, how much they differ, how carefully they look."""
 
+    study: StudyFolder
+    """The study's folder."""
     preference: Annotated[float, Flag(metavar="P")] = Field(gt=0, lt=1)
     """How often --method is preferred, where anything is; 0.5 is no difference."""
     method: Annotated[str | None, Flag(metavar="NAME")] = None
     """Whose share --preference is; by default the first method of the plan."""
     participants: Annotated[int | None, Flag(metavar="N")] = Field(default=None, ge=1)
     """How many take part; by default all that are planned."""
-    spread_participants: Spread = 0.5
-    """Standard deviation of the preference among people, in logits."""
-    spread_prompts: Spread = 0.7
-    """Standard deviation of the preference among prompts, in logits."""
-    draws: Share = 0.1
+    participant_spread: Annotated[Spread, Flag(metavar="SD")] = 0.5
+    """How much people differ in it, in logits."""
+    prompt_spread: Annotated[Spread, Flag(metavar="SD")] = 0.7
+    """How much prompts differ in it, in logits."""
+    draws: Annotated[Share, Flag(metavar="SHARE")] = 0.15
     """How often an answer is no difference."""
     side_bias: Annotated[float, Flag(metavar="B")] = Field(default=0.0, ge=-5, le=5)
     """How much the left picture is favoured, in logits."""
-    random: Share = 0.0
+    random: Annotated[Share, Flag(metavar="SHARE")] = 0.0
     """Share of people who choose without looking."""
     seed: Annotated[int, Flag(metavar="S")] = Field(default=0, ge=0)
     """The same seed, the same people."""
     address: Annotated[str | None, Flag(metavar="URL")] = None
     """A `study serve DIR --rehearsal` that runs; by default one is started for them."""
-    at_once: int = Field(default=4, ge=1, le=64)
+    at_once: Annotated[int, Flag(metavar="N")] = Field(default=4, ge=1, le=64)
     """How many take part at the same time."""

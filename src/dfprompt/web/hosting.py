@@ -61,8 +61,8 @@ def serve_study(
     Raises StudyError for a folder that is no study or was changed, InputError for a port that cannot be had,
     for another server on the same folder, and for people among simulated ones.
     """
-    study = Study.open(request.folder)
-    with lock_folder(request.folder), open_socket(Place(request.port, request.listen)) as bound:
+    study = Study.open(request.study)
+    with lock_folder(request.study), open_socket(Place(request.port, request.listen)) as bound:
         begun = _check_kind(study, request.rehearsal)
         address = (request.address or address_of(bound)).rstrip("/")
         links = tuple(f"{address}/#{token}" for token in study.tokens)
@@ -80,11 +80,11 @@ def simulate_study(request: SimulateStudyRequest, say: Callable[[str], None]) ->
 
     Raises as `serve_study`, and EndpointError for a server that refuses them or stays away.
     """
-    study = Study.open(request.folder)
+    study = Study.open(request.study)
     _check_kind(study, rehearsal=True)
     if request.address is not None:
         return rehearse(study, request, request.address)
-    with lock_folder(request.folder), _running(study, say) as address:
+    with lock_folder(request.study), _running(study, say) as address:
         return rehearse(study, request, address)
 
 

@@ -79,7 +79,7 @@ class Crowd:
             each.id: each for number in range(study.plan.participants) for each in study.trials(number)
         }
         self.questions = tuple(study.plan.questions)
-        spread = float(np.hypot(request.spread_participants, request.spread_prompts))
+        spread = float(np.hypot(request.participant_spread, request.prompt_spread))
         self.centre = centre_of(request.preference, spread)
 
     def choose(self, person: int, trial: str) -> dict[str, str]:
@@ -110,8 +110,8 @@ class Crowd:
             return 8.0 if self.gold[trial.pair] == trial.left else -8.0
         left, right = self.pictures[trial.left], self.pictures[trial.right]
         sign = (left["method"] == self.method) - (right["method"] == self.method)
-        of_person = self._random(person, "taste").normal(0, self.request.spread_participants)
-        of_prompt = self._random(-1, str(left["prompt_id"])).normal(0, self.request.spread_prompts)
+        of_person = self._random(person, "taste").normal(0, self.request.participant_spread)
+        of_prompt = self._random(-1, str(left["prompt_id"])).normal(0, self.request.prompt_spread)
         return float(sign * (self.centre + of_person + of_prompt) + self.request.side_bias)
 
     def _random(self, person: int, *words: str) -> np.random.Generator:

@@ -90,10 +90,11 @@ export class Pair extends Component {
     if (!this.props.busy && QUESTIONS.every((name) => name in this.state.choices)) this.props.onAnswer(this.state.choices, this.watch.stop());
   };
 
-  seen = () => this.setState(({ loaded }) => {
-    if (loaded === 1) this.watch.start();
-    return { loaded: loaded + 1 };
-  });
+  seen = ({ target }) => {
+    if (target.naturalWidth <= 128) target.className = "tiny";
+    if (this.state.loaded === 1) this.watch.start();
+    this.setState(({ loaded }) => ({ loaded: loaded + 1 }));
+  };
 
   render({ trial, questions, pictures, busy }, { choices, at, large, loaded }) {
     const ready = QUESTIONS.every((name) => name in choices);

@@ -57,10 +57,11 @@ function Guide({ study, standing, onBegin }) {
     <p class="acts"><button type="button" class="go" onClick=${onBegin}>${standing.practice ? "Practise" : "Begin"}</button></p></main>`;
 }
 
-function Done({ completion }) {
+function Done({ completion, id }) {
   return html`<main class="text"><${Head}>Thank you<//><p>All your answers are saved.</p>
     ${completion.code && html`<p>Your completion code: <code>${completion.code}</code></p>`}
-    ${completion.url ? html`<p>One step is left: go back to where you came from, so that your part is counted.</p><p class="acts"><a class="go" href=${completion.url} rel="noreferrer">Complete</a></p>` : html`<p>You can close this page.</p>`}</main>`;
+    ${completion.url ? html`<p>One step is left: go back to where you came from, so that your part is counted.</p><p class="acts"><a class="go" href=${completion.url} rel="noreferrer">Complete</a></p>` : html`<p>You can close this page.</p>`}
+    <p class="hint">Should your answers be deleted one day? Then write this number down, and quote it to whoever invited you: <code>${id}</code></p></main>`;
 }
 
 const Problem = ({ problem }) => problem && html`<p class="problem" role="alert">${problem.message}</p>`;
@@ -174,7 +175,7 @@ class App extends Component {
     if (screen === "declined") return html`<${Declined} onBack=${() => this.setState({ screen: "consent" })} />`;
     if (screen === "about") return html`<${About} study=${study} busy=${busy} problem=${problem} onSend=${this.enrol} />`;
     if (screen === "guide") return html`<${Guide} study=${study} standing=${standing} onBegin=${() => this.setState({ screen: "pair" })} />`;
-    if (screen === "done") return html`<${Done} completion=${standing.completion} />`;
+    if (screen === "done") return html`<${Done} completion=${standing.completion} id=${remembered().token} />`;
     const { trial, done, total } = standing;
     const where = trial.practice ? `Practice ${done + 1} of ${standing.practice}` : `${done + 1 - standing.practice} of ${total - standing.practice}`;
     return html`<header class="top"><progress max=${total} value=${done} aria-label="How far you are" /><p>${where}</p></header>
