@@ -43,7 +43,7 @@ class About extends Component {
     return html`<main class="text"><${Head}>About you<//><p>You may leave any of these out.</p>
       <div class="about">${study.about.map(field)}</div>
       <${Problem} problem=${problem} />
-      <p class="acts"><button type="button" class="go" disabled=${busy} onClick=${() => onSend(about)}>${problem?.again ? "Try again" : "Begin"}</button></p></main>`;
+      <p class="acts"><button type="button" class="go" disabled=${busy} onClick=${() => onSend(about)}>${problem ? "Try again" : "Continue"}</button></p></main>`;
   }
 }
 
@@ -138,7 +138,7 @@ class App extends Component {
       remember({ token: answer.token, way: this.way });
       this.show(answer.standing);
     } catch (error) {
-      this.setState({ screen: "about", busy: false, problem: { message: error.message, again: true } });
+      this.setState({ screen: "about", busy: false, problem: { message: error.message } });
     }
   };
 
