@@ -89,8 +89,7 @@ class App extends Component {
       if (!same) remember({ token: answer.token, way: this.way, unsent: null });
       this.setState({ study: answer.study });
       if (!answer.standing) return this.setState({ screen: "consent" });
-      await this.resend();
-      this.show(answer.standing);
+      this.show((await this.resend()) || answer.standing);
     } catch (error) {
       const stranger = error.status === 403;
       if (stranger && remembered().token) {
@@ -104,11 +103,12 @@ class App extends Component {
   // An answer that this device kept because the server could not be reached.
   resend = async () => {
     const { unsent } = remembered();
-    if (!unsent) return;
-    await call("/api/answer", unsent).catch((error) => {
+    if (!unsent) return null;
+    const answer = await call("/api/answer", unsent).catch((error) => {
       if (error.status !== 409) throw error;
     });
     remember({ unsent: null });
+    return answer?.standing;
   };
 
   show = async (standing, screen) => {
