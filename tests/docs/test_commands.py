@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import re
+import runpy
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,6 +164,7 @@ def test_the_figures_of_the_first_page_are_those_of_the_stored_pairs(look: Modul
 def test_the_demo_draws_the_first_held_out_prompts_by_their_own_order(look: ModuleType) -> None:
     with (ROOT / "experiments" / "first-look" / "rows.csv").open(encoding="utf-8", newline="") as file:
         order = list(dict.fromkeys(row["prompt"] for row in csv.DictReader(file) if row["act"] == "b"))
-    demo = (ROOT / ".ci" / "demo").read_text(encoding="utf-8")
-    (listed,) = re.findall(r"^unseen=\((.*)\)$", demo, re.MULTILINE)
-    assert shlex.split(listed) == order[:3]
+    demo = runpy.run_path(str(ROOT / ".ci" / "demo.py"))
+    assert list(demo["UNSEEN"]) == order[:3]
+    assert demo["found"]("Act (a)")
+    assert demo["found"]("Act (b)")
