@@ -55,6 +55,14 @@ class Documented:
         return f"{self.page}: {shlex.join(self.arguments)}"
 
     @property
+    def shape(self) -> tuple[object, ...]:
+        """What it shares with commands that differ in values alone."""
+        words = [each for each in self.arguments[:2] if each.isalpha()]
+        options = sorted({each for each in self.arguments if each.startswith("--")})
+        kind = next((each for each in self.arguments if each.startswith("models/")), "mini")
+        return (*words, *options, kind, len(self.arguments) > 1 and self.arguments[1] == "-")
+
+    @property
     def stands_for_others(self) -> bool:
         """Whether dots or capitals take the place of values, or it is a command's name in a sentence."""
         named = self.inline and not any(" " in each for each in self.arguments)
@@ -65,6 +73,15 @@ class Documented:
         """Why it is not run, or nothing."""
         said = shlex.join(self.arguments)
         return next((why for what, why in EXCLUDED.items() if _is(what, said)), "")
+
+
+def to_run() -> dict[str, Documented]:
+    """The commands that are run: of those with the same command, options and kind of model, the first."""
+    found: dict[tuple[object, ...], Documented] = {}
+    for each in documented():
+        if not each.excluded and not each.stands_for_others:
+            found.setdefault(each.shape, each)
+    return {each.name: each for each in found.values()}
 
 
 def _is(what: str, said: str) -> bool:
@@ -99,23 +116,29 @@ def _lines() -> Iterator[tuple[str, str, bool]]:
 def runnable(arguments: tuple[str, ...]) -> list[str]:
     """The command with a reward of the reader's own in place of published weights, and short."""
     made = list(arguments)
+    for flag, most in (("--images", 16), ("--seeds", 2)):
+        if flag in made:
+            at = made.index(flag) + 1
+            made[at] = str(min(int(made[at]), most))
     for at, word in enumerate(arguments[:-1]):
         if word in ("--reward", "--judge") and arguments[at + 1] in _REWARDS:
             made[at + 1] = f"taste.py:{arguments[at + 1]}"
-    if made != list(arguments) and "--allow-code" not in made:
+    if any(word.startswith("taste.py:") for word in made) and "--allow-code" not in made:
         made.append("--allow-code")
     for name, more in _SHORT.items():
         if " ".join(made).startswith(name):
             made += [word for flag in more if flag[0] not in made for word in flag]
     for name, settings in _SHORT_TRAININGS.items():
         if " ".join(made).startswith(name) and "--no-images" not in made:
-            made += [word for setting in settings for word in ("--set", setting)]
+            made += [word for setting in (*settings, *_SHORTER.get(name, ())) for word in ("--set", setting)]
     real = any(word.startswith("models/") for word in made)
     if real and made[0] in ("compare", "generate", "tune", "ablate", "evaluate", "calibrate", "start"):
         made += [word for flag in _TINY if flag[0] not in made for word in flag]
     return made
 
 
+_SHORTER = {"curate": ("source.limit=16",)}
+_SHORT_TRAININGS["train ppo"] = _SHORT_TRAININGS["train grpo"]
 _TINY = (("--steps", "4"), ("--size", "16"))
 _SHORT: dict[str, tuple[tuple[str, str], ...]] = {
     "compare": (("--seeds", "1"),),
@@ -135,6 +158,9 @@ def make_reader(
 ) -> None:
     """Write what a reader of the pages has: models, a policy, prompts, pictures, rewrites, a search."""
     from PIL import Image
+
+    import tiny_pipelines
+    from tiny_loras import write_lora
 
     (place / "models").mkdir()
     for name in ("sd15", "sd14", "sdxl", "my pipeline"):
@@ -171,12 +197,32 @@ def make_reader(
     for at, name in enumerate(("cat.png", "a.png", "b.png", "pictures/a.png")):
         Image.new("RGB", (64, 64), (200, 40 * at, 60)).save(place / name)
     pairs = [
-        {"prompt": prompts[0], "a": "a.png", "b": "b.png", "prefers": "a", "who": f"{k}"} for k in range(4)
+        {"prompt": prompts[0], "a": "a.png", "b": "b.png", "choice": "a", "who": f"{k}"} for k in range(4)
     ]
     (place / "pairs.jsonl").write_text("".join(json.dumps(each) + "\n" for each in pairs))
     run("generate", prompts[0], "--output", str(place / "drawn"), "--seed", "7")
     drawn = next((place / "drawn").glob("*.png"))
     shutil.copy(drawn, place / "picture.png")
-    (place / "castle").mkdir()
-    shutil.copy(drawn, place / "castle" / "001-a-castle-seed7.png")
+    sd15 = str(place / "models" / "sd15")
+    castle = ("generate", "a castle", "--pipeline", sd15, "--steps", "4", "--size", "16", "--seed", "7")
+    run(*castle, "--output", str(place / "castle"))
+    next((place / "castle").glob("*.png")).rename(place / "castle" / "001-a-castle-seed7.png")
+    write_lora(tiny_pipelines.load(pipeline("sd1")), place).rename(place / "ink.safetensors")
+    judge = ("--judge", f"{place / 'taste.py'}:hps", "--allow-code")
+    run("judge-check", "--pairs", str(place / "pairs.jsonl"), *judge, "--output", str(place / "checked"))
     run("tune", prompts[0], "--images", "16", "--output", str(place / "dfprompt-out" / "house"))
+    quick = ["--set", "confidence.enabled=false", "--set", "source.limit=200"]
+    recipes = ROOT / "recipes"
+    run(
+        "curate",
+        "mini",
+        "--recipe",
+        str(recipes / "mini-curate.toml"),
+        *quick,
+        "--output",
+        str(place / "data"),
+    )
+    short = [word for setting in _SHORT_TRAININGS["train sft"] for word in ("--set", setting)]
+    data = ["--set", f"data.folder={place / 'data'}", "--output", str(place / "stage-1")]
+    run("train", "sft", "--recipe", str(recipes / "mini-sft.toml"), *short, *data)
+    shutil.copytree(place / "stage-1", place / "runs" / "mini")

@@ -42,7 +42,7 @@ def test_every_recipe_is_on_a_page() -> None:
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS], ids=lambda page: page.name)
 def test_no_page_needs_another_projects_page(page: Path) -> None:
-    """What a reader must know stands here: no page sends to another site (an address of one's own is none)."""
+    """What a reader must know stands here: no page sends to another site."""
     text = re.sub(
         r"^```.*?^```$|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
     )
