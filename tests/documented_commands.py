@@ -37,7 +37,7 @@ EXCLUDED = {
 FAILING = {'parse "a red house in the snow, [watercolor:0-0.5:1.5]"': 2}
 _REWARDS = ("clip", "aesthetic", "pickscore", "hps")  # published weights, none of which lies here
 _TASTE = "\n\n".join(
-    f"def {name}(images, prompts):\n    return images.float().mean(dim=(1, 2, 3)) * {at + 1}"
+    f"def {name}(images, prompts, records=None):\n    return images.float().mean(dim=(1, 2, 3)) * {at + 1}"
     for at, name in enumerate(("mine", *_REWARDS))
 )
 
