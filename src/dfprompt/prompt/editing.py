@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from dfprompt.errors import InputError
 from dfprompt.prompt.ast import DFPrompt, EffectRange, Span, Weight
@@ -18,6 +19,7 @@ from dfprompt.prompt.exact import MAX_PLACES, round_places
 from dfprompt.prompt.layout import lay_out
 from dfprompt.prompt.parser import Place, locate_pieces, read_back
 
+_places = lru_cache(maxsize=4)(locate_pieces)  # of a text that is dragged at: changed again and again
 _LEAST = Fraction(1, 10**MAX_PLACES)
 _EDGES = " \t\r\n,;."
 
@@ -104,7 +106,7 @@ def remove(text: str, number: int) -> str:
     >>> remove("a cat, [snow:late], sharp", 0)
     'a cat, sharp'
     """
-    places = locate_pieces(text)
+    places = _places(text)
     gone = _bracket(text, number)
     written = [text[place.start : place.end] for place in places]
     return lay_out(written, [place != gone for place in places]).text
@@ -116,7 +118,7 @@ def reorder(text: str, number: int, to: int) -> str:
     >>> reorder("[a:late], [b:early], [c:full]", 0, 2)
     '[b:early], [c:full], [a:late]'
     """
-    places = locate_pieces(text)
+    places = _places(text)
     _bracket(text, number), _bracket(text, to)
     written = [text[place.start : place.end] for place in brackets_of(places)]
     written.insert(to, written.pop(number))
@@ -135,7 +137,7 @@ def append(text: str, span: Span) -> str:
 
 def bracket_at(text: str, start: int, end: int) -> int | None:
     """Return the number of the bracket in which a selection lies; None where it lies in none."""
-    for number, place in enumerate(brackets_of(locate_pieces(text))):
+    for number, place in enumerate(brackets_of(_places(text))):
         if place.start < end <= place.end or place.start <= start < place.end:
             return number if place.start <= start and end <= place.end else None
     return None
@@ -161,7 +163,7 @@ def wrap(text: str, start: int, end: int) -> tuple[str, int]:
         end -= 1
     start -= _follows_a_backslash(text, start)  # escapes stay whole; a bare one would escape the bracket
     end += _follows_a_backslash(text, end) and text[end : end + 1] in tuple("[]:\\")
-    places = locate_pieces(text)
+    places = _places(text)
     inside = any(place.words is None and place.start <= start and end <= place.end for place in places)
     if start == end or not inside:
         raise InputError("select plain words, without a bracket among them, to give them a range or a weight")
@@ -177,7 +179,7 @@ def _follows_a_backslash(text: str, at: int) -> bool:
 
 
 def _bracket(text: str, number: int) -> Place:
-    found = brackets_of(locate_pieces(text))
+    found = brackets_of(_places(text))
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(found):
         raise InputError(f"there is no bracket {number}: this prompt has {len(found)}")
     return found[number]

@@ -115,15 +115,16 @@ def _bars(brackets: list[Place], plan: Plan) -> list[dict[str, Any]]:
 
 
 def _bar(words: str, span: Span, bar: Bar, acting: tuple[int, ...]) -> dict[str, Any]:
+    levels = [None if level is None else float(level) for level in bar.levels] if span.weight.is_ramp else []
     return {
         "words": words,
         "range": str(span.effect_range),
         "weight": [to_json_number(span.weight.first), to_json_number(span.weight.last)],
         "when": bar.when,
-        "levels": [None if level is None else float(level) for level in bar.levels],
         "first": acting[0] if acting else None,
         "stop": acting[-1] + 1 if acting else None,
         "tag": span.tag is not None,
+        "levels": levels,
     }
 
 

@@ -13,6 +13,14 @@ export class Pure extends Component {
   }
 }
 
+// A component of what a function shows, which is asked again only when its properties change.
+export const pure = (show) =>
+  class extends Pure {
+    render(props) {
+      return show(props);
+    }
+  };
+
 // A colour per words, the same wherever they stand.
 const hues = new Map();
 export function hue(words) {

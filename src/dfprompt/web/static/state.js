@@ -88,7 +88,13 @@ function ask(which, body, done) {
 function keep(which, document) {
   const failed = document.error;
   problems.value = { ...problems.value, [which]: failed ? { ...failed, text: document.text } : null };
-  if (!failed) documents.value = { ...documents.value, [which]: document };
+  if (!failed) documents.value = { ...documents.value, [which]: keptBars(documents.value[which], document) };
+}
+
+// Bars that say what they said are the ones there were, and are not drawn again.
+function keptBars(before, document) {
+  const told = new Map((before?.bars || []).map((bar) => [JSON.stringify(bar), bar]));
+  return { ...document, bars: document.bars.map((bar) => told.get(JSON.stringify(bar)) || bar) };
 }
 
 export function read(which = side.value) {

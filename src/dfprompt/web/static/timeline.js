@@ -1,7 +1,7 @@
 // One bar per bracket over the steps of this pipeline. A bar lies where its words act and is as high as
 // their weight; whatever is dragged becomes a change of the text.
 
-import { Component, html, hue, icon, number } from "./html.js";
+import { Component, Pure, html, hue, icon, number } from "./html.js";
 import * as state from "./state.js";
 
 const MOST = 2; // the weight that fills a row
@@ -18,7 +18,7 @@ function outline(levels, first, stop) {
 
 const weightText = ([first, last]) => (first === last ? `\u00d7${number(first)}` : `\u00d7${number(first)}\u2192${number(last)}`);
 
-class Row extends Component {
+class Row extends Pure {
   track = null;
 
   stepAt(event) {
@@ -121,7 +121,7 @@ class Row extends Component {
       aria-valuenow=${value} title="drag for a weight that changes" onPointerDown=${this.start(what)} onKeyDown=${this.keys(what)} />`;
   }
 
-  render({ bar: real, index, steps, count, drag, locked, cursor }) {
+  render({ bar: real, index, steps, drag, locked }) {
     const bar = drag ? { ...real, ...drag } : real;
     const weight = Array.isArray(bar.weight) ? bar.weight : [bar.weight, bar.weight];
     const off = weight[0] === 0 && weight[1] === 0;
@@ -144,7 +144,6 @@ class Row extends Component {
         </span>
       </div>
       <div class="track" ref=${(track) => (this.track = track)}>
-        ${cursor != null && html`<i class="cursor" style=${{ left: `${(cursor / steps) * 100}%`, width: `${100 / steps}%` }} />`}
         ${(acts || off) && html`<div class="bar" id=${`bar-${index}`} style=${box} role="slider" tabindex="0" aria-label=${`${real.words}, ${real.when}: weight`}
           aria-valuemin="-10" aria-valuemax="10" aria-valuenow=${weight[0]} aria-valuetext=${`weight ${weightText(weight)}`}
           title="Arrows move and weigh, Alt arrows reorder, M mutes, L locks, Delete removes"
@@ -184,9 +183,10 @@ export class Timeline extends Component {
         ${Array.from({ length: steps }, (_, step) => html`<span class=${step === cursor ? "here" : ""}>${(step + 1) % every === 0 || step === 0 ? step + 1 : ""}</span>`)}
       </div></div>
       <div class="rows" style=${{ "--steps": steps }}>
+        ${cursor != null && html`<i class="cursor" style=${{ "--cursor": cursor }} />`}
         ${plain && html`<div class="row plain"><div class="name"><span class="words" title=${plain}>${plain}</span><span class="weight">plain words</span></div>
-          <div class="track">${cursor != null && html`<i class="cursor" style=${{ left: `${(cursor / steps) * 100}%`, width: `${100 / steps}%` }} />`}<div class="bar"><span class="fill" /></div></div></div>`}
-        ${bars.map((bar, index) => html`<${Row} key=${index} bar=${bar} index=${index} steps=${steps} count=${bars.length} cursor=${cursor}
+          <div class="track"><div class="bar"><span class="fill" /></div></div></div>`}
+        ${bars.map((bar, index) => html`<${Row} key=${index} bar=${bar} index=${index} steps=${steps} count=${bars.length}
           drag=${drag?.index === index ? drag : null} locked=${locks.includes(bar.words)} />`)}
       </div>
       ${bars.length === 0 && plain && html`<p class="hint">Select words and press <kbd>Ctrl</kbd> <kbd>\u2191</kbd> for a weight, or write <code>[watercolor:late]</code>, and they get a bar here.</p>`}
