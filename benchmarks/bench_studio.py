@@ -201,7 +201,8 @@ def measure_browser(folder: Path) -> None:
                 took, served = page.evaluate(EDITS, [how, count])
                 tell(
                     f"{how}: 60 bars redrawn (under 50 ms)",
-                    f"median {statistics.median(took):.0f} ms, 90 % within {sorted(took)[count * 9 // 10]:.0f} ms; "
+                    f"median {statistics.median(took):.0f} ms, "
+                    f"90 % within {sorted(took)[count * 9 // 10]:.0f} ms; "
                     f"of it waiting for the server {statistics.median(served):.0f} ms",
                 )
 

@@ -12,6 +12,7 @@ export const texts = signal({ text: "", negative: "" });
 export const documents = signal({ text: null, negative: null });
 export const problems = signal({ text: null, negative: null });
 export const drag = signal(null); // what a drag shows before the server has answered
+export const lifted = signal(null); // the bar that is carried to another place, and which
 export const cursor = signal(null); // the step that is looked at
 export const settings = signal({});
 export const seeds = signal([0, 1, 2, 3]);
