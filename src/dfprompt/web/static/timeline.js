@@ -90,12 +90,12 @@ class Row extends Pure {
   lift = (event) => {
     if (event.button) return;
     event.preventDefault();
-    const { index, count } = this.props;
+    const { index } = this.props;
     const grip = event.currentTarget;
     const boxes = [...this.track.closest(".rows").querySelectorAll(".row:not(.plain)")].map((row) => row.getBoundingClientRect());
     const move = (event) => {
-      const below = boxes.filter((box) => event.clientY > box.top + box.height / 2).length;
-      state.lifted.value = { index, to: Math.max(0, Math.min(count - 1, below > index ? below - 1 : below)) };
+      const away = boxes.map((box) => Math.abs(event.clientY - box.top - box.height / 2));
+      state.lifted.value = { index, to: away.indexOf(Math.min(...away)) };
     };
     const end = (event) => {
       for (const [type, on] of [["pointermove", move], ["pointerup", end], ["pointercancel", end]]) grip.removeEventListener(type, on);
