@@ -21,10 +21,9 @@ export class Picture extends Component {
     if (before.id !== this.props.id) this.load(this.props.id);
   }
 
-  render({ alt, small, style }, { address, gone, tiny }) {
+  render({ alt, style }, { address, gone }) {
     if (!address) return html`<span class=${`blank ${gone ? "gone" : ""}`} style=${style}>${gone ? "the file is gone" : ""}</span>`;
-    return html`<img src=${address} alt=${alt} style=${style} class=${tiny && !small ? "tiny" : ""} draggable="false"
-      onLoad=${(event) => this.setState({ tiny: event.target.naturalWidth <= 128 })} />`;
+    return html`<img src=${address} alt=${alt} style=${style} draggable="false" />`;
   }
 }
 
@@ -124,7 +123,7 @@ function Strip({ drawing, seed }) {
         state.seed.value = next;
         event.currentTarget.parentElement.children[drawing.seeds.indexOf(next)].focus();
       }}>
-      ${shown.map((label) => html`<${Picture} key=${label} small id=${find(drawing, label, each)?.id} alt="" />`)}<small>${each}</small></button>`)}
+      ${shown.map((label) => html`<${Picture} key=${label} id=${find(drawing, label, each)?.id} alt="" />`)}<small>${each}</small></button>`)}
   </div>`;
 }
 
