@@ -47,6 +47,9 @@ _EXPORTS = {
     "EvaluationError": "dfprompt.errors",
     "EndpointError": "dfprompt.errors",
     "RewardServerError": "dfprompt.errors",
+    "StudyError": "dfprompt.errors",
+    "ParticipantError": "dfprompt.errors",
+    "StudyDiskError": "dfprompt.errors",
 }
 
 __all__ = [*_EXPORTS, "__version__"]
@@ -73,9 +76,12 @@ if TYPE_CHECKING:
     from dfprompt.errors import InputError as InputError
     from dfprompt.errors import LoadError as LoadError
     from dfprompt.errors import ParseError as ParseError
+    from dfprompt.errors import ParticipantError as ParticipantError
     from dfprompt.errors import PromptValueError as PromptValueError
     from dfprompt.errors import RewardError as RewardError
     from dfprompt.errors import RewardServerError as RewardServerError
+    from dfprompt.errors import StudyDiskError as StudyDiskError
+    from dfprompt.errors import StudyError as StudyError
     from dfprompt.errors import TrainingError as TrainingError
     from dfprompt.errors import UnsupportedPipelineError as UnsupportedPipelineError
     from dfprompt.prompt import DFPrompt as DFPrompt
