@@ -1,7 +1,7 @@
 """Two acts: `demo.py [OUTPUT]`, OUTPUT begins the names of the folders (dfprompt-out/demo).
 
 (a) The same words from the same noise: a style all the time, early, late, and late and gently.
-(b) What the trained policy writes for prompts it never saw: the first three held-out ones, by their own order.
+(b) What the trained policy writes for prompts it never saw: the first three held-out, in their own order.
 
 The commands run one after the other in this process, so that what they share is loaded once.
 """
@@ -27,7 +27,11 @@ def say(text: str) -> None:
 
 def run(*arguments: str) -> None:
     """Show a command as it is typed, and run it; the first that fails ends the demo."""
-    say("$ dfprompt " + " ".join(f'"{each}"' if shlex.quote(each) != each else each for each in arguments) + "\n")
+    say(
+        "$ dfprompt "
+        + " ".join(f'"{each}"' if shlex.quote(each) != each else each for each in arguments)
+        + "\n"
+    )
     sys.argv = ["dfprompt", *arguments]
     try:
         dfprompt()

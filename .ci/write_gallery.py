@@ -1,7 +1,7 @@
 """Draw docs/images/gallery/ and write docs/gallery.md: `write_gallery.py`.
 
-What is shown is decided by a rule and not by eye: the first held-out prompts of the mini world by their own order,
-each with the next of the styles below; the first two noises. Everything is drawn by `dfprompt compare --vary`.
+What is shown is decided by a rule and not by eye: the first held-out prompts of the mini world by their own
+order, each with the next of the styles below; the first two noises. `dfprompt compare --vary` draws all.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ PAGE, PICTURES = ROOT / "docs" / "gallery.md", ROOT / "docs" / "images" / "galle
 STYLES = ("watercolor", "oil painting", "golden hour", "vignette", "mist", "dramatic lighting")
 HEAD = """# Gallery
 
-The same words from the same two noises, five times: plain, and with a style all the time, early, late, and late and gently. The bars say when
-words act, from noise (left) to image (right). The model is the [mini world](mini-world.md) in the package: 64 x 64 pixels, made by this project.
+The same words from the same two noises, five times: plain, and with a style all the time, early, late, and
+late and gently. The bars say when words act, from noise (left) to image (right). The model is the
+[mini world](mini-world.md) in the package: 64 x 64 pixels, made by this project.
 
-Nothing was chosen by looking: these are the first prompts that the model was never trained on, by their own order, each with the next style of
-a fixed list (`.ci/write_gallery.py`). Some styles hardly change these pictures; that is shown too. How often late keeps a subject that all the
-time loses was counted on more pairs: [why time matters](concepts.md).
+Nothing was chosen by looking: these are the first prompts that the model was never trained on, by their own
+order, each with the next style of a fixed list (`.ci/write_gallery.py`). Some styles hardly change these
+pictures; that is shown too. How often late keeps a subject that all the time loses was counted on more pairs:
+[why time matters](concepts.md).
 """
 
 
@@ -54,10 +56,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         for prompt, style in shown():
             folder = Path(place) / slug(style)
-            command = [sys.executable, "-m", "dfprompt", "compare", prompt, "--vary", style]
-            subprocess.run([*command, "--reward", "none", "--seeds", "2", "--output", str(folder)], check=True)
+            command = [
+                sys.executable,
+                "-m",
+                "dfprompt",
+                "compare",
+                prompt,
+                "--vary",
+                style,
+                "--reward",
+                "none",
+            ]
+            subprocess.run([*command, "--seeds", "2", "--output", str(folder)], check=True)
             with Image.open(folder / "grid.png") as grid:
-                small = grid.convert("RGB").resize((grid.width // 2, grid.height // 2), Image.Resampling.LANCZOS)
+                half = grid.width // 2, grid.height // 2
+                small = grid.convert("RGB").resize(half, Image.Resampling.LANCZOS)
             small.save(PICTURES / f"{slug(style)}.webp", quality=88, method=6)
     PAGE.write_text(page(), encoding="utf-8")
 
