@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from dfprompt.cli import console
+from dfprompt.cli import console, study_pages
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.study import StudyExportRequest, StudyForgetRequest, StudyPlanRequest
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 
 def register(parent: typer.Typer) -> None:
     """Put the command group on the app."""
+    study_pages.register(app)
     parent.add_typer(app, name="study")
 
 

@@ -45,6 +45,7 @@ class Participant:
     about: Mapping[str, str] = field(default_factory=dict)
     answers: tuple[Answer, ...] = ()
     finished: bool = False
+    simulated: bool = False
 
     @property
     def has_consented(self) -> bool:
@@ -86,7 +87,7 @@ def read_participant(path: Path) -> Participant | None:
             event = entry.pop("event")
             if event == "consent":
                 values |= {name: entry[name] for name in ("who", "number", "text")}
-                values["id"] = entry["participant"]
+                values |= {"id": entry["participant"], "simulated": entry.get("simulated", False)}
             elif event == "about":
                 values["about"] = dict(entry["about"])
             elif event == "answer":

@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from dfprompt.errors import StudyError
+from dfprompt.errors import ParticipantError, StudyError
 from dfprompt.storage import write_text
 from dfprompt.study.plan import KEY, LINKS, PLATFORM_KEY, SEALED
 
@@ -75,13 +75,15 @@ class Names:
         name = token_hex(8)
         return name + self._tag(name)
 
+    def knows(self, participant: str) -> bool:
+        """Return whether `new` gave a name."""
+        name, tag = participant[:-_TAG], participant[-_TAG:]
+        return bool(name) and hmac.compare_digest(self._tag(name).encode(), tag.encode("utf-8", "replace"))
+
     def check(self, participant: str) -> str:
         """Return a name that `new` gave; raises StudyError for any other."""
-        half = len(participant) - _TAG
-        if half <= 0 or not hmac.compare_digest(
-            self._tag(participant[:half]).encode(), participant[half:].encode("utf-8", "replace")
-        ):
-            raise StudyError("this study gave nobody this id; open the link of your invitation again")
+        if not self.knows(participant):
+            raise ParticipantError("this study gave nobody this id; open the link of your invitation again")
         return participant
 
     def who(self, token: str | None, platform_id: str | None) -> str | None:
@@ -91,17 +93,21 @@ class Names:
         """
         if token is not None:
             if token not in self.tokens:
-                raise StudyError("this link is not of this study; open the one of your invitation again")
+                raise ParticipantError(
+                    "this link is not of this study; open the one of your invitation again"
+                )
             return _hash(self._secret, token)
         return None if platform_id is None else self._hash_platform(platform_id)
 
     def _hash_platform(self, platform_id: str) -> str:
         if not 1 <= len(platform_id) <= 200:
-            raise StudyError("the platform's id must have 1 to 200 characters; open its link again")
+            raise ParticipantError("the platform's id must have 1 to 200 characters; open its link again")
         try:
             key = bytes.fromhex((self.folder / PLATFORM_KEY).read_text(encoding="ascii").strip())
         except (OSError, ValueError) as error:
-            raise StudyError("the key of platform ids was deleted: this study takes nobody new") from error
+            raise ParticipantError(
+                "the key of platform ids was deleted: this study takes nobody new"
+            ) from error
         return _hash(key, platform_id)
 
     def _tag(self, name: str) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import InputError, StudyDiskError, StudyError
+from dfprompt.errors import InputError, ParticipantError, StudyDiskError, StudyError
 from dfprompt.excerpt import quote
 from dfprompt.storage import lock_folder, read_lines, remove, reported
 from dfprompt.study.journal import (
@@ -174,10 +174,19 @@ class Study:
             participant
         )
 
-    def consent(self, participant: Participant) -> Participant:
+    def knows(self, participant: str) -> bool:
+        """Return whether an id is one that this study gave, by the id alone."""
+        return self._names.knows(participant)
+
+    def participants(self) -> list[Participant]:
+        """Return everybody who consented, by their number; raises StudyError for a damaged journal."""
+        return read_participants(self.folder)
+
+    def consent(self, participant: Participant, *, simulated: bool = False) -> Participant:
         """Store that somebody consents to the text as it stands, and give them their number.
 
-        Once is enough: a second time returns what is stored. Raises StudyError when the study is full,
+        `simulated` is written down with it: nobody was there. Once is enough: a second time returns what is
+        stored. Raises StudyError when the study is full,
         StudyDiskError where the disk refuses.
         """
         self._names.check(participant.id)
@@ -191,8 +200,10 @@ class Study:
             text = hashlib.sha256(self.consent_text.encode()).hexdigest()
             values = {"participant": participant.id, "number": number, "who": participant.who}
             values |= {"text": text, "day": datetime.now(UTC).date().isoformat()}
+            if simulated:
+                values["simulated"] = True
             append_event(self.folder, participant.id, "consent", values)
-            return dataclasses.replace(participant, number=number, text=text)
+            return dataclasses.replace(participant, number=number, text=text, simulated=simulated)
 
     def decline(self, participant: Participant) -> None:
         """End the visit of somebody who does not consent: nothing was stored, and nothing is."""
@@ -206,9 +217,9 @@ class Study:
         for name, value in said.items():
             allowed = ABOUT.get(name)
             if allowed is None or (allowed and value not in allowed):
-                raise StudyError(f"{quote(name)}: no such answer: {quote(value)}; leave it out")
+                raise ParticipantError(f"{quote(name)}: no such answer: {quote(value)}; leave it out")
             if not isinstance(value, str) or len(value) > _LONGEST_WORDS or not value.isprintable():
-                raise StudyError(f"{name}: say it in {_LONGEST_WORDS} characters, or leave it out")
+                raise ParticipantError(f"{name}: say it in {_LONGEST_WORDS} characters, or leave it out")
         with self._guard:
             person = self._consented(participant)
             append_event(self.folder, person.id, "about", {"about": dict(said)})
@@ -225,14 +236,14 @@ class Study:
             person = self._consented(participant)
             assert person.number is not None
             if trial not in {each.id for each in self.trials(person.number)}:
-                raise StudyError("this pair is not one of yours; load the page again")
+                raise ParticipantError("this pair is not one of yours; load the page again")
             for before in person.answers:
                 if before.trial == trial:
                     if before.choices == checked.choices:
                         return False
-                    raise StudyError("this pair is answered already; the first answer stands")
+                    raise ParticipantError("this pair is answered already; the first answer stands")
             if person.finished:
-                raise StudyError("you have finished; nothing can be added")
+                raise ParticipantError("you have finished; nothing can be added")
             self._refuse_other_plan(person)
             append_event(
                 self.folder, person.id, "answer", dataclasses.asdict(checked) | {"plan": self.digest}
@@ -246,7 +257,7 @@ class Study:
             assert person.number is not None
             missing = len({each.id for each in self.trials(person.number)} - person.answered)
             if missing:
-                raise StudyError(f"{missing} pairs are not answered yet")
+                raise ParticipantError(f"{missing} pairs are not answered yet")
             if not person.finished:
                 append_event(self.folder, person.id, "finish", {})
 
@@ -275,13 +286,13 @@ class Study:
     def _consented(self, participant: str) -> Participant:
         person = self.resume(participant)
         if not person.has_consented:
-            raise StudyError("nobody of this id has consented; begin with the page of consent")
+            raise ParticipantError("nobody of this id has consented; begin with the page of consent")
         return person
 
     def _refuse_full(self, everybody: list[Participant]) -> None:
         done = sum(each.finished for each in everybody)
         if done >= self.plan.participants or len(everybody) >= _ROOM * self.plan.participants:
-            raise StudyError("this study has all the people it asked for; thank you")
+            raise ParticipantError("this study has all the people it asked for; thank you")
 
     def _refuse_other_plan(self, person: Participant) -> None:
         now, before = read_plan(self.folder)[1], person.plan or self.digest
@@ -294,9 +305,9 @@ class Study:
 
 def _check_answer(plan: StudyPlan, trial: str, choices: Mapping[str, str], seconds: float) -> Answer:
     if set(choices) != set(plan.questions) or not all(each in CHOICES for each in choices.values()):
-        raise StudyError(f"an answer says {', '.join(CHOICES)} to each of {', '.join(plan.questions)}")
+        raise ParticipantError(f"an answer says {', '.join(CHOICES)} to each of {', '.join(plan.questions)}")
     if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
-        raise StudyError(f"seconds must be a number from 0, not {quote(seconds)}")
+        raise ParticipantError(f"seconds must be a number from 0, not {quote(seconds)}")
     return Answer(trial, dict(choices), round(min(float(seconds), _LONGEST_SECONDS), 3))
 
 
