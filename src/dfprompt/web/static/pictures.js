@@ -1,6 +1,6 @@
 // What was drawn: every way to say it side by side from the same seed, or one over the other.
 
-import { Component, html, icon, number, signed } from "./html.js";
+import { Component, html, icon, number, pure, signed } from "./html.js";
 import * as state from "./state.js";
 import { picture, stripOf } from "./wire.js";
 
@@ -143,7 +143,7 @@ function Standings({ standings, drawing }) {
 
 const mean = (line) => (line?.mean == null ? "\u2013" : number(line.mean));
 
-export function Pictures({ drawing, seed, view, pair, standings, job, strips }) {
+export const Pictures = pure(({ drawing, seed, view, pair, standings, job, strips }) => {
   if (!drawing) {
     return html`<section class="pictures none" aria-label="Pictures"><p>${job ? "The first picture is on its way." : "Nothing is drawn yet. Write what the picture shows, then press Draw."}</p></section>`;
   }
@@ -164,4 +164,4 @@ export function Pictures({ drawing, seed, view, pair, standings, job, strips }) 
     ${drawing.seeds.length > 1 && html`<${Strip} drawing=${drawing} seed=${seed} />`}
     <${Standings} standings=${standings} drawing=${drawing} />
   </section>`;
-}
+});
