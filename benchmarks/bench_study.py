@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
 from dfprompt.study.journal import read_participants  # noqa: E402
-from machine import describe_machine  # noqa: E402
+from machine import header  # noqa: E402
 from rehearsing import answers_in, asked, check_whole, kill_often  # noqa: E402
 from tiny_study import make_study, write_evaluation  # noqa: E402
 
@@ -30,7 +30,7 @@ def spent() -> float:
 
 def main() -> None:
     """Rehearse, kill, hold the disk against what everybody chose."""
-    print(describe_machine())
+    print(header("a study whose server is killed"))
     with tempfile.TemporaryDirectory() as scratch:
         evaluation = write_evaluation(Path(scratch) / "evaluation", prompts=80)
         plan = {
