@@ -9,7 +9,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.1"
+__version__ = "0.2.0"
 
 # What is loaded, drawn and fetched is told to the logger "dfprompt"; who wants to read it adds a handler.
 logging.getLogger("dfprompt").addHandler(logging.NullHandler())

@@ -7,6 +7,7 @@ A study is a folder:
     schedule.jsonl       a line per participant: their trials in order, with sides
     pictures/<id>.png    pixels alone, all files of one length
     consent.md           the researcher's own text, which every participant reads
+    registration.md      what will be analysed and how, to be deposited before the first answer
     sealed.json, key     which method drew which picture, masked, and what unmasks it (mode 0600)
     links.json           one token per person (mode 0600)
     platform.key         what platform ids are hashed with; delete it and nobody can be found by one
@@ -28,7 +29,7 @@ from dfprompt.errors import StudyError
 
 PLAN, PAIRS, SCHEDULE, PICTURES = "plan.json", "pairs.jsonl", "schedule.jsonl", "pictures"
 SEALED, KEY, LINKS, PLATFORM_KEY = "sealed.json", "key", "links.json", "platform.key"
-CONSENT, PARTICIPANTS = "consent.md", "participants"
+CONSENT, REGISTRATION, PARTICIPANTS = "consent.md", "registration.md", "participants"
 SHOWS, PREFER = "shows", "prefer"
 """The two questions, by what answers call them."""
 LEFT, RIGHT, NEITHER = "left", "right", "neither"
