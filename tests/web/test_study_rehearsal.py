@@ -14,7 +14,7 @@ from dfprompt.requests.participants import ServeStudyRequest
 from dfprompt.study.journal import read_participants
 from dfprompt.study.study import Study
 from dfprompt.web.hosting import serve_study, simulate_study
-from dfprompt.web.rehearsal import Crowd, Rehearsed, centre_of, rehearse
+from dfprompt.web.rehearsal import Crowd, Rehearsed, rehearse
 from rehearsing import answers_in, asked, check_whole, kill_often
 from tiny_study import make_study, write_evaluation
 
@@ -27,12 +27,6 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def study(evaluation: Path, tmp_path: Path) -> Study:
     return make_study(tmp_path / "study", evaluation)
-
-
-@pytest.mark.parametrize(("preference", "spread"), [(0.56, 0.86), (0.2, 2.0), (0.9, 0.0)])
-def test_the_preference_is_the_mean_over_who_differs(preference: float, spread: float) -> None:
-    logits = centre_of(preference, spread) + spread * np.random.default_rng(0).normal(size=400_000)
-    assert abs(float((1 / (1 + np.exp(-logits))).mean()) - preference) < 0.003
 
 
 def choices_of(study: Study, **changes: Any) -> list[tuple[bool, str, str]]:
@@ -60,8 +54,8 @@ def test_the_crowd_prefers_draws_and_leans_as_it_was_told(large: Study) -> None:
     for question in (1, 2):
         decided = [each for each in said if each[question] != "neither"]
         assert abs(1 - len(decided) / len(said) - 0.2) < 0.03
-        won = [(each[question] == "left") == each[0] for each in decided]
-        assert abs(np.mean(won) - 0.62) < 0.035
+        won = sum((each[question] == "left") == each[0] for each in decided)
+        assert abs((won + (len(said) - len(decided)) / 2) / len(said) - 0.62) < 0.035
         assert abs(np.mean([each[question] == "left" for each in decided]) - 0.5) < 0.035
     leaning = choices_of(
         large, preference=0.5, participant_spread=0.0, prompt_spread=0.0, side_bias=1.0, draws=0
