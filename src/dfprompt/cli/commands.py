@@ -44,6 +44,7 @@ COMMANDS = {
     "score": Listed("Measure", "score", "Score pictures against the words they answer."),
     "serve-reward": Listed("Measure", "serve_reward", "Serve a reward to other machines and environments."),
     "judge-check": Listed("Measure", "judge_check", "Say how often judges agree with people's choices."),
+    "study": Listed("Measure", "study", "Let people compare methods without knowing which is which."),
     "evaluate": Listed("Measure", "evaluate", "Compare methods on many prompts, with intervals."),
     "ablate": Listed("Measure", "ablate", "Find out when, how strongly and which words act."),
 }

@@ -89,6 +89,10 @@ class Studio:
 
         return plan
 
+    def reader_of(self, given: Mapping[str, Any] | None) -> Callable[[str], DFPrompt]:
+        """Return what reads a text for a drawing with these settings: words by turns need its steps."""
+        return partial(read_back, num_inference_steps=self.plan_of(given)(DFPrompt()).num_inference_steps)
+
     def to_json(self) -> dict[str, Any]:
         """Return what a page needs before it shows anything."""
         return {
@@ -143,8 +147,9 @@ class Studio:
         prompt itself), `seeds` their noise. Raises InputError for what cannot be drawn.
         """
         text = read_text(values)
-        prompt = read_back(text)
-        plain = str(values.get("plain") or plain_words(prompt)).strip()
+        read = self.reader_of(values.get("settings"))
+        read(text)
+        plain = str(values.get("plain") or plain_words(text)).strip()
         if not plain:
             raise InputError("there is nothing to draw: write what the picture shows")
         asked = values.get("columns", [{"label": "yours", "text": text}])
@@ -153,11 +158,11 @@ class Studio:
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             text=text,
             plain=plain,
-            columns=_columns(asked, plain),
+            columns=_columns(asked, plain, read),
             seeds=_seeds(values.get("seeds", [0])),
             kind=str(values.get("kind", "draw"))[:20],
             parent=None if values.get("parent") is None else str(values["parent"]),
-            negative=_negative(values.get("negative")),
+            negative=_negative(values.get("negative"), read),
             settings=settings.model_dump(mode="json", exclude_defaults=True),
             policy=self.policy_name,
         )
@@ -200,9 +205,9 @@ class Studio:
         """Return a prompt in the forms of other tools and as a command."""
         from dfprompt.web.exporting import export_all
 
-        text, negative = read_text(values), _negative(values.get("negative"))
-        settings = values.get("settings")
-        steps = self.plan_of(settings)(read_back(text)).num_inference_steps
+        text, settings = read_text(values), values.get("settings")
+        negative = _negative(values.get("negative"), self.reader_of(settings))
+        steps = self.plan_of(settings)(DFPrompt()).num_inference_steps
         chosen = self.settings(settings)
         return export_all(
             text,
@@ -218,7 +223,7 @@ class Studio:
         """Search words, ranges and weights for a prompt by reward, and show each round as it comes."""
         from dfprompt.web.tuning import make_tuning
 
-        prompt = read_back(read_text(values))
+        prompt = self.reader_of(values.get("settings"))(read_text(values))
         request = make_tuning(prompt, values, self.request, self.settings(values.get("settings")))
         folder = self.history.folder / "searches"
         return self.jobs.submit("tune", str(prompt)[:200], lambda job: self._tune(job, request, folder))
@@ -241,7 +246,8 @@ class Studio:
         label, seed = str(values.get("label")), str(values.get("seed"))
         place = self.strip_place(drawing, label, seed)
         text = dict(drawing.columns).get(label)
-        prompt = DFPrompt.from_plain(drawing.plain) if text is None else read_back(text)
+        read = self.reader_of(drawing.settings)
+        prompt = DFPrompt.from_plain(drawing.plain) if text is None else read(text)
         plan = self.plan_of(drawing.settings)(prompt)
 
         def work(job: Job) -> dict[str, Any]:
@@ -261,16 +267,17 @@ class Studio:
         """Ask the policy for rewrites of a prompt, whose own words and spans stay."""
         from dfprompt.requests.write import OptimizeRequest
 
-        prompt = read_back(read_text(values))
+        text = read_text(values)
+        prompt = self.reader_of(values.get("settings"))(text)
         given = {
             name: values[name] for name in ("candidates", "seed", "ban", "max_modifiers") if name in values
         }
         request = make_request(OptimizeRequest, {"texts": [str(prompt)], "policy": self.policy_name, **given})
         if not prompt.plain_text.strip():
             raise InputError("write what the picture shows first; then words can be suggested")
-        return self.jobs.submit("suggest", str(prompt)[:200], lambda job: self._suggest(job, prompt, request))
+        return self.jobs.submit("suggest", text[:200], lambda job: self._suggest(job, text, prompt, request))
 
-    def _suggest(self, job: Job, prompt: DFPrompt, request: Any) -> dict[str, Any]:
+    def _suggest(self, job: Job, text: str, prompt: DFPrompt, request: Any) -> dict[str, Any]:
         from dfprompt.web.suggesting import suggest
 
         with remarks_in(job):
@@ -281,10 +288,10 @@ class Studio:
                 self._policies[request.policy] = load_policy(
                     request.policy, device=self.request.device, companions=companions_of(pipeline)
                 )
-            return suggest(prompt, self._policies[request.policy], request, pipeline)
+            return suggest(text, prompt, self._policies[request.policy], request, pipeline)
 
 
-def _columns(asked: Any, plain: str) -> tuple[tuple[str, str], ...]:
+def _columns(asked: Any, plain: str, read: Callable[[str], DFPrompt]) -> tuple[tuple[str, str], ...]:
     """Return labels and prompts of what is drawn beside plain, without what is plain itself."""
     if not isinstance(asked, list) or len(asked) > MOST_COLUMNS:
         raise InputError(f"columns are a list of at most {MOST_COLUMNS}, not {quote(asked)}")
@@ -295,7 +302,7 @@ def _columns(asked: Any, plain: str) -> tuple[tuple[str, str], ...]:
         label, text = each["label"].strip()[:60], read_text(each)
         if not label or label == "plain" or label in found:
             raise InputError(f"the columns need different labels, not {quote(label)}")
-        prompt = read_back(text)
+        prompt = read(text)
         if prompt != DFPrompt.from_plain(plain) and prompt.plain_text.strip():
             found[label] = text
     return tuple(found.items())
@@ -310,11 +317,11 @@ def _seeds(given: Any) -> tuple[int, ...]:
     return tuple(given)
 
 
-def _negative(given: Any) -> str | None:
+def _negative(given: Any, read: Callable[[str], DFPrompt]) -> str | None:
     if given is None or (isinstance(given, str) and not given.strip()):
         return None
     text = read_text({"text": given})
-    read_back(text)
+    read(text)
     return text
 
 
