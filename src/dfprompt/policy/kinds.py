@@ -12,7 +12,8 @@ from dfprompt.policy.settings import SamplingSettings
 # Two rewrites that share this part of all their modifiers are of one kind.
 _SHARED = 0.5
 # A kind may take several draws; a policy that has few things to say must not draw for ever.
-_FREE, _PUSHED = 3, 6
+_FREE, _HALF = 3, 3
+_PUSHED = 2 * _HALF
 _FREER, _WIDER, _WIDEST = 1.0, 0.95, 0.99  # temperature of pushed draws, and their top-p in either half
 _REDRAWS = 12  # how often a word that they may not say is drawn again
 
@@ -46,7 +47,13 @@ class KindHunt:
 
     @property
     def _last(self) -> bool:
-        return self._tries >= _FREE + _PUSHED // 2
+        return self._tries >= _FREE + _HALF
+
+    @property
+    def alike(self) -> int:
+        """How many draws may be made at once: as many as would be made alike if nothing new came of them."""
+        left = _FREE - self._tries if self._tries < _FREE else (_FREE + _PUSHED - self._tries - 1) % _HALF + 1
+        return left if self.kinds else 1
 
     def settings(self) -> SamplingSettings:
         """How the next draw is made."""

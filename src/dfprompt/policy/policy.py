@@ -114,13 +114,24 @@ class Policy:
         chosen = settings or SamplingSettings()
         hunts = [KindHunt(count, chosen) for _ in prompts]
         while jobs := [(index, hunt.settings()) for index, hunt in enumerate(hunts) if hunt.missing]:
-            how = jobs[0][1]  # one draw of every prompt that is drawn alike
-            alike = [index for index, each in jobs if each == how]
-            seeds = [candidate_seed(seed, hunts[index].drawn) for index in alike]
-            texts = [prompts[index] for index in alike]
-            rewrites = self.rewrite(texts, seeds, how, acting=acting, batch_size=batch_size)
-            for index, rewrite in zip(alike, rewrites, strict=True):
-                hunts[index].take(rewrite)
+            how = jobs[0][1]  # a few draws of every prompt that is drawn alike
+            rows = [
+                (index, hunts[index].drawn + more)
+                for index, each in jobs
+                if each == how
+                for more in range(hunts[index].alike)
+            ]
+            rewrites = self.rewrite(
+                [prompts[index] for index, _ in rows],
+                [candidate_seed(seed, number) for _, number in rows],
+                how,
+                acting=acting,
+                batch_size=batch_size,
+            )
+            for (index, number), rewrite in zip(rows, rewrites, strict=True):
+                hunt = hunts[index]
+                if hunt.missing and hunt.drawn == number and hunt.settings() == how:
+                    hunt.take(rewrite)
         found = [hunt.found() for hunt in hunts]
         for prompt, have in zip(prompts, found, strict=True):
             if len(have) < count:
