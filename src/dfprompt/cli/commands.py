@@ -31,6 +31,7 @@ COMMANDS = {
     "generate": Listed("Draw", "generate", "Draw DF-Prompts with any pipeline."),
     "compare": Listed("Draw", "compare", "Draw plain words and rewrites of them from the same seeds."),
     "studio": Listed("Draw", "studio", "Write, draw and compare in a browser, on this machine alone."),
+    "serve": Listed("Draw", "serve", "Draw for other programs, in the form image clients have in common."),
     "tune": Listed("Draw", "tune", "Search the best words, ranges and weights for one prompt."),
     "inspect": Listed("Draw", "inspect", "Show how a picture was drawn; draw it again."),
     "capabilities": Listed("Draw", "capabilities", "Say what each family of pipelines can do."),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import time
-import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -98,11 +99,11 @@ class Crowd:
         """Return what one person says of themselves: half of it."""
         random = self._random(person, "about")
         said = {name: (choices or ("Norway", "Ghana", "Chile")) for name, choices in ABOUT.items()}
-        return {name: str(random.choice(choices)) for name, choices in said.items() if random.random() < 0.5}
+        return {name: random.choice(choices) for name, choices in said.items() if random.random() < 0.5}
 
     def seconds(self, person: int, trial: str) -> float:
         """Return how long one person looks at one pair: 6 s by the median."""
-        return round(float(np.exp(self._random(person, trial, "seconds").normal(np.log(6), 0.5))), 3)
+        return round(self._random(person, trial, "seconds").lognormvariate(math.log(6), 0.5), 3)
 
     def _logit(self, person: int, trial: Trial) -> float:
         """How much the left picture is favoured."""
@@ -110,14 +111,12 @@ class Crowd:
             return 8.0 if self.gold[trial.pair] == trial.left else -8.0
         left, right = self.pictures[trial.left], self.pictures[trial.right]
         sign = (left["method"] == self.method) - (right["method"] == self.method)
-        of_person = self._random(person, "taste").normal(0, self.request.participant_spread)
-        of_prompt = self._random(-1, str(left["prompt_id"])).normal(0, self.request.prompt_spread)
+        of_person = self._random(person, "taste").gauss(0, self.request.participant_spread)
+        of_prompt = self._random("prompt", left["prompt_id"]).gauss(0, self.request.prompt_spread)
         return float(sign * (self.centre + of_person + of_prompt) + self.request.side_bias)
 
-    def _random(self, person: int, *words: str) -> np.random.Generator:
-        return np.random.default_rng(
-            [self.request.seed, person + 1, *(zlib.crc32(word.encode()) for word in words)]
-        )
+    def _random(self, *what: object) -> Random:
+        return Random(repr((self.request.seed, *what)))
 
 
 class Visitor:
