@@ -117,6 +117,13 @@ def test_people_and_simulated_people_are_kept_apart(study: Study, evaluation: Pa
 
 
 @pytest.mark.enable_socket
+def test_a_draft_of_the_consent_is_shown_to_nobody(study: Study) -> None:
+    (study.folder / "consent.md").write_text("# Consent\n\nWho does this: [FILL IN: name]\n")
+    with pytest.raises(InputError, match=r"consent\.md has places to be filled in"):
+        serve_study(ServeStudyRequest(study=study.folder, port=0), print, print)
+
+
+@pytest.mark.enable_socket
 def test_a_server_that_refuses_is_named(study: Study, evaluation: Path, tmp_path: Path) -> None:
     other = make_study(tmp_path / "other", evaluation)
     with hosting(other.folder, "--rehearsal") as hosted:
