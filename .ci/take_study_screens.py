@@ -136,7 +136,7 @@ def main(folder: str | None) -> None:
     with tempfile.TemporaryDirectory() as scratch, browser() as launched:
         study = Path(folder) if folder else plan(Path(scratch))
         (study / "consent.md").write_text(CONSENT, encoding="utf-8")
-        with hosting(study, "--rehearsal", "--completion", COMPLETION) as hosted:
+        with hosting(study, "--completion", COMPLETION) as hosted:
             take(launched, hosted, hosted.links[0], WIDE, "")
             take(launched, hosted, hosted.links[1], PHONE, "-phone")
 

@@ -126,9 +126,11 @@ def test_a_draft_of_the_consent_is_shown_to_nobody(study: Study) -> None:
 @pytest.mark.enable_socket
 def test_a_server_that_refuses_is_named(study: Study, evaluation: Path, tmp_path: Path) -> None:
     other = make_study(tmp_path / "other", evaluation)
-    with hosting(other.folder, "--rehearsal") as hosted:
-        with pytest.raises(EndpointError, match="409, this link is not of this study"):
+    with hosting(other.folder) as hosted:
+        with pytest.raises(EndpointError, match='409, "this link is not of this study'):
             rehearse(study, asked(study), hosted.base)
+        with pytest.raises(InputError, match="waits for people, not for simulated ones"):
+            simulate_study(asked(other, address=hosted.base), print)
     assert read_participants(other.folder) == []
 
 

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -104,7 +105,10 @@ class Visitor:
 
     def __init__(self, address: str) -> None:
         check_url(address)
-        self.host = urlsplit(address).netloc
+        parts = urlsplit(address)
+        self.host = parts.netloc
+        secure = parts.scheme == "https"
+        self._kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         self.token = ""
         self.sent_again = 0
         self._connection: http.client.HTTPConnection | None = None
@@ -135,13 +139,15 @@ class Visitor:
 
     def _exchange(self, path: str, values: Mapping[str, Any] | None) -> bytes:
         if self._connection is None:
-            self._connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)
+            self._connection = self._kind(self.host, timeout=PATIENCE)
         body = None if values is None else json.dumps(values).encode()
         self._connection.request("GET" if body is None else "POST", path, body, {TOKEN_HEADER: self.token})
         answer = self._connection.getresponse()
         content = answer.read()
         if answer.status != 200:
-            told = json.loads(content)["error"]["message"]
+            with suppress(ValueError, LookupError, TypeError):
+                content = json.loads(content)["error"]["message"].encode()
+            told = quote(content.decode("utf-8", "replace"), 200)
             raise EndpointError(f"http://{self.host}{path}: {answer.status}, {told}")
         return content
 
@@ -174,6 +180,8 @@ def _take_part(crowd: Crowd, address: str, person: int, link: str) -> tuple[int,
     visitor, kept = Visitor(address), 0
     try:
         answer = visitor.call("/api/enter", {"link": link})
+        if not answer["study"]["rehearsal"]:
+            raise InputError(f"{address} waits for people, not for simulated ones; serve it with --rehearsal")
         if "standing" not in answer:
             answer = visitor.call("/api/consent", {"link": link, "about": crowd.about(person)})
         visitor.token, standing = answer["token"], answer["standing"]
@@ -185,6 +193,8 @@ def _take_part(crowd: Crowd, address: str, person: int, link: str) -> tuple[int,
             said = {"choices": crowd.choose(person, trial), "seconds": crowd.seconds(person, trial)}
             standing = visitor.call("/api/answer", {"trial": trial, **said})["standing"]
             kept += 1
+    except (ValueError, LookupError, TypeError) as error:
+        raise EndpointError(f"{address} answers as no study does ({type(error).__name__})") from error
     finally:
         visitor.close()
     return kept, visitor.sent_again

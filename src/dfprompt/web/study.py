@@ -140,7 +140,13 @@ class Pages:
         ]
         plan = self.study.plan
         text = self.study.consent_text
-        return {"title": plan.title, "consent": text, "questions": plan.questions, "about": about}
+        return {
+            "rehearsal": self.manner.rehearsal,
+            "title": plan.title,
+            "consent": text,
+            "questions": plan.questions,
+            "about": about,
+        }
 
     def _open(self, person: Participant) -> list[Trial]:
         assert person.number is not None

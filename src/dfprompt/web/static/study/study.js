@@ -168,7 +168,11 @@ class App extends Component {
     }
   };
 
-  render(_, { screen, study, standing, pictures, busy, problem, message, onAgain }) {
+  render(_, state) {
+    return html`${state.study?.rehearsal && html`<p class="rehearsal">A rehearsal: these answers are written down as simulated.</p>`}${this.page(state)}`;
+  }
+
+  page({ screen, study, standing, pictures, busy, problem, message, onAgain }) {
     if (screen === "opening") return html`<p class="wait">Opening ...</p>`;
     if (screen === "stopped") return html`<${Stopped} message=${message} onAgain=${onAgain} />`;
     if (screen === "consent") return html`<${Consent} study=${study} onAgree=${this.agree} onDecline=${() => this.setState({ screen: "declined" })} />`;
