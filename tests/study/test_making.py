@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,18 @@ def test_the_folder_is_its_owners_alone(study: Study) -> None:
         unseal(study.folder)
 
 
+def test_the_room_needs_numpy_alone() -> None:
+    """The server of a study starts without torch, and the methods stay closed to it."""
+    said = (
+        "import sys; import dfprompt.study.{}; print(*sorted({{'torch', 'matplotlib'}} & {{*sys.modules}}))"
+    )
+    for module in ("study", "report_files", "making"):
+        done = subprocess.run(
+            [sys.executable, "-c", said.format(module)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == ""
+
+
 def change_rows(evaluation: Path, change: Any) -> None:
     path = evaluation / "rows.jsonl"
     head, *rows = lines(path)
@@ -216,6 +230,7 @@ def test_missing_damaged_and_unequal_pictures_are_refused(tmp_path: Path) -> Non
         ({"methods": ["plain", "secret-metod"]}, 'did you mean "secret-method"'),
         ({"pairs": 20}, "need 25; ask for --pairs 19"),
         ({"per_participant": 13}, "different pairs of 12"),
+        ({"participants": 1}, "leave some of 12 unseen"),
         ({"repeats": 4}, "at most 3 can be shown again"),
     ],
 )

@@ -56,6 +56,11 @@ def check_plan(asked: StudyPlanRequest) -> None:
             f"nobody can see {asked.per_participant} different pairs of {asked.pairs}; lower "
             "--per-participant, or plan more --pairs"
         )
+    if asked.participants * asked.per_participant < asked.pairs:
+        raise StudyError(
+            f"{asked.participants} people who see {asked.per_participant} pairs each leave some of "
+            f"{asked.pairs} unseen; plan fewer --pairs, or ask more people"
+        )
     repeated = max(1, asked.per_participant // 2)
     if asked.repeats > repeated:
         raise StudyError(
