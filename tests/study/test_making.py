@@ -154,6 +154,15 @@ def test_three_methods_meet_equally_often(tmp_path: Path) -> None:
     assert study.plan.methods == 3
 
 
+def test_pairs_of_one_picture_twice_are_counted(tmp_path: Path) -> None:
+    source = write_evaluation(tmp_path / "evaluation")
+    study = make_study(tmp_path / "one", source)
+    assert study.plan.identical == 0
+    for path in source.glob("pictures/plain-*.png"):
+        path.write_bytes((path.parent / path.name.replace("plain", METHODS[1])).read_bytes())
+    assert make_study(tmp_path / "two", source).plan.identical == 12
+
+
 def test_the_folder_is_its_owners_alone(study: Study) -> None:
     assert study.folder.stat().st_mode & 0o777 == 0o700
     for name in ("sealed.json", "key", "links.json", "platform.key"):

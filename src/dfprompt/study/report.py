@@ -76,7 +76,8 @@ class Report:
             said += "**An interim look: the registration says to wait for all.** "
         return (
             f"{said}{self.everybody.answers} answers count, {plan.pairs} pairs of pictures for "
-            f"{plan.prompts} prompts; practice, repeats and controls are left aside. Plan "
+            f"{plan.prompts} prompts{_identical(plan.identical)}; practice, repeats and controls are left "
+            "aside. Plan "
             f"{self.digest[:12]}, frozen before the first answer. Answers are to be deleted after "
             f"{plan.retain_until}{' (**that day has passed**)' if overdue else ''}. Intervals are 95 %, over "
             "people and prompts together."
@@ -168,6 +169,10 @@ class Report:
         alike = {each.question: _percent(each.alike) for each in self.everybody.agreement}
         told = ", ".join(f"{alike[question]} ({TITLES[question].lower()})" for question in QUESTIONS)
         return f"People themselves agree with each other in {told}."
+
+
+def _identical(pairs: int) -> str:
+    return f" ({pairs} of them show one picture twice)" if pairs else ""
 
 
 def _cells(name: str, line: Line) -> tuple[object, ...]:

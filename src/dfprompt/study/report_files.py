@@ -47,8 +47,7 @@ def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
     figure = draw_shares(
         [_panel(report, question) for question in QUESTIONS],
         list(report.analyses),
-        "share preferred in %, draws counted half; 95 % over people and prompts"
-        + (" (simulated people)" if report.simulated else ""),
+        "Simulated people" if report.simulated else "",
     )
     files = {REPORT: report.to_markdown(), SHARES: shares.csv(), ANSWERS: _answers(report).csv()}
     with reported(folder, StudyError):
