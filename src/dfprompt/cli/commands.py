@@ -38,6 +38,7 @@ COMMANDS = {
     "curate": Listed("Learn", "curate", "Clean prompts and keep those whose modifiers help."),
     "train": Listed("Learn", "train", "Train a policy: on prompts first, then on rewards."),
     "learn": Listed("Learn", "learn", "Make a policy of what your searches have drawn."),
+    "taste": Listed("Learn", "taste", "Learn your own taste from choices between two pictures."),
     "plot": Listed("Learn", "plot", "Draw the learning curves of a training."),
     "restrain": Listed("Learn", "restrain", "Measure what a policy's restraint costs and brings."),
     "calibrate": Listed("Learn", "score", "Set a reward's thresholds from plain pictures."),
