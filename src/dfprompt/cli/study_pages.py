@@ -32,8 +32,7 @@ def serve(request: ServeStudyRequest, as_json: bool = JSON) -> None:
     Examples:
       dfprompt study serve my-study --rehearsal
       dfprompt study serve my-study --listen 0.0.0.0 --links links.txt
-      dfprompt study serve my-study --listen 127.0.0.1 --address https://study.example.org --platform prolific
-        --completion "https://app.prolific.com/submissions/complete?cc=C1A2B3C4"
+      dfprompt study serve my-study --address https://study.example.org --platform prolific
     """
     _check_web()
     from dfprompt.web.hosting import serve_study
