@@ -135,7 +135,7 @@ def _find(source: str | Path) -> Path:
 
 
 def _name_strangers(domain: Domain, bases: Sequence[DFPrompt]) -> None:
-    strangers = domain.strangers([base.plain_text for base in bases])
+    strangers = domain.strangers([words for base in bases for words in base.runs])
     if strangers:
         shown = ", ".join(map(quote, strangers))
         warnings.warn(
