@@ -213,7 +213,14 @@ def make_reader(
     run("judge-check", "--pairs", str(place / "pairs.jsonl"), *judge, "--output", str(place / "checked"))
     run("tune", prompts[0], "--images", "16", "--output", str(place / "dfprompt-out" / "house"))
     recipes = ROOT / "recipes"
-    run("curate", str(place / "prompts.csv"), "--no-images", "--output", str(place / "data"))
+    (place / "data").mkdir()
+    rows = [{"short": each, "modifiers": ["watercolor", "vignette"], "kept": True} for each in prompts * 4]
+    for split in ("train", "validation", "test"):
+        lines = "".join(
+            json.dumps({**row, "confidence": 1.0, "where": f"prompts.txt:{at}"}) + "\n"
+            for at, row in enumerate(rows)
+        )
+        (place / "data" / f"{split}.jsonl").write_text(lines)
     short = [word for setting in _SHORT_TRAININGS["train sft"] for word in ("--set", setting)]
     data = ["--set", f"data.folder={place / 'data'}", "--output", str(place / "stage-1")]
     run("train", "sft", "--recipe", str(recipes / "mini-sft.toml"), *short, *data)
