@@ -129,10 +129,12 @@ def page_of(launched: Any, served: Served, **options: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def page_at(launched: Any, address: str, refusals: tuple[int, ...] = (422,), **options: Any) -> Iterator[Any]:
+def page_at(
+    launched: Any, address: str, expected: tuple[str, ...] = ("status of 422",), **options: Any
+) -> Iterator[Any]:
     """A fresh page at an address; what its policy or a script complains of fails the test.
 
-    Refusals that the page shows are errors to the console too: their statuses are no complaints.
+    Refusals that the page shows are errors to the console too: lines with what is expected are none.
     """
     complaints: list[str] = []
     context = launched.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
@@ -148,5 +150,4 @@ def page_at(launched: Any, address: str, refusals: tuple[int, ...] = (422,), **o
     page.goto(address)
     yield page
     context.close()
-    shown = [f"status of {status}" for status in refusals]
-    assert [each for each in complaints if not any(status in each for status in shown)] == []
+    assert [each for each in complaints if not any(words in each for words in expected)] == []

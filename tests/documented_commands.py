@@ -24,6 +24,7 @@ _SHORT_TRAININGS = runpy.run_path(str(ROOT / ".ci" / "try_readme.py"))["SHORT"]
 # Why a command is not run here, by what it begins with or holds; the tests that run the like of it.
 EXCLUDED = {
     "studio": "a server that runs until it is stopped: tests/web",
+    "study": "needs an evaluation, people or a server: tests/study, tests/web",
     "serve-reward": "a server that runs until it is stopped: tests/api/test_reward_server.py",
     "start$": "asks its questions at a terminal: tests/cli/test_start_command.py",
     "http://127.0.0.1": "asks a server that must run: tests/rewards/test_remote.py",

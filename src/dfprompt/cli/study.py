@@ -6,7 +6,12 @@ import typer
 
 from dfprompt.cli import console, study_pages
 from dfprompt.cli.options import JSON, takes
-from dfprompt.requests.study import StudyExportRequest, StudyForgetRequest
+from dfprompt.requests.study import (
+    StudyExportRequest,
+    StudyForgetRequest,
+    StudyPlanRequest,
+    StudyReportRequest,
+)
 
 app = typer.Typer(
     name="study",
@@ -25,6 +30,59 @@ def register(parent: typer.Typer) -> None:
 @app.callback()
 def group() -> None:
     """Let people compare methods without knowing which is which, and report what they said."""
+
+
+@app.command("plan")
+@takes(StudyPlanRequest)
+def plan(request: StudyPlanRequest, as_json: bool = JSON) -> None:
+    """Freeze a comparison of an evaluation's pictures: pairs, order, sides, rules; prints what it can see.
+
+    \b
+    Examples:
+      dfprompt study plan evaluation --methods plain,policy --output my-study
+      dfprompt study plan evaluation --methods plain,rules,policy --pairs 150 --participants 120 \\
+        --per-participant 25 --consent consent.md --output my-study
+    """
+    from dfprompt.api.study import plan_study
+
+    planned = plan_study(request)
+    if as_json:
+        console.write_json(planned.to_json())
+        return
+    frozen = planned.plan
+    console.write(
+        f"{frozen.pairs} pairs of {frozen.prompts} prompts; {frozen.participants} people see {frozen.trials} "
+        f"each: {frozen.practice} for practice, {frozen.per_participant} pairs, {frozen.repeats} again, "
+        f"{frozen.gold} controls"
+    )
+    console.write(planned.power.sentence())
+    console.write(f"digest of the plan: {planned.digest}")
+    console.write(
+        f"written: {planned.folder}; deposit registration.md, and complete consent.md, before you ask"
+    )
+
+
+@app.command("report")
+@takes(StudyReportRequest)
+def report(request: StudyReportRequest, as_json: bool = JSON) -> None:
+    """Say what people said: shares with intervals over people and prompts, agreement, order, judges.
+
+    This opens what the plan sealed; the registration says to wait until all have finished.
+
+    \b
+    Examples:
+      dfprompt study report my-study
+      dfprompt study report my-study --output results --json
+    """
+    from dfprompt.api.study import report_study
+
+    reported = report_study(request)
+    if as_json:
+        console.write_json(reported.to_json())
+        return
+    console.write(reported.report.to_markdown())
+    for path in reported.files:
+        console.write(f"written: {path}")
 
 
 @app.command("export")

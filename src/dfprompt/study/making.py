@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+import os
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from dfprompt.study.plan import (
     PICTURES,
     PLAN,
     PREFER,
+    REGISTRATION,
     RIGHT,
     SCHEDULE,
     SHOWS,
@@ -34,10 +36,45 @@ from dfprompt.study.plan import (
     dump,
     read_plan,
 )
+from dfprompt.study.power import Power, compute_power
 from dfprompt.study.schedule import balance_sides, order_trials, share_out
 from dfprompt.study.sealing import Names, seal
+from dfprompt.study.simulation import Spread
+from dfprompt.study.texts import write_registration
 
 _Shown = list[tuple[DrawnPair, str, tuple[str, str]]]  # a pair, its id, its pictures' ids
+
+
+def check_plan(asked: StudyPlanRequest) -> None:
+    """Raise StudyError for a plan that no folder can be made of, before anything is computed."""
+    if os.path.lexists(asked.output):
+        raise StudyError(
+            f"{asked.output} exists already; choose another --output: a plan is never written over"
+        )
+    if asked.per_participant > asked.pairs:
+        raise StudyError(
+            f"nobody can see {asked.per_participant} different pairs of {asked.pairs}; lower "
+            "--per-participant, or plan more --pairs"
+        )
+    repeated = max(1, asked.per_participant // 2)
+    if asked.repeats > repeated:
+        raise StudyError(
+            f"of {asked.per_participant} pairs at most {repeated} can be shown again; lower --repeats"
+        )
+
+
+def plan_power(asked: StudyPlanRequest, drawn: Sequence[DrawnPair]) -> Power:
+    """Return what the main pairs can tell of one pair of methods: of the one that has the fewest."""
+    by_versus: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for pair in drawn:
+        if pair.kind == "main":
+            by_versus[pair.first.method, pair.second.method].append(pair.first.prompt_id)
+    fewest = min(by_versus.values(), key=len)
+    numbers = {prompt: place for place, prompt in enumerate(dict.fromkeys(fewest))}
+    each = min(len(fewest), max(1, round(asked.per_participant * len(fewest) / asked.pairs)))
+    spread = Spread(asked.participant_spread, asked.prompt_spread, asked.draws)
+    pairs = [numbers[prompt] for prompt in fewest]
+    return compute_power(pairs, asked.participants, each, spread, seed=asked.seed)
 
 
 def write_study(
@@ -48,9 +85,8 @@ def write_study(
     Raises StudyError for a folder that is there already and where the disk refuses, ImageFileError for a
     picture that cannot be read.
     """
+    check_plan(asked)
     folder = asked.output
-    if folder.exists():
-        raise StudyError(f"{folder} exists already; choose another --output: a plan is never written over")
     contents = encode_alike([evaluation.path(row) for pair in drawn for row in (pair.first, pair.second)])
     ids = iter(_new_ids(3 * len(drawn)))
     shown = [(pair, next(ids), (next(ids), next(ids))) for pair in drawn]
@@ -64,9 +100,11 @@ def write_study(
         plan = _make_plan(asked, drawn, power, digest_files(unfinished))
         write_text(unfinished / PLAN, json.dumps(plan.model_dump(), indent=1) + "\n")
         write_text(unfinished / CONSENT, consent)
+        plan, digest = read_plan(unfinished)
+        write_text(unfinished / REGISTRATION, write_registration(plan, digest))
         Names.make(unfinished, asked.participants)
         (unfinished / PARTICIPANTS).mkdir()
-    return read_plan(folder)
+    return plan, digest
 
 
 def _make_plan(
@@ -122,11 +160,6 @@ def _write_pairs(path: Path, shown: _Shown) -> None:
 
 def _make_schedule(shown: _Shown, asked: StudyPlanRequest) -> list[dict[str, Any]]:
     """Return every participant's line; sides are balanced by method, though no line says which that is."""
-    repeated = max(1, asked.per_participant // 2)
-    if asked.repeats > repeated:
-        raise StudyError(
-            f"of {asked.per_participant} pairs at most {repeated} can be shown again; lower --repeats"
-        )
     places = {
         kind: [number for number, (pair, _, _) in enumerate(shown) if pair.kind == kind]
         for kind in ("main", "practice", "gold")

@@ -7,6 +7,7 @@ A study is a folder:
     schedule.jsonl       a line per participant: their trials in order, with sides
     pictures/<id>.png    pixels alone, all files of one length
     consent.md           the researcher's own text, which every participant reads
+    registration.md      what will be analysed and how, to be deposited before the first answer
     sealed.json, key     which method drew which picture, masked, and what unmasks it (mode 0600)
     links.json           one token per person (mode 0600)
     platform.key         what platform ids are hashed with; delete it and nobody can be found by one
@@ -28,7 +29,7 @@ from dfprompt.errors import StudyError
 
 PLAN, PAIRS, SCHEDULE, PICTURES = "plan.json", "pairs.jsonl", "schedule.jsonl", "pictures"
 SEALED, KEY, LINKS, PLATFORM_KEY = "sealed.json", "key", "links.json", "platform.key"
-CONSENT, PARTICIPANTS = "consent.md", "participants"
+CONSENT, REGISTRATION, PARTICIPANTS = "consent.md", "registration.md", "participants"
 SHOWS, PREFER = "shows", "prefer"
 """The two questions, by what answers call them."""
 LEFT, RIGHT, NEITHER = "left", "right", "neither"
@@ -53,7 +54,7 @@ class Exclusion(Config):
         """Return the rule in words.
 
         >>> Exclusion(gold_failed=0, fastest_median=0).sentence()
-        'left out is who did not finish, or chose one side in more than 95 % of at least ten choices'
+        'left out is whoever did not finish, or chose one side in more than 95 % of at least ten choices'
         """
         rules = ["did not finish"] if self.unfinished else []
         if self.gold_failed:
@@ -62,7 +63,9 @@ class Exclusion(Config):
             rules.append(f"took under {self.fastest_median:g} s per pair by the median")
         if self.same_side < 1:
             rules.append(f"chose one side in more than {self.same_side:.0%} of at least ten choices")
-        return f"left out is who {', or '.join(rules)}".replace("%", " %") if rules else "nobody is left out"
+        return (
+            f"left out is whoever {', or '.join(rules)}".replace("%", " %") if rules else "nobody is left out"
+        )
 
 
 class StudyPlan(Config):

@@ -38,6 +38,7 @@ from dfprompt.study.plan import (
     read_plan,
 )
 from dfprompt.study.sealing import Names
+from dfprompt.study.texts import TO_FILL
 
 AGES = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 EXPERIENCE = ("never", "a few times", "monthly", "weekly or more")
@@ -128,6 +129,11 @@ class Study:
             return (self.folder / CONSENT).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise StudyError(f"{self.folder / CONSENT} cannot be read; write the text of consent") from error
+
+    @property
+    def has_draft(self) -> bool:
+        """Whether the text of consent still holds places that the researcher has to fill in."""
+        return TO_FILL in self.consent_text
 
     def picture(self, picture: str) -> Path:
         """Return the file of a picture's id; raises StudyError for an id of no picture."""

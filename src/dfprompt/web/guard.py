@@ -132,9 +132,11 @@ def refuse(rules: Rules, scope: Scope, most: int) -> tuple[int, str] | None:
     if site not in ("none", "same-origin") and not followed:
         return 403, "the request comes from another site"
     shell = scope["method"] in ("GET", "HEAD") and scope["path"].startswith(_SHELL)
-    given = headers.get(TOKEN_HEADER, "")
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    given = headers.get(TOKEN_HEADER) or (bearer.strip() if scheme.lower() == "bearer" else "")
     if not (to_front or shell or scope["path"] in rules.doors or rules.admits(given)):
-        return 403, "the token is missing or another run's; open the address that the terminal shows"
+        status = 401 if bearer else 403
+        return status, "the token is missing or another run's; open the address that the terminal shows"
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > most:
         return 413, f"more than {most:,} bytes"

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import time
-import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
-
-import numpy as np
 
 from dfprompt.endpoint import check_url
 from dfprompt.errors import EndpointError, InputError
@@ -24,12 +23,12 @@ from dfprompt.excerpt import quote
 from dfprompt.requests.participants import SimulateStudyRequest
 from dfprompt.study.plan import LEFT, NEITHER, RIGHT
 from dfprompt.study.sealing import unseal
+from dfprompt.study.simulation import Spread, logit_of
 from dfprompt.study.study import ABOUT, Study, Trial
 from dfprompt.web.guard import TOKEN_HEADER
 
 PATIENCE = 60.0  # seconds without a server before a simulated person gives up
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
-_ROOTS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 
 
 @dataclass(frozen=True)
@@ -43,24 +42,6 @@ class Rehearsed:
     def to_json(self) -> dict[str, int]:
         """Return it as JSON."""
         return dict(vars(self))
-
-
-def centre_of(preference: float, spread: float) -> float:
-    """Return the logit whose mean probability is `preference` when logits spread normally around it.
-
-    >>> abs(centre_of(0.5, 1.0)) < 1e-9, round(centre_of(0.731059, 0.0), 4)
-    (True, 1.0)
-    """
-    low, high = -40.0, 40.0
-    for _ in range(80):
-        middle = (low + high) / 2
-        reached = float(_WEIGHTS @ _share(middle + spread * _ROOTS) / _WEIGHTS.sum())
-        low, high = (middle, high) if reached < preference else (low, middle)
-    return (low + high) / 2
-
-
-def _share(logit: Any) -> Any:
-    return 1 / (1 + np.exp(-logit))
 
 
 class Crowd:
@@ -79,8 +60,8 @@ class Crowd:
             each.id: each for number in range(study.plan.participants) for each in study.trials(number)
         }
         self.questions = tuple(study.plan.questions)
-        spread = float(np.hypot(request.participant_spread, request.prompt_spread))
-        self.centre = centre_of(request.preference, spread)
+        spread = Spread(request.participant_spread, request.prompt_spread, request.draws)
+        self.centre = logit_of(request.preference, spread)
 
     def choose(self, person: int, trial: str) -> dict[str, str]:
         """Return one person's answers to one trial."""
@@ -90,7 +71,7 @@ class Crowd:
         logit = 0.0 if careless else self._logit(person, shown)
         answers: dict[str, str] = {}
         for question in self.questions:
-            is_draw, is_left = random.random() < request.draws, random.random() < _share(logit)
+            is_draw, is_left = random.random() < request.draws, random.random() < 1 / (1 + math.exp(-logit))
             answers[question] = NEITHER if is_draw and abs(logit) < 6 else LEFT if is_left else RIGHT
         return answers
 
@@ -98,11 +79,11 @@ class Crowd:
         """Return what one person says of themselves: half of it."""
         random = self._random(person, "about")
         said = {name: (choices or ("Norway", "Ghana", "Chile")) for name, choices in ABOUT.items()}
-        return {name: str(random.choice(choices)) for name, choices in said.items() if random.random() < 0.5}
+        return {name: random.choice(choices) for name, choices in said.items() if random.random() < 0.5}
 
     def seconds(self, person: int, trial: str) -> float:
         """Return how long one person looks at one pair: 6 s by the median."""
-        return round(float(np.exp(self._random(person, trial, "seconds").normal(np.log(6), 0.5))), 3)
+        return round(self._random(person, trial, "seconds").lognormvariate(math.log(6), 0.5), 3)
 
     def _logit(self, person: int, trial: Trial) -> float:
         """How much the left picture is favoured."""
@@ -110,14 +91,12 @@ class Crowd:
             return 8.0 if self.gold[trial.pair] == trial.left else -8.0
         left, right = self.pictures[trial.left], self.pictures[trial.right]
         sign = (left["method"] == self.method) - (right["method"] == self.method)
-        of_person = self._random(person, "taste").normal(0, self.request.participant_spread)
-        of_prompt = self._random(-1, str(left["prompt_id"])).normal(0, self.request.prompt_spread)
+        of_person = self._random(person, "taste").gauss(0, self.request.participant_spread)
+        of_prompt = self._random("prompt", left["prompt_id"]).gauss(0, self.request.prompt_spread)
         return float(sign * (self.centre + of_person + of_prompt) + self.request.side_bias)
 
-    def _random(self, person: int, *words: str) -> np.random.Generator:
-        return np.random.default_rng(
-            [self.request.seed, person + 1, *(zlib.crc32(word.encode()) for word in words)]
-        )
+    def _random(self, *what: object) -> Random:
+        return Random(repr((self.request.seed, *what)))
 
 
 class Visitor:

@@ -66,16 +66,18 @@ def make_rules(listen: str | None = None, larger: Mapping[str, int] | None = Non
     return Rules(token, LOOPBACK | own, everywhere, larger, **more)
 
 
-def make_app(page: str, routes: Sequence[BaseRoute], rules: Rules, **options: Any) -> ASGIApp:
-    """Return an app: `page` of the static files at /, the routes, and the guard before all of it.
+def make_app(page: str | None, routes: Sequence[BaseRoute], rules: Rules, **options: Any) -> ASGIApp:
+    """Return an app: `page` of the static files at / (None: no page), the routes, and the guard before them.
 
     Errors of ours become JSON, `{"dfprompt": 1, "error": {"message": ...}}`: 422 for bad input, 500 for
     failures. `options` go to Starlette, such as `lifespan`.
     """
-    front = Route("/", lambda request: FileResponse(STATIC / page))
-    static = Mount("/static", _Static(directory=STATIC))
+    shown: list[BaseRoute] = []
+    if page is not None:
+        front = Route("/", lambda request: FileResponse(STATIC / page))
+        shown = [front, Mount("/static", _Static(directory=STATIC))]
     app = Starlette(
-        routes=[front, static, *routes],
+        routes=[*shown, *routes],
         exception_handlers={
             DFPromptError: _say_error,
             HTTPException: _say_status,

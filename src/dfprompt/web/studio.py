@@ -7,16 +7,13 @@ pipeline's own schedule as soon as it is loaded.
 from __future__ import annotations
 
 import datetime
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from dfprompt.api.companions import companions_of, usual_lexicon
-from dfprompt.errors import DFPromptWarning, InputError
+from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
 from dfprompt.pipeline.companions import Companions
 from dfprompt.prompt import DFPrompt, Plan, make_plan
@@ -27,6 +24,7 @@ from dfprompt.requests.studio import StudioRequest
 from dfprompt.web.document import PlanOf, plain_words, read_text
 from dfprompt.web.history import Drawing, History
 from dfprompt.web.jobs import Job, Jobs
+from dfprompt.web.remarks import listen_to_warnings, remarks_in
 
 if TYPE_CHECKING:
     from dfprompt.conditioning.schedule import Schedule
@@ -56,8 +54,7 @@ class Studio:
 
     def start(self) -> None:
         """Begin to load, and to listen to what is warned of while a job runs."""
-        warnings.simplefilter("always", DFPromptWarning)
-        warnings.showwarning = _Remarks(warnings.showwarning)
+        listen_to_warnings()
         self.jobs.start()
         self.jobs.submit("load", f"loading {self.request.pipeline}", self._load)
 
@@ -328,37 +325,3 @@ def _negative(given: Any, read: Callable[[str], DFPrompt]) -> str | None:
 def folder_of(request: StudioRequest, default: str) -> Path:
     """Return where the history lies."""
     return Path(default if request.output is None else request.output)
-
-
-class _Remarks:
-    """Shows warnings where they belong: with the job whose thread warns, else where they went before."""
-
-    here = threading.local()
-
-    def __init__(self, before: Callable[..., None]) -> None:
-        self.before = before
-
-    def __call__(
-        self,
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        notes: list[str] | None = getattr(self.here, "notes", None)
-        if notes is None:
-            self.before(message, category, filename, lineno, file, line)
-        elif issubclass(category, DFPromptWarning) and str(message) not in notes:
-            notes.append(str(message))
-
-
-@contextmanager
-def remarks_in(job: Job) -> Iterator[None]:
-    """Let what is warned of in this thread become the job's notes while the block lasts."""
-    _Remarks.here.notes = job.notes
-    try:
-        yield
-    finally:
-        _Remarks.here.notes = None

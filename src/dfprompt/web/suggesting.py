@@ -34,7 +34,7 @@ def suggest(
         "for": text,
         "candidates": [
             {
-                "text": _behind(text, str(prompt), str(rewrite.prompt)),
+                "text": behind(text, str(prompt), str(rewrite.prompt)),
                 "modifiers": [{"words": span.text, "span": str(span)} for span in rewrite.modifiers],
                 "dropped": [{"words": words, "reason": reason} for words, reason in rewrite.dropped],
             }
@@ -43,5 +43,10 @@ def suggest(
     }
 
 
-def _behind(text: str, own: str, rewritten: str) -> str:
+def behind(text: str, own: str, rewritten: str) -> str:
+    """Return what was added to a prompt behind the text as its writer wrote it; `own` is how we write it.
+
+    >>> behind("a [cat: late]", "a [cat:late]", "a [cat:late], [snow:early]")
+    'a [cat: late], [snow:early]'
+    """
     return text + rewritten.removeprefix(own) if rewritten.startswith(own) else rewritten

@@ -6,6 +6,9 @@ const SIDES = [["left", "Left", "1"], ["neither", "No difference", "0"], ["right
 const KEYS = { 1: "left", ArrowLeft: "left", 0: "neither", ArrowDown: "neither", 2: "right", ArrowRight: "right" };
 export const QUESTIONS = ["shows", "prefer"];
 
+// Few pixels are shown as they are.
+const sharpen = ({ target }) => target.classList.toggle("tiny", target.naturalWidth <= 128);
+
 // Seconds for which the page was in front.
 class Watch {
   seconds = 0;
@@ -39,7 +42,7 @@ class Large extends Component {
       onTurn(KEYS[event.key]);
     };
     return html`<dialog ref=${(dialog) => (this.dialog = dialog)} aria-label="Picture, large" onClose=${onClose} onKeyDown=${turn}>
-      <img src=${pictures[side]} alt=${`The ${side} picture`} />
+      <img src=${pictures[side]} alt=${`The ${side} picture`} onLoad=${sharpen} />
       <p><b>${side === "left" ? "Left" : "Right"}</b> <span class="grow" />
         <button type="button" onClick=${() => onTurn(other)}>Show the ${other}</button>
         <button type="button" class="go" onClick=${() => this.dialog.close()}>Back</button></p>
@@ -76,7 +79,7 @@ export class Pair extends Component {
     } else if (event.key === "ArrowUp" || event.key === "Backspace") {
       event.preventDefault();
       this.setState({ at: 0 });
-    } else if (event.key === "Enter" && !/BUTTON|A/.test(event.target.tagName)) this.next();
+    } else if (event.key === "Enter" && !/^(BUTTON|A)$/.test(event.target.tagName)) this.next();
   };
 
   choose = (name, side) => {
@@ -90,8 +93,7 @@ export class Pair extends Component {
     if (!this.props.busy && QUESTIONS.every((name) => name in this.state.choices)) this.props.onAnswer(this.state.choices, this.watch.stop());
   };
 
-  seen = ({ target }) => {
-    if (target.naturalWidth <= 128) target.className = "tiny";
+  seen = () => {
     if (this.state.loaded === 1) this.watch.start();
     this.setState(({ loaded }) => ({ loaded: loaded + 1 }));
   };
@@ -99,7 +101,7 @@ export class Pair extends Component {
   render({ trial, questions, pictures, busy }, { choices, at, large, loaded }) {
     const ready = QUESTIONS.every((name) => name in choices);
     const picture = (side) => html`<figure><button type="button" class="picture" aria-label=${`Show the ${side} picture large`} onClick=${() => this.setState({ large: side })}>
-        ${pictures && html`<img src=${pictures[side]} alt=${`The ${side} picture`} draggable="false" onLoad=${this.seen} />`}</button>
+        ${pictures && html`<img src=${pictures[side]} alt=${`The ${side} picture`} draggable="false" onLoad=${(event) => (sharpen(event), this.seen())} />`}</button>
       <figcaption>${side === "left" ? "Left" : "Right"}</figcaption></figure>`;
     return html`<section class="pair" aria-busy=${String(busy || loaded < 2)}>
       <p class="asked">Asked for: <q>${trial.prompt}</q></p>

@@ -20,7 +20,7 @@ function Consent({ study, onAgree, onDecline }) {
 }
 
 function Declined({ onBack }) {
-  return html`<main class="text"><${Head}>You do not take part<//><p>Nothing was stored. You can close this page.</p>
+  return html`<main class="text"><${Head}>You do not take part<//><p>Nothing was stored. You can close this page; if a platform sent you, please return your place there.</p>
     <p class="acts"><button type="button" class="plain" onClick=${onBack}>Back to the text</button></p></main>`;
 }
 
@@ -43,7 +43,7 @@ class About extends Component {
     return html`<main class="text"><${Head}>About you<//><p>You may leave any of these out.</p>
       <div class="about">${study.about.map(field)}</div>
       <${Problem} problem=${problem} />
-      <p class="acts"><button type="button" class="go" disabled=${busy} onClick=${() => onSend(about)}>${problem?.again ? "Try again" : "Begin"}</button></p></main>`;
+      <p class="acts"><button type="button" class="go" disabled=${busy} onClick=${() => onSend(about)}>${problem ? "Try again" : "Continue"}</button></p></main>`;
   }
 }
 
@@ -89,8 +89,7 @@ class App extends Component {
       if (!same) remember({ token: answer.token, way: this.way, unsent: null });
       this.setState({ study: answer.study });
       if (!answer.standing) return this.setState({ screen: "consent" });
-      await this.resend();
-      this.show(answer.standing);
+      this.show((await this.resend()) || answer.standing);
     } catch (error) {
       const stranger = error.status === 403;
       if (stranger && remembered().token) {
@@ -104,11 +103,12 @@ class App extends Component {
   // An answer that this device kept because the server could not be reached.
   resend = async () => {
     const { unsent } = remembered();
-    if (!unsent) return;
-    await call("/api/answer", unsent).catch((error) => {
+    if (!unsent) return null;
+    const answer = await call("/api/answer", unsent).catch((error) => {
       if (error.status !== 409) throw error;
     });
     remember({ unsent: null });
+    return answer?.standing;
   };
 
   show = async (standing, screen) => {
@@ -138,7 +138,7 @@ class App extends Component {
       remember({ token: answer.token, way: this.way });
       this.show(answer.standing);
     } catch (error) {
-      this.setState({ screen: "about", busy: false, problem: { message: error.message, again: true } });
+      this.setState({ screen: "about", busy: false, problem: { message: error.message } });
     }
   };
 
