@@ -1,9 +1,12 @@
-"""The one thing training asks of an engine."""
+"""The one thing training asks of an engine, and functions that a worker builds for itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from dfprompt.errors import WorkerLostError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -11,7 +14,7 @@ R = TypeVar("R")
 
 @runtime_checkable
 class Executor(Protocol):
-    """Runs a function over items: locally now, on other machines with an engine behind it.
+    """Runs a function over items: here, in processes of this machine, on a Ray cluster.
 
     Every implementation keeps this contract:
     results come in the order of the items, whatever finishes first;
@@ -27,3 +30,54 @@ class Executor(Protocol):
     def close(self) -> None:
         """Release workers; a second call does nothing."""
         ...
+
+
+class Work(ABC, Generic[T, R]):
+    """A function of plain values that each process builds once, such as a pipeline with its scores.
+
+    Instances are small and travel to the workers. Works of equal `made_of` in one process share what one of
+    them built. What an executor does with a lost worker's item is said here too: `split` cuts a batch whose
+    workers were lost three times, `join` puts its parts' results together, and `lost` answers for an item
+    that cannot be cut further.
+    """
+
+    @property
+    @abstractmethod
+    def made_of(self) -> Hashable:
+        """What the built thing depends on."""
+
+    @abstractmethod
+    def build(self) -> Any:
+        """Return what items are worked on with; called in the process that works."""
+
+    @abstractmethod
+    def work(self, built: Any, item: T) -> R:
+        """Return the result of an item."""
+
+    def split(self, item: T) -> Sequence[T]:
+        """Return smaller items that make up this one; the item alone if it cannot be cut."""
+        return [item]
+
+    def join(self, results: Sequence[R]) -> R:
+        """Return the result of an item from those of its parts."""
+        (only,) = results
+        return only
+
+    def lost(self, item: T, reason: str) -> R:
+        """Return what stands for an item that ended its workers; raises WorkerLostError otherwise."""
+        raise WorkerLostError(reason)
+
+    def __call__(self, item: T) -> R:
+        """The result of an item, here; what it takes is built on the first call."""
+        return self.work(_built(self), item)
+
+
+_BUILT: list[tuple[Hashable, Any]] = []  # of this process; one at most, for it may fill a GPU
+
+
+def _built(work: Work[Any, Any]) -> Any:
+    key = (type(work).build, work.made_of)
+    if not _BUILT or _BUILT[0][0] != key:
+        _BUILT.clear()
+        _BUILT.append((key, work.build()))
+    return _BUILT[0][1]
