@@ -110,7 +110,7 @@ def _reinforce(algorithm: Literal["ppo", "grpo"], request: ReinforceRequest, *, 
         result, drawn = run_reinforcement(
             algorithm,
             request.recipe,
-            request.assignments,
+            request.changes,
             output=request.output,
             resume=request.resume,
             force=request.force,

@@ -56,6 +56,14 @@ class Measured:
         return float(compute_confidence(*gains, gamma))
 
 
+@dataclass(frozen=True)
+class Unmeasured:
+    """One pair that could not be measured, and why."""
+
+    key: str
+    reason: str
+
+
 def compute_confidence(aesthetic_gain: Tensor, clip_gain: Tensor, gamma: float) -> Tensor:
     """S(s', s) = E[u(aes(I') - aes(I)) u(CLIP(s, I') - CLIP(s, I) + gamma)] (equation 1), u the unit step.
 

@@ -18,6 +18,7 @@ from dfprompt.evaluation.rewrites import Rewrites, RewriteStore
 from dfprompt.measurement.log import ROWS, MeasurementLog
 from dfprompt.measurement.measure import (
     AT_ONCE,
+    Elsewhere,
     HowToDraw,
     Measurement,
     Progress,
@@ -87,11 +88,12 @@ def run_evaluation(
     pictures_at_once: int = AT_ONCE,
     retry_failed: bool = False,
     progress: Progress | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Outcome:
     """Run what is missing of an evaluation in its folder; a killed run goes on where it was.
 
     What fails (a method, a picture, a score) fails its own rows, by name; `retry_failed` makes those rows
-    again. A rewrite that a file brings now, or brings otherwise than before, is drawn anew. Raises InputError
+    again. With `elsewhere` other processes draw and score. A rewrite that a file brings now, or brings otherwise than before, is drawn anew. Raises InputError
     for a folder that holds another evaluation, and for files that lack prompts; EvaluationError where the
     folder cannot be written.
     """
@@ -109,7 +111,7 @@ def run_evaluation(
         }
         check_scores(folder, log.rows, plan.prompts, plan.scoreboard)
         log.append(_without_rewrite(plan, rewrites, log))
-        Measurement(pipeline, plan.scoreboard, log, how).measure(
+        Measurement(pipeline, plan.scoreboard, log, how, elsewhere=elsewhere).measure(
             list(_shots(plan, rewrites)),
             at_once=pictures_at_once,
             retry_failed=retry_failed,

@@ -167,7 +167,7 @@ class CrewExecutor:
             warnings.warn(message, DFPromptWarning, stacklevel=4)
         if answer.error is not None:
             raise answer.error
-        return answer.result
+        return task.fn.receive(answer.result) if isinstance(task.fn, Work) else answer.result
 
     def _begin(self) -> None:
         if not self._begun:

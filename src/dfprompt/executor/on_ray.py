@@ -94,8 +94,8 @@ class RayCrew:
             each = f"1 CPU and {self.gpus:g} GPU{'s' * (self.gpus > 1)}" if self.gpus else "1 CPU"
             raise ExecutorError(
                 f"{size or 1} workers with {each} each are asked for, and the Ray cluster at {self._head} "
-                f"has room for {room} ({len(nodes)} machines, {cpus:g} CPUs, {gpus:g} GPUs); lower --workers or "
-                "--gpus-per-worker, or add machines"
+                f"has room for {room} ({len(nodes)} machines, {cpus:g} CPUs, {gpus:g} GPUs); lower --workers "
+                "or --gpus-per-worker, or add machines"
             )
         return size or room
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from uuid import uuid4
 
 from dfprompt.errors import WorkerLostError
 
@@ -35,16 +36,15 @@ class Executor(Protocol):
 class Work(ABC, Generic[T, R]):
     """A function of plain values that each process builds once, such as a pipeline with its scores.
 
-    Instances are small and travel to the workers. Works of equal `made_of` in one process share what one of
-    them built. What an executor does with a lost worker's item is said here too: `split` cuts a batch whose
-    workers were lost three times, `join` puts its parts' results together, and `lost` answers for an item
-    that cannot be cut further.
+    Instances are small and travel to the workers; what one builds serves all its items in that process. What
+    becomes of a lost worker's item is said here too: `split` cuts a batch whose workers were lost three
+    times, `join` puts its parts' results together, `lost` answers for what cannot be cut further.
+    `receive` is called with every result where it was asked for.
     """
 
-    @property
-    @abstractmethod
-    def made_of(self) -> Hashable:
-        """What the built thing depends on."""
+    def __init__(self) -> None:
+        self._token = uuid4().hex
+        self._kept: list[tuple[str, Any]] | None = []  # None once it has travelled: the process keeps it
 
     @abstractmethod
     def build(self) -> Any:
@@ -67,17 +67,21 @@ class Work(ABC, Generic[T, R]):
         """Return what stands for an item that ended its workers; raises WorkerLostError otherwise."""
         raise WorkerLostError(reason)
 
-    def __call__(self, item: T) -> R:
+    def receive(self, result: R) -> Any:
+        """Return what whoever maps this gets of a result."""
+        return result
+
+    def __call__(self, item: T) -> Any:
         """The result of an item, here; what it takes is built on the first call."""
-        return self.work(_built(self), item)
+        kept = _BUILT if self._kept is None else self._kept
+        if not kept or kept[0][0] != self._token:
+            kept.clear()
+            kept.append((self._token, self.build()))
+        result = self.work(kept[0][1], item)
+        return result if self._kept is None else self.receive(result)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
 
 
-_BUILT: list[tuple[Hashable, Any]] = []  # of this process; one at most, for it may fill a GPU
-
-
-def _built(work: Work[Any, Any]) -> Any:
-    key = (type(work).build, work.made_of)
-    if not _BUILT or _BUILT[0][0] != key:
-        _BUILT.clear()
-        _BUILT.append((key, work.build()))
-    return _BUILT[0][1]
+_BUILT: list[tuple[str, Any]] = []  # of a worker: one thing at most, for it may fill a GPU
