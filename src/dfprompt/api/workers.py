@@ -62,7 +62,7 @@ class MeasureWork(Work[Item, Measured]):
         return measurement.measure_batch(batch)
 
     def split(self, item: Item) -> Sequence[Item]:
-        """Halve a batch between prompts and seeds; a single one's shots stand alone, beside their plain one."""
+        """Halve a batch between prompts and seeds; then each shot apart, beside its plain one."""
         manner, batch = item
         groups = list(dict.fromkeys((shot.prompt.id, shot.seed) for shot in batch.shots))
         if len(groups) > 1:
@@ -153,8 +153,8 @@ def workers_for(request: Any) -> Iterator[Workers | None]:
     for thing in (values["pipeline"], *values["rewards"], *values["judges"]):
         if not isinstance(thing, str | Path):
             raise ConfigError(
-                f"workers build pipelines and scores by name, and {quote(repr(thing))} is an object; name it, "
-                "or leave out workers and ray"
+                f"workers build pipelines and scores by name, and {quote(repr(thing))} is an object; name "
+                "it, or leave out workers and ray"
             )
     with opened(**request.chosen) as executor:
         yield Workers(executor, MeasureWork(DrawScoreRequest(**values)))

@@ -93,8 +93,8 @@ def run_evaluation(
     """Run what is missing of an evaluation in its folder; a killed run goes on where it was.
 
     What fails (a method, a picture, a score) fails its own rows, by name; `retry_failed` makes those rows
-    again. With `elsewhere` other processes draw and score. A rewrite that a file brings now, or brings otherwise than before, is drawn anew. Raises InputError
-    for a folder that holds another evaluation, and for files that lack prompts; EvaluationError where the
+    again. A rewrite that a file brings now, or brings otherwise than before, is drawn anew. With `elsewhere`
+    other processes draw and score. Raises InputError for a folder that holds another evaluation, and for files that lack prompts; EvaluationError where the
     folder cannot be written.
     """
     plan = plan.checked()

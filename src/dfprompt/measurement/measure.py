@@ -152,8 +152,9 @@ class Measurement:
         needed: str | None = None,
         only: Sequence[str] | None = None,
         elsewhere: Elsewhere | None = None,
+        at_once: int = AT_ONCE,
     ) -> None:
-        self.elsewhere = elsewhere
+        self.elsewhere, self.at_once = elsewhere, at_once
         self.pipeline, self.scoreboard, self.log = pipeline, scoreboard, log or MeasurementLog()
         self.how, self.isolated, self.needed, self.only = how or HowToDraw(), isolated, needed, only
         self.save_first = save_first
@@ -164,14 +165,14 @@ class Measurement:
         self,
         shots: Sequence[Shot],
         *,
-        at_once: int = AT_ONCE,
+        at_once: int | None = None,
         retry_failed: bool = False,
         progress: Progress | None = None,
     ) -> list[Row]:
         """Return the row of every shot, in their order, measuring those the log has not.
 
         Shots of one prompt and seed that stand together are measured together, in batches of `at_once`
-        pictures or more. `retry_failed` measures rows again in which something failed; where only a score
+        pictures or more, by default the measurement's own number. `retry_failed` measures rows again in which something failed; where only a score
         did, the picture is read from its file.
         """
         missing = {
@@ -181,7 +182,7 @@ class Measurement:
         }
         done = len(shots) - len(missing)
         with each_warning_once():
-            batches = _batches([shot for shot in shots if shot.key in missing], at_once)
+            batches = _batches([shot for shot in shots if shot.key in missing], at_once or self.at_once)
             for count in self._measure_here(batches) if self.elsewhere is None else self._fetch(batches):
                 done += count
                 if progress:
