@@ -94,8 +94,8 @@ def run_evaluation(
 
     What fails (a method, a picture, a score) fails its own rows, by name; `retry_failed` makes those rows
     again. A rewrite that a file brings now, or brings otherwise than before, is drawn anew. With `elsewhere`
-    other processes draw and score. Raises InputError for a folder that holds another evaluation, and for files that lack prompts; EvaluationError where the
-    folder cannot be written.
+    other processes draw and score. Raises InputError for a folder that holds another evaluation, and for
+    files that lack prompts; EvaluationError where the folder cannot be written.
     """
     plan = plan.checked()
     definitions = {method.name: method.definition for method in plan.methods}

@@ -147,9 +147,9 @@ def draw_side_by_side(
     """Draw every rewrite with every seed beside the plain prompt, and score the pictures on its words.
 
     `name` gives a picture's file beside the log. `progress` is told after every `at_once` pictures how many
-    are written down; with `elsewhere` other processes draw and score. With `resume`
-    what the log holds is not drawn again. A failing score is named in the rows. Raises ConfigError for nothing to compare and for labels that are
-    not distinct, InputError for a log of another comparison, and what drawing raises.
+    are written down; with `elsewhere` other processes draw and score. With `resume` what the log holds is not
+    drawn again. A failing score is named in the rows. Raises ConfigError for nothing to compare and for
+    labels that are not distinct, InputError for a log of another comparison, and what drawing raises.
     """
     check_distinct(prompts, seeds)
     settings = pipeline.resolve(how.settings)

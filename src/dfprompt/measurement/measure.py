@@ -171,9 +171,9 @@ class Measurement:
     ) -> list[Row]:
         """Return the row of every shot, in their order, measuring those the log has not.
 
-        Shots of one prompt and seed that stand together are measured together, in batches of `at_once`
-        pictures or more, by default the measurement's own number. `retry_failed` measures rows again in which something failed; where only a score
-        did, the picture is read from its file.
+        Shots of one prompt and seed are measured together, in batches of `at_once` pictures or more, by
+        default the measurement's own number. `retry_failed` measures rows again in which something failed;
+        where only a score did, the picture is read from its file.
         """
         missing = {
             shot.key
