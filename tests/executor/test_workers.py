@@ -18,7 +18,7 @@ from dfprompt.executor.dispatch import CrewExecutor
 from dfprompt.executor.opening import opened, place_gpus
 from dfprompt.executor.processes import ProcessCrew
 from light_works import GREED, HANG, POISON, Doubling, slowly, unpicklable, warn_twice
-from worker_kills import find_workers, one_killed
+from worker_kills import one_killed
 
 Make = Callable[..., CrewExecutor]
 
@@ -97,9 +97,10 @@ def test_a_foreign_error_keeps_its_kind_and_says_where_it_was(make: Make) -> Non
     assert "in a worker" in "".join(caught.value.__notes__)
 
 
-def test_workers_that_cannot_start_are_an_error(make: Make) -> None:
-    broken = {"PYTHONHOME": "/nowhere"}
-    with pytest.raises(ExecutorError, match=r"workers do not start: 3 ended at once; .*exit code 1"):
+def test_workers_that_cannot_start_are_an_error(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "dfprompt.py").write_text("raise SystemExit(7)\n")
+    broken = {"PYTHONPATH": str(tmp_path)}
+    with pytest.raises(ExecutorError, match=r"workers do not start: 3 ended at once; .*exit code 7"):
         list(make(1, environments=[broken]).map(neg, [1]))
 
 
@@ -145,22 +146,19 @@ def test_gpus_are_dealt_out_or_refused() -> None:
         {"CUDA_VISIBLE_DEVICES": "4,5"},
     ]
     assert place_gpus(2, 0, []) == [{}, {}]
-    with pytest.raises(ConfigError, match="3 workers with 1 GPUs each .* has 2, room for 2"):
+    with pytest.raises(ConfigError, match=r"3 workers with 1 GPUs each .* has 2, room for 2"):
         place_gpus(3, 1, ["0", "1"])
     with pytest.raises(ConfigError, match="whole number or a share"):
         place_gpus(1, 1.5, ["0", "1"])
 
 
 def test_importing_dfprompt_imports_no_ray() -> None:
-    code = "import sys, dfprompt, dfprompt.executor, dfprompt.api, dfprompt.cli.main; print('ray' in sys.modules)"
+    code = "import sys, dfprompt.executor, dfprompt.api, dfprompt.cli.main; print('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
 def test_without_the_extra_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with (
-        pytest.raises(ConfigError, match=r"needs the extra ray: pip install 'dfprompt\[ray\]'"),
-        opened(ray="local"),
-    ):
-        pass
+    with pytest.raises(ConfigError, match=r"needs the extra ray: pip install 'dfprompt\[ray\]'"):
+        opened(ray="local").__enter__()

@@ -61,13 +61,7 @@ class RayCrew:
         gpus: float = 0.0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        try:
-            import ray
-            import ray.cloudpickle
-            import ray.exceptions
-        except ImportError as error:
-            raise ConfigError("--ray needs the extra ray: pip install 'dfprompt[ray]'") from error
-        self._ray: Any = ray
+        ray = self._ray = require_ray()
         self._dumps: Callable[[Any], bytes] = ray.cloudpickle.dumps
         self.address, self.gpus, self.environment = address, gpus, dict(environment or {})
         self._owned = not ray.is_initialized()
@@ -201,6 +195,17 @@ class RayCrew:
         elif (held := getattr(self, "_reserved", None)) is not None:
             with contextlib.suppress(Exception):  # the cluster is gone
                 self._ray.util.remove_placement_group(held)
+
+
+def require_ray() -> Any:
+    """Return the library; raises ConfigError without it."""
+    try:
+        import ray
+        import ray.cloudpickle
+        import ray.exceptions
+    except ImportError as error:
+        raise ConfigError("--ray needs the extra ray: pip install 'dfprompt[ray]'") from error
+    return ray
 
 
 def _connect(ray: Any, address: str, cpus: int) -> None:

@@ -42,6 +42,10 @@ def opened(
 
 
 def _crew(workers: int | None, ray: str | None, gpus: float | None) -> Crew:
+    if ray is not None:
+        from dfprompt.executor.on_ray import RayCrew, require_ray
+
+        require_ray()
     devices = _devices()
     each = (1.0 if devices else 0.0) if gpus is None else gpus
     threads = _threads()
@@ -49,8 +53,6 @@ def _crew(workers: int | None, ray: str | None, gpus: float | None) -> Crew:
     if os.environ.get("HF_HUB_OFFLINE"):
         environment["HF_HUB_OFFLINE"] = os.environ["HF_HUB_OFFLINE"]
     if ray is not None:
-        from dfprompt.executor.on_ray import RayCrew
-
         return RayCrew(workers, ray, gpus=each, environment=environment)
     assert workers is not None
     cores = os.cpu_count() or 1
