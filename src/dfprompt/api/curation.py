@@ -22,6 +22,7 @@ from dfprompt.data.report import Report
 from dfprompt.data.settings import ConfidenceSettings, CurateSettings
 from dfprompt.errors import ConfigError
 from dfprompt.executor import Work, opened
+from dfprompt.measurement.shards import Shard
 from dfprompt.rewards import Reward
 from dfprompt.storage import lock_folder
 
@@ -40,15 +41,19 @@ def run_curation(
     device: str = "auto",
     dtype: str = "auto",
     allow_code: bool = False,
+    shard: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, Report]:
     """Curate a source as a recipe says: the data set's folder, and what was done.
 
-    `source` is a file, a folder of pictures, a hub id, or "mini". Raises ConfigError for a recipe that
-    cannot be run, or that names nothing to draw real prompts with, InputError for rows that cannot be read,
-    LoadError for models.
+    `source` is a file, a folder of pictures, a hub id, or "mini"; `shard`, as "3/8", measures a part of a run
+    that `merge_folders` puts together. Raises ConfigError for a recipe that cannot be run, or that names
+    nothing to draw real prompts with, InputError for rows that cannot be read, LoadError for models.
     """
     settings = read_curation(source, recipe, assignments)
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None and not settings.confidence.enabled:
+        raise ConfigError("--shard divides the drawing, and without pictures nothing is drawn")
     folder = choose_folder(output, Path(source).stem or "data")
     records = read_logs(settings.source.limit or _LOGGED) if source == MINI else None
 
@@ -59,6 +64,7 @@ def run_curation(
             settings,
             folder,
             measure=partial(executor.map, work) if settings.confidence.enabled else None,
+            shard=part,
             resume=resume,
             force=force,
             progress=progress,

@@ -30,6 +30,7 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS, read_head
 from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
+from dfprompt.measurement.shards import Shard
 from dfprompt.pipeline.companions import Companions
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.vendor import find_vendor
@@ -100,6 +101,7 @@ def evaluate(
     held_out = _read_validation(validation if request.validation_images else None, listed)
     checks = _read_checks(request.checks)
     check_ours(folder, (TABLES, PICTURES, REWRITES, REPORT), ROWS)
+    shard = None if request.shard is None else Shard.parse(request.shard)
     with workers_for(request) as workers:
         here = drawing_elsewhere(request, workers)
         loaded = open_pipeline(here)
@@ -151,6 +153,7 @@ def evaluate(
                 retry_failed=request.retry_failed,
                 progress=progress,
                 elsewhere=workers,
+                shard=shard,
             )
             distances = {}
             if request.reference is not None and vectors is not None:

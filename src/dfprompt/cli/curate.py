@@ -41,6 +41,7 @@ def curate(request: CurateRequest, as_json: bool = JSON) -> None:
         device=request.device,
         dtype=request.dtype,
         allow_code=request.allow_code,
+        shard=request.shard,
         progress=_show_progress,
     )
     if as_json:

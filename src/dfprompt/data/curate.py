@@ -24,11 +24,12 @@ from dfprompt.data.sets import SETS, set_of
 from dfprompt.data.settings import CurateSettings
 from dfprompt.errors import ConfigError, InputError
 from dfprompt.excerpt import quote
+from dfprompt.measurement.shards import SHARD, Shard, note_shard
 from dfprompt.storage import append_lines, check_ours, read_lines, remove, reported, write_text
 
 _OURS = ("short", "modifiers", "kept", "confidence", "where")
 RECIPE, SCORES, REMOVED, REPORT = "recipe.toml", "scores.jsonl", "removed.jsonl", "report.json"
-_PARTS = (SCORES, REPORT, *(f"{name}.jsonl" for name in SETS), REMOVED, RECIPE)
+_PARTS = (SCORES, REPORT, *(f"{name}.jsonl" for name in SETS), REMOVED, SHARD, RECIPE)
 _MEASURED_WITH = ("pipeline", "aesthetic", "clip", "judges", "seeds", "first_seed")
 Progress = Callable[[int, int], None]
 MeasureBatches = Callable[[Iterable[Sequence[Pair]]], Iterator[Sequence[Measured | Unmeasured]]]
@@ -43,6 +44,7 @@ def curate(
     *,
     instruments: Callable[[], Instruments] | None = None,
     measure: MeasureBatches | None = None,
+    shard: Shard | None = None,
     resume: bool = False,
     force: bool = False,
     progress: Progress | None = None,
@@ -51,7 +53,8 @@ def curate(
 
     `instruments` makes what draws and scores, and is called only if something must be drawn or scored;
     or `measure` does all of it elsewhere. A pair that cannot be measured is removed by that name, and tried
-    again with `resume`.
+    again with `resume`. With `shard` only its batches are measured, and nothing is divided: the report
+    counts what was measured.
     `progress` is called with pairs measured and in all. Raises ConfigError for a folder in use without
     `resume` or `force`, and for another recipe on `resume`; InputError where nothing is left.
     """
@@ -67,7 +70,9 @@ def curate(
         )
     if measure is None and instruments is not None:
         measure = _measuring_here(instruments, settings)
-    measured, failed = _measure(pairs, settings, folder / SCORES, measure, progress)
+    measured, failed = _measure(pairs, settings, folder / SCORES, measure, progress, shard)
+    if shard is not None:
+        return Report(len(outcomes), Counter(each.by for each in removed), len(measured), len(failed), {})
     removed += [
         Removed(pair.record, UNMEASURED, failed[pair.measured_as])
         for pair in pairs
@@ -113,6 +118,7 @@ def _measure(
     path: Path,
     measure: MeasureBatches | None,
     progress: Progress | None,
+    shard: Shard | None = None,
 ) -> tuple[dict[str, Measured], dict[str, str]]:
     """Measure what is not in the file yet, a batch at a time, each written down as it comes.
 
@@ -129,13 +135,19 @@ def _measure(
             f"{path}: nothing measured there is of this source, or an earlier version measured it; take "
             "another --output"
         )
-    todo = [each for key, each in {pair.measured_as: pair for pair in pairs}.items() if key not in found]
+    # Pairs of one short prompt side by side: its plain picture is drawn once.
+    unique = sorted({pair.measured_as: pair for pair in pairs}.values(), key=lambda pair: pair.short)
+    size = settings.confidence.batch_size
+    batches = [unique[start : start + size] for start in range(0, len(unique), size)]
+    if shard is not None:
+        note_shard(path.parent, "curation", shard, [[pair.measured_as for pair in each] for each in batches])
+        batches = list(shard.pick(batches))
+    left = [[pair for pair in each if pair.measured_as not in found] for each in batches]
+    todo = [each for each in left if each]
     if not todo:
         return found, {}
-    # Pairs of one short prompt side by side: its plain picture is drawn once.
-    todo.sort(key=lambda pair: pair.short)
-    size, done, failed = settings.confidence.batch_size, 0, dict[str, str]()
-    for came in measure(todo[start : start + size] for start in range(0, len(todo), size)):
+    done, total, failed = 0, sum(map(len, todo)), dict[str, str]()
+    for came in measure(todo):
         fresh = [each for each in came if isinstance(each, Measured)]
         failed |= {each.key: each.reason for each in came if isinstance(each, Unmeasured)}
         with reported(path, ConfigError, "make room and go on with --resume"):
@@ -143,7 +155,7 @@ def _measure(
         found |= {each.key: each for each in fresh}
         done += len(came)
         if progress is not None:
-            progress(done, len(todo))
+            progress(done, total)
     return found, failed
 
 

@@ -248,9 +248,7 @@ class Starts:
         """Count one; raises ExecutorError where it is one too many."""
         self.failed += 1
         if self.failed >= self.most:
-            raise ExecutorError(
-                f"workers do not start: {self.failed} in a row ended at once; the last {reason}"
-            )
+            raise ExecutorError(f"workers do not start: {self.failed} ended at once; the last {reason}")
 
     def came_up(self) -> None:
         """Begin to count anew."""

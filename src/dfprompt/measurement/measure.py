@@ -9,8 +9,9 @@ its file scores the same.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -36,6 +37,7 @@ from dfprompt.measurement.log import MeasurementLog
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN, UNSCORED, Row, RowKey
 from dfprompt.measurement.scoreboard import Plain, Scoreboard, Scored
+from dfprompt.measurement.shards import Shard
 from dfprompt.pipeline.denoise import check_lockstep
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
@@ -168,26 +170,34 @@ class Measurement:
         at_once: int | None = None,
         retry_failed: bool = False,
         progress: Progress | None = None,
+        shard: Shard | None = None,
     ) -> list[Row]:
         """Return the row of every shot, in their order, measuring those the log has not.
+
+        With `shard` only its batches are measured, and only the rows there are come back.
 
         Shots of one prompt and seed are measured together, in batches of `at_once` pictures or more, by
         default the measurement's own number. `retry_failed` measures rows again in which something failed;
         where only a score did, the picture is read from its file.
         """
+        size = at_once or self.at_once
+        own = list(_batches(shots, size))
+        if shard is not None:
+            own = list(shard.pick(own))
+        picked = [shot for batch in own for shot in batch]
         missing = {
             shot.key
-            for shot in shots
+            for shot in picked
             if self.log.find(shot.key, shot.words, retry_failed=retry_failed) is None
         }
-        done = len(shots) - len(missing)
+        done = len(picked) - len(missing)
         with each_warning_once():
-            batches = _batches([shot for shot in shots if shot.key in missing], at_once or self.at_once)
+            batches = _left(own, missing, size)
             for count in self._measure_here(batches) if self.elsewhere is None else self._fetch(batches):
                 done += count
                 if progress:
-                    progress(done, len(shots))
-        return [self.log.rows[shot.key] for shot in shots]
+                    progress(done, len(picked))
+        return [self.log.rows[shot.key] for shot in shots if shard is None or shot.key in self.log.rows]
 
     def _measure_here(self, batches: Iterable[Sequence[Shot]]) -> Iterator[int]:
         """Yield how many shots of a batch were measured."""
@@ -396,6 +406,30 @@ class Measurement:
             f"; they are kept in {self.log.folder}: mend the reward and add --resume" if self.log.path else ""
         )
         raise RewardError(f"{needed} failed for all {len(rows)} pictures of a seed: {reason}{kept}")
+
+
+def batch_names(shots: Sequence[Shot], at_once: int = AT_ONCE) -> list[list[str]]:
+    """Return what is in each batch, by name."""
+    batches = _batches(shots, at_once)
+    return [[json.dumps([*shot.key, str(shot.words)]) for shot in batch] for batch in batches]
+
+
+def _left(
+    batches: Iterable[Sequence[Shot]], missing: Container[RowKey], at_once: int
+) -> Iterator[Sequence[Shot]]:
+    """Yield what is missing, in the batches it is in where all is missing: so that it has the same bits."""
+    some: list[Shot] = []
+    for batch in batches:
+        left = [shot for shot in batch if shot.key in missing]
+        if len(left) == len(batch):
+            yield left
+            continue
+        some += left
+        if sum(len(shot.noises) for shot in some) >= at_once:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def _batches(shots: Sequence[Shot], at_once: int) -> Iterator[list[Shot]]:

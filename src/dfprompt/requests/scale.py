@@ -41,3 +41,10 @@ class ScaleRequest(Request):
         given = {name: getattr(self, name) for name in ScaleRequest.model_fields}
         plain = ScaleRequest.model_fields
         return tuple(f"scale.{name}={value}" for name, value in given.items() if value != plain[name].default)
+
+
+class ShardRequest(Request):
+    """A part of a run whose parts are put together by `dfprompt merge`."""
+
+    shard: Annotated[str | None, Flag(metavar="I/N")] = None
+    """Draw only the I-th of N parts, into a folder of its own; `dfprompt merge` puts them together."""
