@@ -44,6 +44,7 @@ COMMANDS = {
     "serve-reward": Listed("Measure", "serve_reward", "Serve a reward to other machines and environments."),
     "judge-check": Listed("Measure", "judge_check", "Say how often judges agree with people's choices."),
     "evaluate": Listed("Measure", "evaluate", "Compare methods on many prompts, with intervals."),
+    "merge": Listed("Measure", "merge", "Put the parts of an evaluation or curation together."),
     "ablate": Listed("Measure", "ablate", "Find out when, how strongly and which words act."),
 }
 _MOVED = {"mini": ("dfprompt mini", "worlds.mini")}

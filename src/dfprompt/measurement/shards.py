@@ -49,7 +49,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardNote:
-    """What a shard's folder says of itself: a digest of all that is asked, how much it is, here and in all."""
+    """What a shard's folder says of itself: a digest of all that is asked; how much, here and in all."""
 
     kind: str
     shard: Shard
@@ -69,8 +69,8 @@ def note_shard(folder: Path, kind: str, shard: Shard, batches: Sequence[Sequence
     before = read_shard(folder)
     if before is not None and before != note:
         raise InputError(
-            f"{folder} holds shard {before.shard} of {before.total} rows, and shard {shard} of {note.total} is "
-            "asked for, or of other prompts; choose another --output"
+            f"{folder} holds shard {before.shard} of {before.total} rows, and asked for is shard {shard} of "
+            f"{note.total}, or of other prompts; choose another --output"
         )
     values = {"dfprompt": 1, "kind": kind, "shard": str(shard), "digest": digest}
     with reported(folder / SHARD, EvaluationError):
