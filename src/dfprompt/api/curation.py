@@ -55,12 +55,11 @@ def run_curation(
     if part is not None and not settings.confidence.enabled:
         raise ConfigError("--shard divides the drawing, and without pictures nothing is drawn")
     folder = choose_folder(output, Path(source).stem or "data")
-    records = read_logs(settings.source.limit or _LOGGED) if source == MINI else None
 
     work = PairWork(settings.confidence, device=device, dtype=dtype, allow_code=allow_code)
     with lock_folder(folder), opened(**settings.scale.chosen) as executor:
         report = curate(
-            records if records is not None else read_records(source, settings.source),
+            records_of(source, settings),
             settings,
             folder,
             measure=partial(executor.map, work) if settings.confidence.enabled else None,
@@ -132,6 +131,13 @@ def load_instruments(
         return pipeline.generate(list(prompts), list(seeds), plain=True)
 
     return Instruments(draw, scores)
+
+
+def records_of(source: str | Path, settings: CurateSettings) -> Iterable[PromptRecord]:
+    """Rows of a source, "mini" being the mini world's logs."""
+    if source == MINI:
+        return read_logs(settings.source.limit or _LOGGED)
+    return read_records(source, settings.source)
 
 
 def read_logs(count: int) -> Iterator[PromptRecord]:

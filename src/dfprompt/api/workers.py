@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from dfprompt.api.companions import companions_of
 from dfprompt.api.pipelines import open_pipeline
@@ -27,13 +27,6 @@ Item: TypeAlias = tuple[Manner, Batch]
 
 class DrawScoreRequest(ScoreRequest, RenderRequest):
     """What draws and what scores, by name."""
-
-
-class Asked(Protocol):
-    """A request that draws, scores, and may do it in workers."""
-
-    @property
-    def chosen(self) -> dict[str, Any]: ...
 
 
 class MeasureWork(Work[Item, Measured]):
@@ -146,7 +139,7 @@ def workers_for(request: Any) -> Iterator[Workers | None]:
 
     Raises ConfigError for a pipeline or score that is an object of this process and no name.
     """
-    if request.workers is None and request.ray is None:
+    if not request.chosen_workers:
         yield None
         return
     values = {name: getattr(request, name) for name in DrawScoreRequest.model_fields}

@@ -147,6 +147,8 @@ def _measure(
     if not todo:
         return found, {}
     done, total, failed = 0, sum(map(len, todo)), dict[str, str]()
+    if progress is not None:
+        progress(0, total)
     for came in measure(todo):
         fresh = [each for each in came if isinstance(each, Measured)]
         failed |= {each.key: each.reason for each in came if isinstance(each, Unmeasured)}

@@ -191,6 +191,8 @@ class Measurement:
             if self.log.find(shot.key, shot.words, retry_failed=retry_failed) is None
         }
         done = len(picked) - len(missing)
+        if progress and missing:
+            progress(done, len(picked))
         with each_warning_once():
             batches = _left(own, missing, size)
             for count in self._measure_here(batches) if self.elsewhere is None else self._fetch(batches):

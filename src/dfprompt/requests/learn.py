@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from dfprompt.errors import ConfigError
 from dfprompt.requests.base import Flag, Request, SeedRequest, Things, Words
 from dfprompt.requests.render import DeviceRequest, RenderRequest
-from dfprompt.requests.scale import ScaleRequest, ShardRequest
+from dfprompt.requests.scale import CostRequest, ScaleRequest, ShardRequest
 from dfprompt.requests.score import ScoreRequest
 
 Recipe = Annotated[str | Path | None, Flag(metavar="R.toml", kind=Path)]
@@ -31,7 +31,7 @@ class RunRequest(Request):
     """Begin anew where --output holds a run."""
 
 
-class CurateRequest(RunRequest, ShardRequest, ScaleRequest, DeviceRequest):
+class CurateRequest(RunRequest, ShardRequest, CostRequest, ScaleRequest, DeviceRequest):
     """What `dfprompt curate` cleans and filters."""
 
     source: Annotated[str | Path, Flag(metavar="SOURCE", argument=True, kind=str)]
@@ -61,7 +61,7 @@ class TrainRequest(RunRequest):
         return self
 
 
-class ReinforceRequest(TrainRequest, ScaleRequest):
+class ReinforceRequest(TrainRequest, CostRequest, ScaleRequest):
     """What `dfprompt train ppo` and `train grpo` run."""
 
     allow_code: bool = False

@@ -26,6 +26,11 @@ class ScaleRequest(Request):
     """Seconds a batch may take before its worker is replaced; 0: no limit."""
 
     @property
+    def chosen_workers(self) -> bool:
+        """Whether other processes draw."""
+        return self.workers is not None or self.ray is not None
+
+    @property
     def chosen(self) -> dict[str, Any]:
         """What `executor.opened` is called with."""
         return {
@@ -41,6 +46,13 @@ class ScaleRequest(Request):
         given = {name: getattr(self, name) for name in ScaleRequest.model_fields}
         plain = ScaleRequest.model_fields
         return tuple(f"scale.{name}={value}" for name, value in given.items() if value != plain[name].default)
+
+
+class CostRequest(Request):
+    """Whether to draw at all."""
+
+    estimate: bool = False
+    """Say what would be drawn (pictures, denoiser evaluations, disk), and draw nothing."""
 
 
 class ShardRequest(Request):
