@@ -58,7 +58,7 @@ def test_a_plain_picture_is_drawn_once_for_all_its_pairs_of_a_batch() -> None:
     meter.measure([pair("a red cat", "dark")])
     assert painter.drawn.count(("a red cat", 0)) == 2  # a batch knows nothing of the one before
     assert painter.drawn.count(("a star", 1)) == 1
-    assert len(painter.drawn) == 2 * (4 + 2)
+    assert len(painter.drawn) == 2 * (4 + 3)
     assert meter.measure([]) == []
 
 

@@ -29,7 +29,7 @@ class Cost:
     """Pictures to draw at the most, with so many steps each; `kept` of them become files of this size.
 
     >>> print(Cost(200, steps=10, size=(512, 512), kept=200))
-    200 pictures, at most 2,000 denoiser evaluations (10 steps each), at most 158 MB on disk
+    200 pictures, at most 2,000 denoiser evaluations (10 steps each), at most 157 MB on disk
     """
 
     pictures: int

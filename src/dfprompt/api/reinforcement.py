@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -20,13 +21,13 @@ from dfprompt.api.training import (
 )
 from dfprompt.api.training_plots import plotted
 from dfprompt.config import load_config
-from dfprompt.errors import ConfigError, ExecutorError, TrainingError
+from dfprompt.errors import ConfigError, DFPromptWarning, ExecutorError, TrainingError
 from dfprompt.executor import Executor, opened
 from dfprompt.training.examples import read_examples
 from dfprompt.training.grpo import train_grpo
 from dfprompt.training.ppo import train_ppo
 from dfprompt.training.rl_loop import Report, RlResult, RunSources
-from dfprompt.training.rl_settings import GrpoSettings, PpoSettings, RlSettings
+from dfprompt.training.rl_settings import GrpoSettings, PpoSettings, RlSettings, RolloutSettings
 from dfprompt.training.rollout import Task
 from dfprompt.training.run_folder import RECIPE, lock_run
 
@@ -66,6 +67,7 @@ def run_reinforcement(
         policy.max_modifiers = settings.rollout.max_modifiers or None
         work = PictureWork(settings, allow_code=allow_code)
         with opened(**settings.scale.chosen) as executor:
+            _check_busy(settings.rollout, getattr(executor, "size", 1))
             (facts,) = executor.map(work, [None])
             pages = Pages(executor, work, folder / PAGES, report)
             result = _TRAINERS[algorithm](
@@ -93,6 +95,18 @@ def run_reinforcement(
     spent = work.spent
     drawn = {"pictures": spent.pictures, "evaluations": spent.evaluations, "evaluations_saved": spent.saved}
     return result, drawn
+
+
+def _check_busy(rollout: RolloutSettings, workers: int) -> None:
+    """Warn where a step has fewer batches than there are workers."""
+    batches = -(-rollout.rows // rollout.batch_size)
+    if batches < workers:
+        warnings.warn(
+            f"a step's {rollout.rows} rewrites are {batches} batches for {workers} workers: some stand idle; "
+            f"set rollout.batch_size={max(1, rollout.rows // workers)} (other batches round otherwise)",
+            DFPromptWarning,
+            stacklevel=3,
+        )
 
 
 def read_tasks(folder: str) -> tuple[list[Task], list[Task]]:

@@ -125,6 +125,11 @@ class CrewExecutor:
         self._begun = self._closed = False
         self.lost = 0  # workers, so far
 
+    @property
+    def size(self) -> int:
+        """How many work at a time."""
+        return self.crew.size
+
     def map(self, fn: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """The results of `fn` for each item, in order; raises ConfigError once it is closed."""
         self._refuse_if_closed()
