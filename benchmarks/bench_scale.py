@@ -92,9 +92,8 @@ def speed(asked: argparse.Namespace) -> bool:
         for on in asked.on:
             both = rate(f"two-{on}")
             good &= both / one >= 1.7 and both / apart >= 0.95
-            print(
-                f"  2 workers, {on}: {both:.2f}; {both / one:.2f} x one, {both / apart:.2f} x two on their own"
-            )
+            ratios = f"{both / one:.2f} x one, {both / apart:.2f} x two on their own"
+            print(f"  2 workers, {on}: {both:.2f}; {ratios}")
     return good
 
 
