@@ -20,7 +20,8 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.dfprompt-core
 DEV := $(VENV)/.dfprompt-dev
 DOCS := $(VENV)/.dfprompt-docs
-# The pins that are tried, with the torch that is there in place of the pinned one.
+# The pins that are tried, with the torch that is there in place of the pinned one. One call of pip, and nothing
+# compiled ahead: half of the time of the first `make demo`, as most of what is installed is never imported.
 PINS := $(VENV)/dfprompt-constraints.txt
 QUIET := --quiet --disable-pip-version-check
 
@@ -53,10 +54,9 @@ $(CORE): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || echo "Setting up $(VENV): about 2 GB (torch, diffusers, transformers), 2 minutes on a fast line."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "dfprompt needs Python 3.11 or later: make PYTHON=python3.11 ..."; exit 2; }
-	@$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install $(QUIET) "$(TORCH)"
-	@grep -v "^torch==" constraints.txt > $(PINS)
-	@$(BIN)/python -c "import importlib.metadata as m; print('torch==' + m.version('torch'))" >> $(PINS)
-	@$(BIN)/python -m pip install $(QUIET) -c $(PINS) -e .
+	@{ grep -v "^torch==" constraints.txt; $(BIN)/python -c "import importlib.metadata as m; print('torch==' + m.version('torch'))" \
+	  2>/dev/null || echo "$(TORCH)"; } > $(PINS)
+	@$(BIN)/python -m pip install $(QUIET) --no-compile -c $(PINS) $$(grep "^torch==" $(PINS)) -e .
 	@touch $@
 
 $(DEV): $(CORE)
@@ -70,7 +70,7 @@ $(DOCS): $(CORE)
 	@touch $@
 
 demo: $(CORE)
-	@BIN=$(BIN) bash .ci/demo
+	@$(BIN)/python .ci/demo.py
 
 test: $(DEV)
 	$(PYTEST) -m "not nightly" $(PARTS)

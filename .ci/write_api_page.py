@@ -113,6 +113,9 @@ MEANT = {
     "GenerationError": "500: drawing failed, as out of memory",
     "TrainingError": "500: a training stopped; the last good checkpoint is named",
     "EvaluationError": "500: a method failed, or a folder belongs to something else",
+    "StudyError": "400: a study's folder or plan that is refused",
+    "ParticipantError": "409: a link or an answer that is refused; its message is for whoever takes part",
+    "StudyDiskError": "503: the disk took no answer; it may be sent again",
 }
 
 

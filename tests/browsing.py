@@ -1,4 +1,4 @@
-"""A studio in a process of its own and a browser that looks at it: what the tests of the page share."""
+"""A studio or a study in a process of its own and a browser that looks at it: what tests of pages share."""
 
 from __future__ import annotations
 
@@ -61,19 +61,42 @@ class Served:
             return json.loads(error.read())
 
 
+class Hosted:
+    """A running study: its address, the personal links, and what the researcher is told meanwhile."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        assert process.stdout is not None
+        self.process, self.folder = process, folder
+        self.told = json.loads(process.stdout.readline())
+        self.base: str = self.told["address"]
+        self.links: list[str] = self.told["links"]
+
+
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[Served]:
     """Run `dfprompt studio` on any free port; it is ended by a signal, as people end it."""
-    command = [sys.executable, "-u", "-m", "dfprompt", "studio", "--no-browser", "--port", "0"]
+    with _running("studio", "--no-browser", "--port", "0", "--output", str(folder), *options) as process:
+        yield Served(process, folder)
+
+
+@contextmanager
+def hosting(folder: Path, *options: str, port: int = 0) -> Iterator[Hosted]:
+    """Run `dfprompt study serve`, on any free port unless told which."""
+    with _running("study", "serve", str(folder), "--json", "--port", str(port), *options) as process:
+        yield Hosted(process, folder)
+
+
+@contextmanager
+def _running(*words: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [*command, "--output", str(folder), *options],
+        [sys.executable, "-u", "-m", "dfprompt", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
     try:
-        yield Served(process, folder)
+        yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -99,6 +122,20 @@ def browser() -> Iterator[Any]:
 @contextmanager
 def page_of(launched: Any, served: Served, **options: Any) -> Iterator[Any]:
     """A fresh page of the studio; what its policy or a script complains of fails the test."""
+    with page_at(launched, served.address, **options) as page:
+        page.wait_for_selector("textarea")
+        page.wait_for_function("() => !/^\\W*(loading)?$/.test(document.querySelector('.model').innerText)")
+        yield page
+
+
+@contextmanager
+def page_at(
+    launched: Any, address: str, expected: tuple[str, ...] = ("status of 422",), **options: Any
+) -> Iterator[Any]:
+    """A fresh page at an address; what its policy or a script complains of fails the test.
+
+    Refusals that the page shows are errors to the console too: lines with what is expected are none.
+    """
     complaints: list[str] = []
     context = launched.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
     page = context.new_page()
@@ -110,10 +147,7 @@ def page_of(launched: Any, served: Served, **options: Any) -> Iterator[Any]:
     page.add_init_script(
         "addEventListener('securitypolicyviolation', (e) => console.error('policy', e.violatedDirective))"
     )
-    page.goto(served.address)
-    page.wait_for_selector("textarea")
-    page.wait_for_function("() => !/^\\W*(loading)?$/.test(document.querySelector('.model').innerText)")
+    page.goto(address)
     yield page
     context.close()
-    # A refusal that the page shows is an error to the console too.
-    assert [each for each in complaints if "status of 422" not in each] == []
+    assert [each for each in complaints if not any(words in each for words in expected)] == []

@@ -6,9 +6,10 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # Before anything imports torch or a Hugging Face library.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,6 +29,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("nightly")
         if item.get_closest_marker("nightly"):
             item.add_marker("slow")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests and the processes they start put among the temporary files goes with the session."""
+    tmp_path_factory.getbasetemp()  # pytest's own folder stays outside, to be looked at
+    with tempfile.TemporaryDirectory(prefix="dfp-") as place:  # short: names of sockets are
+        os.environ["TMPDIR"] = tempfile.tempdir = place
+        yield
+        tempfile.tempdir = None
+        del os.environ["TMPDIR"]
 
 
 @pytest.fixture(autouse=True)

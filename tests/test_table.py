@@ -48,6 +48,24 @@ def test_a_terminal_shows_every_cell() -> None:
     assert len({len(line.rstrip()) for line in lines}) == 1  # numbers end at one edge
 
 
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 200])
+def test_no_number_is_cut_or_broken_on_any_terminal(width: int) -> None:
+    stream = io.StringIO()
+    numbers = ["-0.2531", "+1.5702", "-8.8000 to +5.1234", "17"]
+    heads = map(number, ("mean", "to plain", "95 % interval", "won"))
+    rows = [("preference", "policy ppo-2", *numbers), ("clip", "", *numbers[:2], None, "")]
+    table = Table("score", "prompt", *heads, rows=rows)
+    Console(file=stream, width=width, markup=False).print(table.rich())
+    shown = stream.getvalue()
+    assert "\u2026" not in shown
+    assert max(map(len, shown.splitlines())) <= width
+    for each, times in (("preference", 1), ("policy ppo-2", 1), ("-0.2531", 2), ("+1.5702", 2)):
+        assert shown.count(each) == times
+    flat = " ".join(shown.split())
+    assert flat.count("-8.8000 to +5.1234") == 1
+    assert ("mean -0.2531;" in flat) == (width < 80)  # by name and value where columns have no room
+
+
 def test_a_row_of_another_width_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="1 cells for 2 columns"):
         Table("a", "b").add("x")

@@ -9,7 +9,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.1"
+__version__ = "0.2.0"
 
 # What is loaded, drawn and fetched is told to the logger "dfprompt"; who wants to read it adds a handler.
 logging.getLogger("dfprompt").addHandler(logging.NullHandler())
@@ -49,6 +49,9 @@ _EXPORTS = {
     "ExecutorError": "dfprompt.errors",
     "WorkerLostError": "dfprompt.errors",
     "RewardServerError": "dfprompt.errors",
+    "StudyError": "dfprompt.errors",
+    "ParticipantError": "dfprompt.errors",
+    "StudyDiskError": "dfprompt.errors",
 }
 
 __all__ = [*_EXPORTS, "__version__"]
@@ -76,9 +79,12 @@ if TYPE_CHECKING:
     from dfprompt.errors import InputError as InputError
     from dfprompt.errors import LoadError as LoadError
     from dfprompt.errors import ParseError as ParseError
+    from dfprompt.errors import ParticipantError as ParticipantError
     from dfprompt.errors import PromptValueError as PromptValueError
     from dfprompt.errors import RewardError as RewardError
     from dfprompt.errors import RewardServerError as RewardServerError
+    from dfprompt.errors import StudyDiskError as StudyDiskError
+    from dfprompt.errors import StudyError as StudyError
     from dfprompt.errors import TrainingError as TrainingError
     from dfprompt.errors import UnsupportedPipelineError as UnsupportedPipelineError
     from dfprompt.errors import WorkerLostError as WorkerLostError

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 from dfprompt.errors import ConfigError, EndpointError
 from dfprompt.excerpt import quote
+from dfprompt.storage import write_text
 
 if TYPE_CHECKING:  # a request that is refused needs no sockets: they cost a twentieth of its time
     import http.client
@@ -72,6 +74,20 @@ def read_token(file: Path | None) -> str | None:
     if not token.isascii() or any(not letter.isprintable() or letter == " " for letter in token):
         raise ConfigError(f"the token of {file or TOKEN_VARIABLE} is not one word of ASCII")
     return token or None
+
+
+def keep_token(file: Path | None) -> str | None:
+    """Return the token of a file, made where it is not there so that only the user can read it.
+
+    Without a file, that of DFPROMPT_TOKEN, else None. Raises ConfigError as `read_token` does.
+    """
+    if file is None or file.exists():
+        return read_token(file)
+    token = secrets.token_urlsafe(32)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, token + "\n")
+    file.chmod(0o600)
+    return token
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ DFPromptError
 │   └── WorkerLostError        the workers of one item were lost again and again
 ├── GenerationError            denoising failed: out of memory, NaN, disk (exits with 1)
 ├── TrainingError              a training run stopped (exits with 1)
+├── StudyError                 a study's folder, plan, link or answer that is refused (exits with 2)
+│   ├── ParticipantError       what somebody who takes part sent is refused; it may be shown to them
+│   └── StudyDiskError         the disk refused an answer: nothing of it was kept (exits with 1)
 └── EvaluationError            a method failed, or an evaluation's folder cannot be used (exits with 1)
 
 Every message says what, which value, where, and what to do. The library raises; only the
@@ -204,6 +207,22 @@ class TrainingError(DFPromptError):
 
 class EvaluationError(DFPromptError):
     """A method failed to rewrite prompts, or an evaluation's folder cannot be written or gone on with."""
+
+
+class StudyError(DFPromptError):
+    """A study by people: a folder, plan, link or answer that is refused, and why."""
+
+    exit_code = 2
+
+
+class ParticipantError(StudyError):
+    """What somebody who takes part sent is refused; the message is for them, and names no file."""
+
+
+class StudyDiskError(StudyError):
+    """The disk refused what a participant said; nothing of it was kept, and it may be sent again."""
+
+    exit_code = 1
 
 
 @contextmanager

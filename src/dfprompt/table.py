@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dfprompt.excerpt import printable
 
 if TYPE_CHECKING:
-    import rich.table
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.table import Table as RichTable
 
 ABSENT = "-"
 
@@ -75,19 +76,58 @@ class Table:
         writer.writerows([_field(cell) for cell in row] for row in self.rows)
         return stream.getvalue()
 
-    def rich(self) -> rich.table.Table:
-        """Return the table for a terminal, without lines."""
+    def rich(self) -> Shown:
+        """Return the table for a terminal: without lines, or a row per paragraph where it is too narrow."""
+        return Shown(self)
+
+
+class Shown:
+    """A table as rich prints it: columns while every number stands in one line, else names and values."""
+
+    LEAST = 16  # characters in which a column of text can still be read
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [
+            longest if column.number else min(self.LEAST, longest) for column, longest in self._longest()
+        ]
+        needed = sum(widths) + 2 * len(widths)  # a blank on either side
+        yield self._grid() if needed <= options.max_width else self._paragraphs(console)
+
+    def _longest(self) -> Iterator[tuple[Column, int]]:
+        for at, column in enumerate(self.table.columns):
+            yield column, max(len(column.title), *(len(_shown(row[at])) for row in self.table.rows), 0)
+
+    def _grid(self) -> RichTable:
         import rich.table
 
         shown = rich.table.Table(box=None)
-        for column in self.columns:
+        for column in self.table.columns:
             if column.number:
-                shown.add_column(column.title, justify="right")
+                shown.add_column(column.title, justify="right", no_wrap=True)
             else:
                 shown.add_column(column.title, overflow="fold")
-        for row in self.rows:
+        for row in self.table.rows:
             shown.add_row(*(_shown(cell) for cell in row))
         return shown
+
+    def _paragraphs(self, console: Console) -> RenderableType:
+        import rich.console
+        import rich.padding
+
+        parts: list[RenderableType] = []
+        for row in self.table.rows:
+            said = ("" if _absent(cell) else str(cell) for cell in row)
+            cells = list(zip(self.table.columns, said, strict=True))
+            texts = ", ".join(cell for column, cell in cells if cell and not column.number)
+            numbers = "; ".join(f"{column.title} {cell}" for column, cell in cells if cell and column.number)
+            parts += [
+                console.render_str(texts),
+                rich.padding.Padding(console.render_str(numbers), (0, 0, 0, 2)),
+            ]
+        return rich.console.Group(*parts)
 
 
 def escape_markdown(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 import sys
@@ -16,6 +17,8 @@ import torch
 
 import tiny_pipelines
 import tiny_rewards
+import tiny_transformers
+import tiny_zoo
 from dfprompt.api import evaluation, policies
 from dfprompt.api.companions import companions_of
 from dfprompt.api.evaluation import EvaluationRun, evaluate
@@ -291,6 +294,55 @@ def test_a_language_model_rewrites_and_the_kept_words_stay(
     for method, said in (("vendor", "has none"), ("llm", "needs --llm")):
         with pytest.raises(ConfigError, match=said):
             evaluate(PROMPTS, [method], tmp_path / "other", **{**options, "llm": None})
+
+
+@pytest.mark.filterwarnings("ignore")  # what transformers remarks on tiny tokenizers
+@pytest.mark.parametrize("name", ["flux2", "ernie-image"])
+def test_the_pipelines_own_rewriter_is_an_arm_and_off_in_every_other(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an adapter of its own and without: what the encoder hears is what the rows say."""
+    pipe = (tiny_zoo if name == "ernie-image" else tiny_transformers).build(name)
+    if name == "flux2":  # its tokenizer stands for the processor, and 512 new tokens would be slow
+        pipe.tokenizer.tokenizer = pipe.tokenizer
+        short = functools.partial(pipe.text_encoder.generate)
+        monkeypatch.setattr(
+            pipe.text_encoder, "generate", lambda **how: short(**{**how, "max_new_tokens": 8})
+        )
+    heard: set[str] = set()
+    encode = pipe.encode_prompt
+
+    def listen(prompt: Any, *rest: Any, **named: Any) -> Any:
+        heard.update([prompt] if isinstance(prompt, str) else prompt)
+        if name == "flux2":  # the usual call reads its tenth, twentieth and thirtieth layer
+            named["text_encoder_out_layers"] = (1, 2)
+        return encode(prompt, *rest, **named)
+
+    monkeypatch.setattr(pipe, "encode_prompt", listen)
+    methods = ["plain", "vendor", "suffix"]
+    options: dict[str, Any] = {"settings": SETTINGS, "rewards": [brightness], "seeds": [0]}
+    run = evaluate(["a dog"], methods, tmp_path / "out", pipeline=ImagePipeline(pipe), **options)
+    assert not run.summary.failures
+    texts = {row.method: parse_prompt(str(row.df_prompt)).plain_text for row in run.outcome.rows}
+    assert texts["plain"] == "a dog"
+    assert texts["suffix"] == "a dog, highly detailed, sharp focus, 8k"
+    assert texts["vendor"] not in ("", "a dog")
+    assert heard - {""} == set(texts.values())
+    assert "off in all other" in {line.method: line.definition for line in run.summary.methods}["vendor"]
+
+
+def test_dsgs_table_of_questions_is_a_prompt_file(tmp_path: Path) -> None:
+    """Prompts, identities and questions; the judge of atoms finds them in each prompt's record."""
+    table = tmp_path / "dsg.csv"
+    head = "item_id,text,keywords,proposition_id,dependency,category_broad,category_detailed,tuple,"
+    asked = ["w_1,a red house,l,1,0,e,w,x,Is there a house?", 'w_1,a red house,l,2,"1",a,c,x,Is there red?']
+    asked += ["w_2,a blue boat,l,1,0,e,w,x,Is there a boat?"]
+    table.write_text("\n".join([f"{head}question_natural_language", *asked]) + "\n")
+    run = evaluate(table, ["plain"], tmp_path / "out", judges=["mini-atoms"], rewards=["mini"], seeds=[0])
+    assert not run.summary.failures
+    rows = {row.prompt_id: row for row in run.outcome.rows}
+    assert {name: row.prompt for name, row in rows.items()} == {"w_1": "a red house", "w_2": "a blue boat"}
+    assert all(0 <= row.scores["atoms"] <= 1 for row in rows.values()), rows["w_1"].scores
 
 
 def test_human_needs_human_texts(sd: ImagePipeline, tmp_path: Path) -> None:

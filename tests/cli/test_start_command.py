@@ -45,15 +45,18 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*(clean_caption|Beautiful Soup).*")
+@pytest.mark.parametrize("command", ["start", "compare"])
 @pytest.mark.parametrize("name", KINDS)
 def test_first_pictures_on_any_pipeline_without_scores_or_policy(
-    name: str, kind_folder: Callable[[str], Path], cli: Any, tmp_path: Path
+    name: str, command: str, kind_folder: Callable[[str], Path], cli: Any, tmp_path: Path
 ) -> None:
     asked = ["--pipeline", str(kind_folder(name)), "--steps", "4", "--size", "16", "--seeds", "1"]
-    ran = cli("start", "a red house", "--vary", "old film", "--yes", *asked, "--output", str(tmp_path / "o"))
+    asked += ["--yes"] if command == "start" else ["--reward", "none"]
+    ran = cli(command, "a red house", "--vary", "old film", *asked, "--output", str(tmp_path / "o"))
     assert ran.returncode == 0, ran.stderr
-    assert "1. model: " in ran.stderr
-    assert "no download" in ran.stderr
+    if command == "start":
+        assert "1. model: " in ran.stderr
+        assert "no download" in ran.stderr
     assert "not scored" not in ran.stderr
     found = json.loads((tmp_path / "o" / "comparison.json").read_text())
     assert found["scores"] == {}
@@ -104,6 +107,36 @@ def test_the_plan_is_said_in_a_moment_before_anything_is_loaded(
     assert "--reward clip would fetch 1.7 GB" in ran.stderr
     assert ran.stdout.startswith('dfprompt compare "a red house in the snow" --vary "watercolor" --pipeline')
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["--offload", "model", "--dtype", "float16"]], ids=["cpu", "gpu"])
+@pytest.mark.parametrize("name", KINDS)
+def test_compare_reaches_the_loading_in_a_moment(
+    name: str, flags: list[str], kind_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """All that is asked and checked before a model library is imported takes less than three seconds."""
+    program = (
+        "import sys, time\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name in ('torch', 'diffusers', 'transformers'):\n"
+        "            print(time.process_time())\n"
+        "            sys.stdout.flush()\n"
+        "            import os; os._exit(7)\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "from dfprompt.cli.main import main\n"
+        "main()\n"
+    )
+    asked = ["compare", "a red house", "--vary", "old film", "--pipeline", str(kind_folder(name)), *flags]
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *asked, "--output", str(tmp_path / "o")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HOME": str(tmp_path)},
+        check=False,
+    )
+    assert ran.returncode == 7, ran.stderr
+    assert float(ran.stdout) < 3
 
 
 def test_what_fits_into_a_gpu_decides_the_offload(tmp_path: Path) -> None:

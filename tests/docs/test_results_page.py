@@ -1,4 +1,4 @@
-"""The numbers of docs/results.md are those of the files in experiments/."""
+"""The figures of docs/results.md, README and docs/concepts.md are those of the files in experiments/."""
 
 from __future__ import annotations
 
@@ -32,6 +32,57 @@ def test_the_page_is_what_the_files_say(writer: dict[str, Any]) -> None:
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert text.count("<!-- cell: ") >= 7
     assert writer["fill"](text) == text
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/concepts.md"])
+def test_every_figure_of_a_page_stands_in_a_stored_file(writer: dict[str, Any], page: str) -> None:
+    assert writer["unfounded"]((ROOT / page).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("prose", "found"),
+    [
+        ("It gains +0.46 (+0.29 to +0.55) in all.", ["+0.55", "+0.46 +0.29 +0.55"]),
+        ("It gains +0.46 (0.29 to 0.63) in all.", []),
+        ("It gains +0.46 (+0.63 to +0.91) in all.", ["+0.91", "+0.46 +0.63 +0.91"]),  # another row's interval
+        ("A loss of 3.1 points (1.2 to 5.0).", []),
+        ("Of 71 % of prompts, 37 % were lost.", ["37 %"]),
+        ("`dfprompt tune --share 0.77`, arXiv 2404.04095, version 0.2.", ["0.2"]),
+        ("| a | b |\n|---|---|\n| 1 | 0.5 |\n", ["a | b"]),
+    ],
+)
+def test_a_figure_that_nothing_stored_says_is_found(
+    writer: dict[str, Any], tmp_path: Path, prose: str, found: list[str]
+) -> None:
+    (tmp_path / "a.md").write_text(
+        "| difference | 95 % interval | won |\n|---|---|---|\n| +0.4567 | +0.2901 to +0.6302 | 71% |\n"
+        "| -0.031 | -0.050 to -0.012 | 50% |\n"
+    )
+    assert writer["unfounded"](prose, tmp_path) == found
+
+
+def test_contrasts_and_methods_are_turned_into_rows(writer: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(
+        "| contrast | score | difference | 95 % interval | won | training seeds |\n"
+        "|---|---|---|---|---|---|\n"
+        "| a over b | reward | +1.147 | +0.976 to +1.312 | 85% | +1.114, -0.006 |\n"
+        "| a over b | fidelity | -0.009 | -0.013 to -0.005 | 49% | -0.003, -0.017 |\n"
+        "| a over b | taste | +0.859 | +0.742 to +0.971 | 88% | +0.812, +0.979 |\n\n"
+        "| method | reward | minus plain | won | fidelity | minus plain | won | taste | minus plain | won "
+        "| n |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
+        "| plain | 1 | - | - | 1 | - | - | 1 | - | - | 0 |\n"
+        "| ours | 2 | +1.147 (+0.976 to +1.312) | 85% | 1 | -0.009 (-0.013 to -0.005) | 49% | 2 "
+        "| +0.859 (+0.742 to +0.971) | 88% | 8 |\n"
+    )
+    said = writer["fill"]("<!-- contrasts: a.md | 1 --><!-- end -->", tmp_path)
+    figures = "+0.86 (+0.74 to +0.97)", "-0.9 (-1.3 to -0.5)"
+    assert f"| a over b | +1.15 (+0.98 to +1.31) | +1.11, -0.01 | 85 % | {' | '.join(figures)} |" in said
+    said = writer["fill"]("<!-- methods: a.md | 2 --><!-- end -->", tmp_path)
+    assert f"| ours | +1.15 (+0.98 to +1.31) | 85 % | {' | 88 % | '.join(figures)} | 8 |" in said
+    assert "plain |" not in said.splitlines()[3]
+    named = "<!-- contrasts: a.md | 1 | nobody over b --><!-- end -->"
+    with pytest.raises(SystemExit, match="nobody over b"):
+        writer["fill"](named, tmp_path)
 
 
 def test_the_first_ten_lines_answer() -> None:

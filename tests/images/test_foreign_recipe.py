@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 import time
+import tracemalloc
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +125,7 @@ def test_the_schedule_is_in_their_syntax_and_what_they_cannot_say_is_named() -> 
     assert prompt == "a castle, [(fog:1.2)::5], [1:9] <lora:ink:0.8>"
     assert negative == "Negative prompt: [blurry::9]"
     assert settings.startswith(
-        "Steps: 20, Sampler: Euler a, Schedule type: Uniform, Seed: 7, Model: sd, Clip skip: 2, "
+        "Steps: 20, Sampler: Euler a, Schedule type: Uniform, Seed: 7, Model: sd, Clip skip: 3, "
     )
     remarks = parse_infotext(recipe.to_parameters()).settings[REMARKS]
     assert "'a:b', whose name no tag can hold" in remarks
@@ -170,6 +174,13 @@ def test_forges_text_is_read(tmp_path: Path) -> None:
     assert found.others["Lora hashes"] == "ink: 123, b: 4"
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [("1", {}), ("2", {"clip_skip": 1}), ("0", {}), ("x", {})])
+def test_their_clip_skip_counts_the_last_layer_as_one(theirs: str, ours: dict[str, int]) -> None:
+    found = find_foreign_recipe({"parameters": f"a\nSteps: 20, Seed: 1, Clip skip: {theirs}"})
+    assert found is not None
+    assert found.settings == {"num_inference_steps": 20, "seed": 1, **ours}
+
+
 def test_what_no_df_prompt_can_say_is_kept_as_written_with_the_reason() -> None:
     found = find_foreign_recipe({"parameters": "a cat AND a dog\nSteps: 20, Seed: 1, Sampler: Euler"})
     assert found is not None
@@ -214,6 +225,88 @@ def test_schedules_are_read_where_the_node_is_prompt_controls() -> None:
         assert str(found.df_prompt) == text
 
 
+WORKFLOWS = Path(__file__).parents[2] / "integrations" / "comfyui" / "dfprompt-nodes" / "example_workflows"
+
+
+@pytest.mark.skipif(not WORKFLOWS.exists(), reason="needs the repository")
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ksampler", {"guidance_scale": 7.5, "scheduler": "euler", "width": 512, "height": 512, "seed": 7}),
+        (
+            "sigmas",
+            {"guidance_scale": 7.5, "scheduler": "dpmpp_2m_karras", "width": 512, "height": 512, "seed": 7},
+        ),
+    ],
+)
+def test_a_workflow_on_the_screen_is_read_where_no_graph_ran(name: str, settings: dict[str, Any]) -> None:
+    text = (WORKFLOWS / f"{name}.json").read_text(encoding="utf-8")
+    found = find_foreign_recipe({"workflow": text})
+    assert found is not None
+    assert str(found.df_prompt) == "a red horse in the snow, [anime style:early:1.5], [film grain:late]"
+    assert str(found.df_negative_prompt) == "blurry"
+    assert found.settings == {"num_inference_steps": 20, **settings}
+
+
+def flux() -> dict[str, Any]:
+    """A workflow in the newer form: links are objects, and the sampler has a guider."""
+    told = [  # type, widget values, inputs and the nodes they come from
+        ("CLIPTextEncode", ["a (cat:1.2)"], {}),
+        ("FluxGuidance", [3.5], {"conditioning": 1}),
+        ("BasicGuider", [], {"model": 9, "conditioning": 2}),
+        ("RandomNoise", [42, "randomize"], {}),
+        ("KSamplerSelect", ["heun"], {}),
+        ("BasicScheduler", ["simple", 8, 1.0], {"model": 9}),
+        (
+            "SamplerCustomAdvanced",
+            [],
+            {"noise": 4, "guider": 3, "sampler": 5, "sigmas": 6, "latent_image": 8},
+        ),
+        ("EmptySD3LatentImage", [768, 512, 1], {}),
+        ("UNETLoader", ["flux.safetensors", "default"], {}),
+    ]
+    links: list[dict[str, int]] = []
+    nodes = []
+    for number, (kind, values, inputs) in enumerate(told, 1):
+        for origin in inputs.values():
+            links.append({"id": len(links), "origin_id": origin, "origin_slot": 0, "target_id": number})
+        first = len(links) - len(inputs)
+        listed = [{"name": name, "link": first + at} for at, name in enumerate(inputs)]
+        nodes.append({"id": number, "type": kind, "mode": 0, "inputs": listed, "widgets_values": values})
+    return {"nodes": nodes, "links": links, "version": 1}
+
+
+def test_a_guider_without_a_negative_prompt_is_a_sampler_too() -> None:
+    found = find_foreign_recipe({"prompt": "{}", "workflow": json.dumps(flux())})
+    assert found is not None
+    assert (str(found.df_prompt), found.negative_prompt) == ("a [cat::1.2]", "")
+    assert found.settings == {
+        **{"seed": 42, "num_inference_steps": 8, "width": 768, "height": 512},
+        "scheduler": "heun",
+    }
+    assert found.others["unet_name"] == "flux.safetensors"
+    bypassed = flux()
+    bypassed["nodes"][0]["mode"] = 4
+    assert find_foreign_recipe({"workflow": json.dumps(bypassed)}) is None
+
+
+def test_our_own_nodes_say_their_dialect_and_what_they_add_later() -> None:
+    plain = graph("a [x:late:1.5]", "DFPromptEncode")
+    said = find_foreign_recipe({"prompt": json.dumps(plain)})
+    plain["6"]["inputs"] |= {"text": "a [x:0.5]", "dialect": "a1111"}
+    theirs = find_foreign_recipe({"prompt": json.dumps(plain)})
+    plain["6"]["inputs"] |= {"text": ["9", 0], "dialect": "native"}
+    plain["9"] = {"class_type": "DFPromptSuggest", "inputs": {"text": "a [x:late]"}}
+    later = find_foreign_recipe({"prompt": json.dumps(plain)})
+    assert said is not None
+    assert theirs is not None
+    assert later is not None
+    assert str(said.df_prompt) == "a [x:late:1.5]"
+    assert str(theirs.df_prompt) == "a [x:0.45->0]"
+    assert str(later.df_prompt) == "a [x:late]"
+    assert "adds words" in later.remarks[0]
+
+
 def test_a_graph_in_a_circle_ends() -> None:
     circle = graph()
     circle["6"]["inputs"]["text"] = ["10", 0]
@@ -232,18 +325,81 @@ HOSTILE = {
     "a graph nested without end": '{"3":' * 190_000,
     "a list nested without end": "[" * 999_000,
     "a graph of nothing": json.dumps({str(n): {"class_type": "X", "inputs": {}} for n in range(1_900)}),
+    "a workflow of links": json.dumps({"nodes": [{}], "links": [[n, n, 0] for n in range(50_000)]}),
+    "a workflow of nobody": json.dumps({"nodes": [{"type": 1, "id": [], "inputs": {}}] * 1_900, "links": {}}),
     "numbers": "{" + '"1": ' + "9" * 900_000 + "}",
     "half characters": "\ud800" * 300_000,
 }
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("keyword", ["parameters", "prompt"])
+@pytest.mark.parametrize("keyword", ["parameters", "prompt", "workflow"])
 def test_a_megabyte_of_anything_is_an_answer_in_bounded_time(text: str, keyword: str) -> None:
     spent = time.process_time()
     found = find_foreign_recipe({keyword: text})
     assert time.process_time() - spent < 4
     assert found is None or found.to_json()
+
+
+@pytest.mark.parametrize(
+    "name", HOSTILE.keys() - {"as many schedules as are read"}
+)  # tracing takes long there
+@pytest.mark.parametrize("keyword", ["parameters", "prompt", "workflow"])
+def test_a_megabyte_of_anything_is_an_answer_in_bounded_memory(name: str, keyword: str) -> None:
+    tracemalloc.start()
+    try:
+        find_foreign_recipe({keyword: HOSTILE[name]})
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+BOMB = zlib.compress(b"a" * 100_000_000, 9)
+FULL = zlib.compress(b"a" * 1_000_000, 9)
+INTERNATIONAL = b"\0\1\0\0\0"  # compressed, no language, no translated keyword
+CHUNKS = {
+    "a bomb": lambda name: chunk(b"zTXt", name + b"\0\0" + BOMB),
+    "an international bomb": lambda name: chunk(b"iTXt", name + INTERNATIONAL + BOMB),
+    "many that are just small enough": lambda name: b"".join(
+        chunk(b"zTXt", name + str(at).encode() + b"\0\0" + FULL) for at in range(80)
+    ),
+    "no UTF-8": lambda name: chunk(b"iTXt", name + b"\0\0\0\0\0a\xff\xfe\x80 cat"),
+    "UTF-16": lambda name: chunk(b"tEXt", name + b"\0" + "a cat\nSteps: 20, Seed: 1, X: 2".encode("utf-16")),
+    "nulls": lambda name: chunk(b"tEXt", name + b"\0" * 900_000),
+    "no compressed data": lambda name: chunk(b"zTXt", name + b"\0\0" + b"no zlib"),
+    "another compression": lambda name: chunk(b"zTXt", name + b"\0\7" + FULL),
+}
+
+
+@pytest.mark.parametrize("made", CHUNKS.values(), ids=CHUNKS)
+@pytest.mark.parametrize("keyword", ["parameters", "prompt", "workflow"])
+def test_hostile_chunks_of_a_file_are_refused_in_bounded_time_and_memory(
+    made: Callable[[bytes], bytes], keyword: str, tmp_path: Path
+) -> None:
+    whole = saved(tmp_path / "a.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(whole[:33] + made(keyword.encode()) + whole[33:])
+    spent = time.process_time()
+    tracemalloc.start()
+    try:
+        told = read_or_refuse(tmp_path / "b.png")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert told is None or ("b.png" in told and len(told) < 500)
+    assert time.process_time() - spent < 4
+    assert peak < 160e6  # a reader of pictures keeps at most 64 MB of texts, and joins them
+
+
+def read_or_refuse(path: Path) -> str | None:
+    try:
+        found = read_any_recipe(path)
+    except ImageFileError as error:
+        return str(error)
+    return "settings of nobody" if found.settings else None
 
 
 def test_more_than_a_megabyte_is_refused() -> None:

@@ -41,7 +41,7 @@ def check(text: str, run: dict[str, Any], data: st.DataObject) -> None:
     shown = json.loads(json.dumps(make_document(text, plan_of)))
     if "error" in shown:
         with pytest.raises(ParseError):
-            read_back(text)
+            read_back(text, run["num_inference_steps"])
         for fix in shown["error"]["fixes"]:
             make_document(fix["text"], plan_of)
         return
@@ -49,7 +49,7 @@ def check(text: str, run: dict[str, Any], data: st.DataObject) -> None:
     parted = [piece for piece in shown["pieces"] if "parts" in piece]
     assert ["".join(piece["parts"]) for piece in parted] == [piece["text"] for piece in parted]
     assert [piece["bar"] for piece in parted] == list(range(len(shown["bars"])))
-    plan = plan_of(read_back(text))
+    plan = plan_of(read_back(text, run["num_inference_steps"]))
     first = {planned.step: planned.text for planned in reversed(plan.steps)}
     assert [shown["texts"][at] for at in shown["step_texts"]] == [
         first[step] for step in range(shown["steps"])
@@ -59,6 +59,12 @@ def check(text: str, run: dict[str, Any], data: st.DataObject) -> None:
     number = data.draw(st.integers(0, len(shown["bars"]) - 1))
     start = data.draw(st.integers(0, shown["steps"] - 1))
     stop = data.draw(st.integers(start + 1, shown["steps"]))
+    if shown["bars"][number].get("turns"):
+        with pytest.raises(InputError, match="no range or weight"):
+            edit_text(text, {"do": "range", "bar": number, "first": start, "stop": stop}, plan_of)
+        for change in ({"do": "remove"}, {"do": "move", "to": 0}):
+            assert "error" not in make_document(edit_text(text, {"bar": number, **change}, plan_of), plan_of)
+        return
     moved = edit_text(text, {"do": "range", "bar": number, "first": start, "stop": stop}, plan_of)
     bar = make_document(moved, plan_of)["bars"][number]
     muted = bar["weight"][0] == 0 or bar["weight"][1] == 0
@@ -75,6 +81,32 @@ def check(text: str, run: dict[str, Any], data: st.DataObject) -> None:
 @given(written, CLOCKS, st.data())
 def test_text_and_bars_agree(text: str, run: dict[str, Any], data: st.DataObject) -> None:
     check(text, run, data)
+
+
+TURNS = st.lists(st.sampled_from(["cat", "dog ", "", "<lora:x:1>", "a\\:b", "😀"]), min_size=2, max_size=5)
+
+
+@given(
+    st.lists(st.one_of(TURNS.map(lambda words: f"[{'|'.join(words)}]"), prompts.map(str))), CLOCKS, st.data()
+)
+def test_words_by_turns_are_bars_too(pieces: list[str], run: dict[str, Any], data: st.DataObject) -> None:
+    check(", ".join(pieces), run, data)
+
+
+def test_words_by_turns_are_shown_and_kept() -> None:
+    shown = make_document("a [red|blue] house, [snow:late]", lambda prompt: make_plan(prompt, 4))
+    assert [bar["words"] for bar in shown["bars"]] == ["red|blue", "snow"]
+    assert (shown["bars"][0]["turns"], shown["bars"][0]["first"], shown["bars"][0]["stop"]) == (True, 0, 4)
+    assert [shown["texts"][at] for at in shown["step_texts"]] == [
+        "a red house",
+        "a blue house",
+        "a red house, snow",
+        "a blue house, snow",
+    ]
+    change = {"do": "range", "bar": 1, "first": 0, "stop": 4}
+    assert edit_text("[a|b], [snow:late]", change, ten) == "[a|b], [snow:1->0.6]"
+    assert edit_text("[a|b], c", {"do": "shift", "start": 7, "end": 8, "by": 0.1}, ten) == "[a|b], [c::1.1]"
+    assert plain_words("[cat|dog]") == "cat"
 
 
 @pytest.mark.nightly
@@ -149,9 +181,9 @@ def test_texts_have_a_limit() -> None:
 
 
 def test_plain_words_are_those_outside_brackets() -> None:
-    assert plain_words(read_back("a cat, [snow:late], [x:early]")) == "a cat"
-    assert plain_words(read_back("[snow:late], [fog:early]")) == "snow, fog"
-    assert plain_words(read_back("")) == ""
+    assert plain_words("a cat, [snow:late], [x:early]") == "a cat"
+    assert plain_words("[snow:late], [fog:early]") == "snow, fog"
+    assert plain_words("") == ""
 
 
 def test_notes_name_what_surprises() -> None:

@@ -190,33 +190,60 @@ def png(**chunks: str) -> bytes:
 
 A1111 = (
     "a red house, [film grain:0.5]\nNegative prompt: fog\nSteps: 20, Sampler: Euler a, CFG scale: 6.5, "
-    "Seed: 7, Size: 512x768, Model: some, model"
+    "Seed: 7, Size: 512x768, Model: some"
 )
 GRAPH = {
     "3": {
         "class_type": "KSampler",
-        "inputs": {"seed": 5, "steps": 12, "cfg": 4.5, "positive": ["6", 0], "negative": ["7", 0]},
+        "inputs": {
+            **{"seed": 5, "steps": 12, "cfg": 4.5, "sampler_name": "dpmpp_2m", "scheduler": "karras"},
+            **{"positive": ["6", 0], "negative": ["7", 0]},
+        },
     },
-    "6": {"inputs": {"conditioning": ["8", 0]}},
-    "7": {"inputs": {"text": "fog"}},
-    "8": {"inputs": {"text": "a red house, [film grain:0.5]"}},
+    "6": {"class_type": "ConditioningSetMask", "inputs": {"conditioning": ["8", 0]}},
+    "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "fog"}},
+    "8": {"class_type": "PCLazyTextEncode", "inputs": {"text": "a red house, [film grain:0.5]"}},
 }
 
 
 @pytest.mark.parametrize(
-    ("content", "source", "text", "seed"),
+    ("content", "source", "text", "seed", "settings"),
     [
-        (png(parameters=A1111), "AUTOMATIC1111", "a red house, [film grain:0.45->0]", 7),
-        (png(prompt=json.dumps(GRAPH)), "ComfyUI", "a red house, [film grain:late]", 5),
+        (
+            png(parameters=A1111),
+            "AUTOMATIC1111",
+            "a red house, [film grain:0.45->0]",
+            7,
+            {
+                **{"num_inference_steps": 20, "guidance_scale": 6.5, "width": 512, "height": 768},
+                "scheduler": "euler_a",
+            },
+        ),
+        (
+            png(prompt=json.dumps(GRAPH)),
+            "ComfyUI",
+            "a red house, [film grain:late]",
+            5,
+            {"num_inference_steps": 12, "guidance_scale": 4.5, "scheduler": "dpmpp_2m_karras"},
+        ),
     ],
 )
 def test_pictures_of_other_tools_are_read(
-    running: Running, content: bytes, source: str, text: str, seed: int
+    running: Running, content: bytes, source: str, text: str, seed: int, settings: dict[str, Any]
 ) -> None:
     found = running.call("/api/inspect", content).json["found"]
     assert (found["source"], found["text"], found["negative"], found["seed"]) == (source, text, "fog", seed)
-    assert found["settings"]["num_inference_steps"] in (20, 12)
-    assert running.studio.settings(found["settings"]).guidance_scale in (6.5, 4.5)
+    assert found["settings"] == settings
+    assert running.studio.settings(found["settings"]).scheduler == settings["scheduler"]
+
+
+def test_what_cannot_be_taken_over_is_named(running: Running) -> None:
+    lines = "a AND b\nSteps: 90000, Sampler: Restart, CFG scale: 7, Seed: 99999999999999999, Size: 1x64"
+    found = running.call("/api/inspect", png(parameters=lines)).json["found"]
+    assert (found["text"], found["seed"]) == ("a AND b", None)
+    assert found["settings"] == {"guidance_scale": 7, "height": 64}
+    for named in ("AND", "Restart", "num_inference_steps", "width"):
+        assert any(named in remark for remark in found["remarks"]), found["remarks"]
 
 
 def test_a_picture_of_ours_is_read_whole(running: Running) -> None:
@@ -254,7 +281,7 @@ def test_what_is_no_picture_of_any_tool_is_refused_in_words(running: Running, co
     answer = running.call("/api/inspect", content, method="POST")
     assert answer.status in (200, 422)
     if answer.status == 200:
-        assert answer.json["found"]["text"] == ""
+        assert answer.json["found"]["settings"] == {}
     else:
         assert "fault" not in answer.json["error"]["message"]
 

@@ -132,6 +132,37 @@ def test_what_is_typed_before_the_server_answers_is_kept(chromium: Any, served: 
         assert page.get_by_label("Seeds", exact=True).input_value() == "3"
 
 
+def test_rows_are_carried_to_another_place_by_mouse_and_by_keyboard(page: Any) -> None:
+    write(page, "a house, [one:early], [two:late], [three:0.3->0]")
+    page.wait_for_function("() => document.querySelectorAll('.row:not(.plain)').length === 3")
+    height = page.locator(".row:not(.plain)").first.bounding_box()["height"] + 3
+    drag(page, page.get_by_label("Place of one"), 0, 2 * height)
+    text_is(page, "a house, [two:late], [three:0.3->0], [one:early]")
+    assert bars(page) == ["two", "three", "one"]
+    page.get_by_label("Place of one").focus()
+    page.keyboard.press("ArrowUp")
+    text_is(page, "a house, [two:late], [one:early], [three:0.3->0]")
+    page.wait_for_function(f"() => ({FOCUSED}) === 'Place of one'")
+    page.keyboard.press("ArrowUp")
+    text_is(page, "a house, [one:early], [two:late], [three:0.3->0]")
+    drag(page, page.get_by_label("Place of three"), 0, -2 * height)
+    text_is(page, "a house, [three:0.3->0], [one:early], [two:late]")
+    page.get_by_role("button", name="Undo").click()
+    text_is(page, "a house, [one:early], [two:late], [three:0.3->0]")
+
+
+def test_words_by_turns_have_a_bar_that_is_not_dragged(page: Any) -> None:
+    write(page, "a [red|blue] house, [snow:late]")
+    page.wait_for_function("() => document.querySelectorAll('.row:not(.plain)').length === 2")
+    assert bars(page) == ["red|blue", "snow"]
+    for step, text in (("1", "a red house"), ("2", "a blue house"), ("9", "a red house, snow")):
+        page.get_by_label("Step whose text is shown").fill(step)
+        page.wait_for_function("(text) => document.querySelector('.readout q').innerText === text", arg=text)
+    drag(page, page.locator("#bar-0"), 3 * step_width(page))
+    drag(page, page.locator("#bar-1"), -2 * step_width(page))
+    text_is(page, "a [red|blue] house, [snow:0.7->0.2]")
+
+
 def test_errors_are_told_in_place_with_corrections_that_work(page: Any) -> None:
     page.fill(FIELD, "a red house, [watercolor:0-0.5]")
     page.wait_for_selector(".problem")

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import hmac
 import json
-import secrets
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from dfprompt.api.rewards import load_reward
-from dfprompt.endpoint import read_token
+from dfprompt.endpoint import keep_token
 from dfprompt.errors import ConfigError, DFPromptError, InputError
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.score import ServeRewardRequest
 from dfprompt.rewards import Score
 from dfprompt.rewards.wire import KEY, SCHEMA, Question, answer, describe, read_question
-from dfprompt.storage import write_text
 
 LARGEST_BODY = 256 * 2**20
 _PATIENCE = 60  # seconds between two packets of a question
@@ -204,7 +201,9 @@ def open_reward_server(request: ServeRewardRequest, *, score: Score | None = Non
             f"{request.host} can be reached from other machines; add --listen if that is wanted, and put "
             "TLS in front: token and pictures travel in the open"
         )
-    token = _token(request.token_file)
+    token = keep_token(request.token_file)
+    if token is None:
+        raise ConfigError("a reward server needs a token: --token-file FILE makes one")
     loaded = score or load_reward(
         request.reward,
         device=request.device,
@@ -223,17 +222,3 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _token(file: Path | None) -> str:
-    """Return the token, making one that only the user can read where the file is not there."""
-    if file is None or file.exists():
-        token = read_token(file)
-        if token is None:
-            raise ConfigError("a reward server needs a token: --token-file FILE makes one")
-        return token
-    token = secrets.token_urlsafe(32)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, token + "\n")
-    file.chmod(0o600)
-    return token

@@ -33,6 +33,7 @@ from dfprompt.rewards import (
     split_kind,
 )
 from dfprompt.rewards.atomic import AtomicScore
+from dfprompt.rewards.taste import TASTE, TasteScore, TasteTerms, read_taste
 
 RewardLike: TypeAlias = str | Path | Reward
 _AT_ONCE = 8  # pictures read together: 100 MB of 1024 x 1024 pixels
@@ -58,7 +59,8 @@ def load_reward(
     "clip", "aesthetic", "pickscore" or "hps" (published weights, from the local Hub cache), any of these four
     with ":FOLDER", ":FILE" or ":owner/name" behind it, a recipe FILE.toml, a function FILE.py:FUNCTION, a
     folder (a set of scores, an aesthetic head or a CLIP model), an address http://... of a server that speaks
-    the reward protocol, "atomic:FILE.py:FUNCTION" (fidelity by atoms, answered by a function), or a callable.
+    the reward protocol, "atomic:FILE.py:FUNCTION" (fidelity by atoms, answered by a function), "taste:FILE"
+    (what `dfprompt taste` learnt, or its folder), or a callable.
     `assignments` are `section.key=value` on top of a recipe or set; `allow_code` lets code be run.
     Raises LoadError for missing weights (naming the command that fetches them), ConfigError for the rest.
 
@@ -71,9 +73,15 @@ def load_reward(
     assignments = tuple(assignments)
     if text.startswith("atomic:"):
         _refuse_assignments(text, assignments)
-        inner = text.removeprefix("atomic:")
-        answers = load_user_score(inner.rpartition(":")[2], inner, allow_code=allow_code).function
+        named = text.removeprefix("atomic:")
+        answers = load_user_score(named.rpartition(":")[2], named, allow_code=allow_code).function
         return AtomicScore(answers)
+    if text.startswith(f"{TASTE}:"):
+        taste = read_taste(text.partition(":")[2])
+        inner: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size}
+        inner |= {"allow_code": allow_code, "assignments": assignments}
+        terms = TasteTerms([load_reward(each, **inner) for each in taste.rewards])
+        return TasteScore(terms, {term.name: term.weight for term in taste.terms})
     if text.rpartition(":")[0].endswith(".py"):
         _refuse_assignments(text, assignments)
         return load_user_score(text.rpartition(":")[2], text, allow_code=allow_code)

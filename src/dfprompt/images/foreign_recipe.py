@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfprompt.errors import ConversionError, DFPromptError, ImageFileError
-from dfprompt.images.comfyui_graph import GraphText, read_graph
+from dfprompt.images.comfyui_graph import GraphRecipe, GraphText, read_graph, read_workflow
 from dfprompt.images.infotext import parse_infotext
 from dfprompt.images.sampler_names import name_from_a1111, name_from_comfyui
 from dfprompt.prompt import DFPrompt, import_prompt
 from dfprompt.prompt.clocks import MAX_STEPS
+from dfprompt.prompt.dialects import DIALECTS
 
 INFOTEXT, GRAPH, WORKFLOW = "parameters", "prompt", "workflow"
 MOST_CHARACTERS = 1_000_000  # of a chunk
@@ -67,9 +68,8 @@ def find_foreign_recipe(chunks: Mapping[str, str], name: str = "the picture") ->
             raise ImageFileError(f"{name}: its {keyword} has more than {MOST_CHARACTERS:,} characters")
     if INFOTEXT in chunks:
         return _from_infotext(chunks[INFOTEXT])
-    if GRAPH in chunks:
-        return _from_graph(chunks[GRAPH])
-    return None
+    graph = read_graph(chunks.get(GRAPH, "")) or read_workflow(chunks.get(WORKFLOW, ""))
+    return None if graph is None else _from_graph(graph)
 
 
 def _from_infotext(chunk: str) -> ForeignRecipe:
@@ -84,6 +84,10 @@ def _from_infotext(chunk: str) -> ForeignRecipe:
     if size := _SIZE.fullmatch(left.get("Size", "")):
         settings |= {"width": int(size[1]), "height": int(size[2])}
         del left["Size"]
+    skipped = _number(left.get("Clip skip"))
+    if isinstance(skipped, int) and skipped > 0:
+        settings |= {"clip_skip": skipped - 1} if skipped > 1 else {}  # 1 leaves out nothing there
+        del left["Clip skip"]
     scheduler = name_from_a1111(left.get("Sampler", ""), left.get("Schedule type"))
     if scheduler is not None:
         settings["scheduler"] = scheduler
@@ -109,10 +113,7 @@ def _from_infotext(chunk: str) -> ForeignRecipe:
     )
 
 
-def _from_graph(chunk: str) -> ForeignRecipe | None:
-    found = read_graph(chunk)
-    if found is None:
-        return None
+def _from_graph(found: GraphRecipe) -> ForeignRecipe:
     settings: dict[str, str | int | float] = {}
     names = {
         "steps": "num_inference_steps",
@@ -130,6 +131,8 @@ def _from_graph(chunk: str) -> ForeignRecipe | None:
         settings["scheduler"] = sampler
     left = {name: str(value) for name, value in found.settings.items() if name not in names}
     remarks: dict[str, None] = {}
+    if any(text.node == "DFPromptSuggest" for text in found.positive):
+        remarks["DF-Prompt Suggest adds words when it runs; the picture holds those it was given"] = None
     if len(found.positive) > 1:
         remarks["several texts reach the sampler; the first is taken"] = None
     positive = found.positive[0]
@@ -147,8 +150,10 @@ def _from_graph(chunk: str) -> ForeignRecipe | None:
 
 
 def _read_node(found: GraphText, settings: Mapping[str, Any], remarks: dict[str, None]) -> DFPrompt | None:
-    """Read the text of a node: the core knows emphasis alone, prompt-control's nodes schedules too."""
+    """Read a node's text: the core knows emphasis alone, prompt-control schedules too, ours its dialect."""
     text = found.text
+    if found.node.startswith("DFPrompt"):
+        return _read(text, found.dialect if found.dialect in DIALECTS else "native", settings, remarks)
     if not found.node.startswith(("PC", "PromptControl", "ScheduleToCond")):
         text = re.sub(r"(?<!\\)([\[\]#])", r"\\\1", text)
     return _read(text, "comfyui", settings, remarks)

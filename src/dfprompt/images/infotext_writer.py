@@ -117,7 +117,9 @@ def _settings(recipe: Recipe, lost: dict[str, None]) -> dict[str, str]:
     found |= {"CFG scale": ours.get("guidance_scale"), "Seed": recipe.seed}
     if {"width", "height"} <= ours.keys():
         found["Size"] = f"{ours['width']}x{ours['height']}"
-    found |= {"Model hash": recipe.model.hash, "Model": recipe.model.name, "Clip skip": ours.get("clip_skip")}
+    found |= {"Model hash": recipe.model.hash, "Model": recipe.model.name}
+    if skipped := ours.get("clip_skip"):
+        found["Clip skip"] = skipped + 1  # A1111 counts the last layer, which is none left out, as 1
     if ours.get("clock") == "timestep":
         lost["ranges that count sampling time are written as shares of the steps"] = None
     return {name: str(value) for name, value in found.items() if value is not None}

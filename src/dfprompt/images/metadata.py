@@ -105,17 +105,13 @@ def parse_metadata(text: str, name: str = "the picture") -> GenerationMetadata:
 
 def find_metadata(chunks: Mapping[str, str], name: str = "the picture") -> GenerationMetadata:
     """Return the recipe among a picture's text chunks; raises ImageFileError if there is none."""
-    if CHUNK in chunks:
-        return parse_metadata(chunks[CHUNK], name)
-    found = find_foreign_recipe(chunks, name)
-    if found is not None:
+    found = recipe_of_chunks(chunks, name)
+    if isinstance(found, ForeignRecipe):
         raise ImageFileError(
             f"{name}: it carries no dfprompt recipe, only another program's ({found.program}): "
             f"{quote(found.prompt, 200)}"
         )
-    raise ImageFileError(
-        f"{name}: it carries no recipe; it was not drawn by dfprompt, or saved by another program"
-    )
+    return found
 
 
 def read_metadata(path: str | Path) -> GenerationMetadata:
@@ -129,9 +125,23 @@ def read_any_recipe(path: str | Path) -> GenerationMetadata | ForeignRecipe:
     """Return a picture's recipe, ours or another program's; raises ImageFileError if it has neither."""
     from dfprompt.images.reading import read_text
 
-    chunks = read_text(path)
-    foreign = None if CHUNK in chunks else find_foreign_recipe(chunks, str(path))
-    return foreign or find_metadata(chunks, str(path))
+    return recipe_of_chunks(read_text(path), str(path))
+
+
+def recipe_of_chunks(chunks: Mapping[str, str], name: str) -> GenerationMetadata | ForeignRecipe:
+    """Return the recipe in a picture's text chunks, ours before another program's.
+
+    Raises ImageFileError if there is neither, or a damaged one.
+    """
+    if CHUNK in chunks:
+        return parse_metadata(chunks[CHUNK], name)
+    found = find_foreign_recipe(chunks, name)
+    if found is None:
+        raise ImageFileError(
+            f"{name}: it carries no recipe of dfprompt, AUTOMATIC1111, Forge or ComfyUI; "
+            "sites and programs that save a picture anew lose it"
+        )
+    return found
 
 
 def _describe(detail: Any) -> str:

@@ -81,6 +81,23 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         return picture_from_pil(opened, name=str(path))
 
 
+def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read a picture file as 8-bit RGB without torch, converted and refused as `read_image` does.
+
+    >>> read_rgb("missing.png")
+    Traceback (most recent call last):
+        ...
+    dfprompt.errors.ImageFileError: missing.png: no such file
+    """
+    path = Path(path)
+    _refuse_early(path)
+    with _decoding(path, max_pixels), Image.open(path, formats=FORMATS) as opened:
+        _refuse_size(opened, str(path), max_pixels)
+        opened.load()
+        levels = _to_rgb(ImageOps.exif_transpose(opened), str(path), []).transpose(1, 2, 0)
+        return Image.fromarray((levels * 255).round().astype("uint8"))
+
+
 def read_image_bytes(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read the contents of a picture file that came another way, such as over HTTP; as `read_image` does.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +39,13 @@ def save_pictures(entries: Sequence[Entry], *, force: bool = False) -> list[Path
         for entry, place in zip(entries, unfinished, strict=True):
             entry.image.save(place, format="PNG", pnginfo=_text_chunks(entry.recipe))
     return paths
+
+
+def png_of(image: Image.Image, recipe: GenerationMetadata | None = None) -> bytes:
+    """Return a picture as the bytes of a PNG file that carries its recipe."""
+    content = io.BytesIO()
+    image.save(content, format="PNG", pnginfo=_text_chunks(recipe))
+    return content.getvalue()
 
 
 def check_free(paths: Sequence[Path], *, force: bool) -> None:

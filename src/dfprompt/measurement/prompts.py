@@ -50,9 +50,14 @@ def read_plain_prompts(source: str | Path) -> list[PlainPrompt]:
 
     Of the other fields "id" names the prompt, "human" holds what a person made of it; a file written by
     `dfprompt curate` serves too ("short" is the plain prompt, "short" and "modifiers" what a person wrote).
-    Raises InputError naming every line that is wrong.
+    A .csv file is DSG's table of questions (`dfprompt.rewards.atomic.read_dsg`): a prompt per item, its
+    questions in the record. Raises InputError naming every line that is wrong.
     """
     path = Path(source)
+    if path.suffix == ".csv":
+        from dfprompt.rewards.atomic import read_dsg
+
+        return check_prompts([PlainPrompt(row["prompt"].strip(), row["id"], row) for row in read_dsg(path)])
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -87,6 +87,12 @@ class Pictures:
         ]
 
 
+# Classes that edit the picture they are given, and draw from text alone without one.
+_PICTURE_OPTIONAL = frozenset(
+    {"Flux2Pipeline", "Flux2KleinPipeline", "Flux2KleinKVPipeline", "FluxKontextPipeline", "GlmImagePipeline"}
+)
+
+
 class ImagePipeline:
     """A stock diffusers text-to-image pipeline, drawing DF-Prompts with one seed per picture.
 
@@ -105,7 +111,7 @@ class ImagePipeline:
             check_steerable(pipe)
         else:
             adapter_for(pipe)
-        if accepts(pipe, "image"):
+        if accepts(pipe, "image") and type(pipe).__name__ not in _PICTURE_OPTIONAL:
             raise UnsupportedPipelineError(
                 f"{type(pipe).__name__} starts from a picture, and generate from text alone; "
                 "call it yourself with dfprompt.prepare(pipe, ...)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from dfprompt.errors import InputError
 from dfprompt.prompt.ast import DFPrompt, EffectRange, Span, Weight
@@ -20,6 +21,21 @@ from dfprompt.prompt.parser import Place, locate_pieces, read_back
 
 _LEAST = Fraction(1, 10**MAX_PLACES)
 _EDGES = " \t\r\n,;."
+
+
+@lru_cache(maxsize=4)  # a text that is dragged at is changed again and again
+def places_of(text: str) -> tuple[Place, ...]:
+    """Return what every stretch of a text means, of words by turns the first alone.
+
+    >>> [place.pieces for place in places_of("a [cat|dog]")]
+    [('a ',), (Span('cat', EffectRange(1, 0), Weight(1)),)]
+    """
+    return locate_pieces(text, first_turn=True)
+
+
+def goes_by_turns(text: str, place: Place) -> bool:
+    """Return whether a place is an alternation, `[cat|dog]`, which has neither a range nor a weight."""
+    return place.words is not None and place.words[1] == place.end - 1 and text[place.start] == "["
 
 
 def words_outside(prompt: DFPrompt) -> str:
@@ -46,6 +62,8 @@ def set_control(
     'a cat,  [snow:late:1.2]'
     """
     place = _bracket(text, number)
+    if goes_by_turns(text, place):
+        raise InputError(f"{text[place.start : place.end]} says a word a step, and has no range or weight")
     before = _span_of(place)
     span = Span(before.text, effect_range or before.effect_range, weight or before.weight)
     start, end = place.words or (0, 0)
@@ -104,7 +122,7 @@ def remove(text: str, number: int) -> str:
     >>> remove("a cat, [snow:late], sharp", 0)
     'a cat, sharp'
     """
-    places = locate_pieces(text)
+    places = places_of(text)
     gone = _bracket(text, number)
     written = [text[place.start : place.end] for place in places]
     return lay_out(written, [place != gone for place in places]).text
@@ -116,7 +134,7 @@ def reorder(text: str, number: int, to: int) -> str:
     >>> reorder("[a:late], [b:early], [c:full]", 0, 2)
     '[b:early], [c:full], [a:late]'
     """
-    places = locate_pieces(text)
+    places = places_of(text)
     _bracket(text, number), _bracket(text, to)
     written = [text[place.start : place.end] for place in brackets_of(places)]
     written.insert(to, written.pop(number))
@@ -130,12 +148,12 @@ def append(text: str, span: Span) -> str:
     >>> append("a cat", Span("snow", "late"))
     'a cat, [snow:late]'
     """
-    return f"{text}{read_back(text).separator}{span}"
+    return f"{text}{DFPrompt(piece for place in places_of(text) for piece in place.pieces).separator}{span}"
 
 
 def bracket_at(text: str, start: int, end: int) -> int | None:
     """Return the number of the bracket in which a selection lies; None where it lies in none."""
-    for number, place in enumerate(brackets_of(locate_pieces(text))):
+    for number, place in enumerate(brackets_of(places_of(text))):
         if place.start < end <= place.end or place.start <= start < place.end:
             return number if place.start <= start and end <= place.end else None
     return None
@@ -161,7 +179,7 @@ def wrap(text: str, start: int, end: int) -> tuple[str, int]:
         end -= 1
     start -= _follows_a_backslash(text, start)  # escapes stay whole; a bare one would escape the bracket
     end += _follows_a_backslash(text, end) and text[end : end + 1] in tuple("[]:\\")
-    places = locate_pieces(text)
+    places = places_of(text)
     inside = any(place.words is None and place.start <= start and end <= place.end for place in places)
     if start == end or not inside:
         raise InputError("select plain words, without a bracket among them, to give them a range or a weight")
@@ -177,7 +195,7 @@ def _follows_a_backslash(text: str, at: int) -> bool:
 
 
 def _bracket(text: str, number: int) -> Place:
-    found = brackets_of(locate_pieces(text))
+    found = brackets_of(places_of(text))
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(found):
         raise InputError(f"there is no bracket {number}: this prompt has {len(found)}")
     return found[number]

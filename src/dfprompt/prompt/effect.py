@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -9,7 +10,7 @@ from typing import Literal
 
 from dfprompt.errors import PromptValueError
 from dfprompt.excerpt import quote
-from dfprompt.prompt.exact import Number, format_decimal, to_decimal
+from dfprompt.prompt.exact import MAX_PLACES, Number, format_decimal, to_decimal
 
 MAX_WEIGHT = 10
 MIN_WEIGHT = -10
@@ -72,7 +73,12 @@ class EffectRange:
 
     def contains(self, time_left: Fraction) -> bool:
         """Say whether the span acts with this much time left (0..1)."""
-        return time_left <= self.start and (self.end < time_left or not self.end)
+        return next(self.among([tick(time_left)]))
+
+    def among(self, ticks: Iterable[int]) -> Iterator[bool]:
+        """Say of each time left, as `tick` counts it, whether the span acts."""
+        start, end = (int(each.scaleb(MAX_PLACES)) for each in (self.start, self.end))
+        return (now <= start and (end < now or not end) for now in ticks)
 
     def __str__(self) -> str:
         return next((word for word, known in RANGE_WORDS.items() if known == self), self.arrow)
@@ -86,6 +92,15 @@ _WORDS = {
     (Decimal("0.5"), Decimal(0)): "late half",
     (Decimal(1), Decimal(0)): "all the way",
 }
+
+
+def tick(time_left: Fraction) -> int:
+    """Return a time left in the language's own resolution, rounded up: the ends of ranges lie on it.
+
+    >>> tick(Fraction(1, 2)), tick(Fraction(1, 3))
+    (500000, 333334)
+    """
+    return -(-time_left.numerator * 10**MAX_PLACES // time_left.denominator)
 
 
 def _percent(share: Fraction) -> str:

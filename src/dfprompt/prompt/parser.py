@@ -60,7 +60,7 @@ class Place(NamedTuple):
     """A stretch of a text and what it means: plain words, or a bracket or network tag and its spans.
 
     `text[start:end]` is what is written. `words` is where the words lie in a bracket or tag, which is
-    several spans where tags stand among the words; None for plain words.
+    several spans where tags stand among the words, or where they go by turns; None for plain words.
     """
 
     start: int
@@ -69,16 +69,20 @@ class Place(NamedTuple):
     words: tuple[int, int] | None = None
 
 
-def locate_pieces(text: str) -> tuple[Place, ...]:
+def locate_pieces(
+    text: str, num_inference_steps: int | None = None, *, first_turn: bool = False
+) -> tuple[Place, ...]:
     """Return what every stretch of a DF-Prompt means, in order and without gaps.
 
-    Raises ParseError as `parse_prompt` does, and says nothing of look-alikes.
+    `[cat|dog]` is read where the number of steps is given, or with `first_turn` as its first words. Raises
+    ParseError as `parse_prompt` does, and says nothing of look-alikes.
 
     >>> [(place.start, place.end, place.words) for place in locate_pieces("a cat, [snow:late]")]
     [(0, 7, None), (7, 18, (8, 12))]
     """
+    scanner = _Scanner(text, 1 if first_turn else num_inference_steps, first_turn=first_turn)
     try:
-        return tuple(place for place in _Scanner(text, None).scan() if place.start < place.end)
+        return tuple(place for place in scanner.scan() if place.start < place.end)
     except ParseError as error:
         raise keep_meaning(error) from None
 
@@ -89,8 +93,9 @@ class _Scanner:
     A network tag is one token: its colons end no field, and it becomes a span of its own.
     """
 
-    def __init__(self, text: str, steps: int | None) -> None:
+    def __init__(self, text: str, steps: int | None, *, first_turn: bool = False) -> None:
         self.text = text
+        self.first_turn = first_turn
         self.steps = steps if steps is None else check_steps(steps)
         self.turns = 0  # of all alternations
         self.places: list[Place] = []
@@ -200,7 +205,11 @@ class _Scanner:
         self.turns += steps
         if self.turns > MOST_TURNS:
             raise bracket_errors.too_many_turns(bracket, MOST_TURNS)
-        spans = list(unroll(entries, steps))
+        if self.first_turn:
+            spoken = next((each for each in entries if any(map(str.strip, each))), [])
+            spans = [Span(words) for words in spoken if words.strip()]
+        else:
+            spans = list(unroll(entries, steps))
         if not spans:
             raise bracket_errors.no_words(bracket)
         return list(spans)

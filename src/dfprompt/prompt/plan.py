@@ -11,6 +11,7 @@ from dfprompt.errors import PromptValueError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt, EffectRange, Span
 from dfprompt.prompt.clocks import Clock, Evaluation, first_step_run, make_evaluations
+from dfprompt.prompt.effect import tick
 from dfprompt.prompt.jsonform import VERSION
 from dfprompt.prompt.layout import Layout, lay_out
 
@@ -67,7 +68,11 @@ class Plan:
 
     def steps_of(self, track: Track) -> tuple[int, ...]:
         """Return the steps (0..N-1) at which a span acts."""
-        acting = (planned.step for planned, weight in zip(self.steps, track.weights, strict=True) if weight)
+        acting = (
+            planned.step
+            for planned, weight in zip(self.steps, track.weights, strict=True)
+            if weight is not _ZERO and weight
+        )
         return tuple(dict.fromkeys(acting))
 
     def to_json(self) -> dict[str, Any]:
@@ -137,10 +142,11 @@ def _first_evaluation(
 def _whole_tracks(prompt: DFPrompt, evaluations: Sequence[Evaluation]) -> list[Track]:
     """Return each span's weight at every evaluation of the whole run, where ramps are defined."""
     acting: dict[EffectRange, tuple[bool, ...]] = {}
+    ticks = [tick(evaluation.time_left) for evaluation in evaluations]
     tracks = []
     for span in prompt.controls:
         if span.effect_range not in acting:
-            acting[span.effect_range] = tuple(span.effect_range.contains(e.time_left) for e in evaluations)
+            acting[span.effect_range] = tuple(span.effect_range.among(ticks))
         tracks.append(Track(span, _weights(span, evaluations, acting[span.effect_range])))
     return tracks
 
@@ -148,14 +154,19 @@ def _whole_tracks(prompt: DFPrompt, evaluations: Sequence[Evaluation]) -> list[T
 def _weights(span: Span, evaluations: Sequence[Evaluation], acting: Sequence[bool]) -> tuple[Fraction, ...]:
     weight = span.weight
     if not weight.is_ramp:
-        constant = Fraction(weight.first)
+        constant = _shared(Fraction(weight.first))
         return tuple(constant if here else _ZERO for here in acting)
     steps = [evaluation.step for evaluation, here in zip(evaluations, acting, strict=True) if here]
     first, length = (steps[0], steps[-1] - steps[0]) if steps else (0, 0)
     return tuple(
-        weight.at(Fraction(evaluation.step - first, length) if length else _ZERO) if here else _ZERO
+        _shared(weight.at(Fraction(evaluation.step - first, length) if length else _ZERO)) if here else _ZERO
         for evaluation, here in zip(evaluations, acting, strict=True)
     )
+
+
+def _shared(weight: Fraction) -> Fraction:
+    """Return the one 0 and the one 1 for theirs, so that they are told by what they are: most weights are."""
+    return _ONE if weight == 1 else weight or _ZERO
 
 
 def _planned_steps(
@@ -167,7 +178,9 @@ def _planned_steps(
     for at, evaluation in enumerate(evaluations):
         column = iter([track.weights[at] for track in tracks])
         weights = [_ONE if isinstance(piece, str) else next(column) for piece in prompt.spans]
-        present = tuple(bool(weight and piece) for weight, piece in zip(weights, pieces, strict=True))
+        present = tuple(
+            weight is not _ZERO and bool(piece) for weight, piece in zip(weights, pieces, strict=True)
+        )
         if present not in layouts:
             layouts[present] = lay_out(pieces, present, mask=mask)
         layout = layouts[present]
@@ -180,7 +193,7 @@ def _weighted(layout: Layout, weights: Sequence[Fraction]) -> list[WeightedText]
     return [
         WeightedText(layout.text[start:end], start, end, weight)
         for (start, end), weight in zip(layout.places, weights, strict=True)
-        if weight not in (_ZERO, _ONE) and layout.text[start:end].strip()
+        if weight is not _ZERO and weight is not _ONE and layout.text[start:end].strip()
     ]
 
 

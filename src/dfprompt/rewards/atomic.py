@@ -167,7 +167,10 @@ def read_dsg(source: str | Path) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     if not rows or any(name not in rows[0] for name in _DSG):
-        raise InputError(f"{path} is no table of DSG: it needs the columns {', '.join(_DSG)}")
+        raise InputError(
+            f"{path} is no table of DSG: it needs the columns {', '.join(_DSG)} "
+            "(prompts alone: one per line of a .txt file)"
+        )
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
         new: dict[str, Any] = {"prompt": row["text"], "id": row["item_id"], "questions": []}

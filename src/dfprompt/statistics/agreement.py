@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ import numpy.typing as npt
 from dfprompt.errors import ConfigError
 from dfprompt.statistics.intervals import LEVEL, Array, Interval
 from dfprompt.statistics.student_t import student_quantile
+
+Codes: TypeAlias = npt.NDArray[np.int64]
+"""Clusters as numbers from 0."""
 
 
 @dataclass(frozen=True)
@@ -51,38 +55,50 @@ def share_with_interval(
     count = len(values)
     if not count or len(prompts) != count or (raters is not None and len(raters) != count):
         raise ConfigError("an agreement needs choices, each with its prompt (and its rater)")
-    share = float(values.mean())
-    rest = values - share
+    by_rater = None if raters is None else _numbered(raters)
+    ends = share_intervals(values[None], _numbered(prompts), by_rater, level=level)[0]
+    rated = 0 if raters is None else len(set(raters))
+    return Share(float(values.mean()), Interval(*map(float, ends)), count, len(set(prompts)), rated)
+
+
+def share_intervals(values: Array, prompts: Codes, raters: Codes | None, *, level: float = LEVEL) -> Array:
+    """Return `share_with_interval`'s intervals (S, 2) of many data sets (S, N) of one design.
+
+    `prompts` and `raters` (N,) number the clusters of the choices. Both ends are NaN for fewer than two.
+    """
+    count = values.shape[1]
+    shares = values.mean(axis=1)
+    rest = values - shares[:, None]
     variance, fewest = _clustered(rest, prompts)
     if raters is not None:
         by_rater, few_raters = _clustered(rest, raters)
-        cells, _ = _clustered(rest, list(zip(prompts, raters, strict=True)))
-        variance = max(variance + by_rater - cells, variance, by_rater)
+        cells, _ = _clustered(rest, prompts.astype(np.int64) * (int(raters.max()) + 1) + raters)
+        variance = np.maximum(variance + by_rater - cells, np.maximum(variance, by_rater))
         fewest = min(fewest, few_raters)
-    independent = share * (1 - share) / variance if variance > 0 else float(fewest)
-    return Share(
-        share,
-        _wilson(share, min(independent, float(count)), fewest, level),
-        count,
-        len(set(prompts)),
-        0 if raters is None else len(set(raters)),
-    )
+    if fewest < 2:
+        return np.full((len(values), 2), math.nan)
+    spread = shares * (1 - shares)
+    independent = np.divide(spread, variance, out=np.full(len(values), float(fewest)), where=variance > 0)
+    return _wilson(shares, np.minimum(independent, count), student_quantile(level, fewest - 1))
 
 
-def _clustered(rest: Array, clusters: Sequence[Hashable]) -> tuple[float, int]:
-    """Return the variance of a mean of values (N,) that are independent between clusters, and how many."""
+def _numbered(clusters: Sequence[Hashable]) -> Codes:
     numbers = {cluster: place for place, cluster in enumerate(dict.fromkeys(clusters))}
-    places = np.array([numbers[each] for each in clusters])
-    sums = np.bincount(places, weights=rest, minlength=len(numbers))
-    groups = len(numbers)
+    return np.array([numbers[each] for each in clusters])
+
+
+def _clustered(rest: Array, clusters: Codes) -> tuple[Array, int]:
+    """Return the variances (S,) of means of values (S, N) independent between clusters (N,), and how many."""
+    order = np.argsort(clusters, kind="stable")
+    starts = np.flatnonzero(np.diff(clusters[order], prepend=-1))
+    sums = np.add.reduceat(rest[:, order], starts, axis=1)
+    groups = len(starts)
     grown = groups / (groups - 1) if groups > 1 else 1.0
-    return float(grown * (sums**2).sum() / len(rest) ** 2), groups
+    return grown * (sums**2).sum(axis=1) / rest.shape[1] ** 2, groups
 
 
-def _wilson(share: float, count: float, clusters: int, level: float) -> Interval:
-    if clusters < 2:
-        return Interval(math.nan, math.nan)
-    t = student_quantile(level, clusters - 1)
-    middle = (share + t * t / (2 * count)) / (1 + t * t / count)
-    half = t / (1 + t * t / count) * math.sqrt(share * (1 - share) / count + t * t / (4 * count * count))
-    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+def _wilson(shares: Array, counts: Array, t: float) -> Array:
+    grown = 1 + t * t / counts
+    middle = (shares + t * t / (2 * counts)) / grown
+    half = t / grown * np.sqrt(shares * (1 - shares) / counts + t * t / (4 * counts * counts))
+    return np.stack([np.maximum(0.0, middle - half), np.minimum(1.0, middle + half)], axis=1)

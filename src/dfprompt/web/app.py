@@ -55,8 +55,12 @@ class Routes:
         return answer_json({"job": self.studio.resume(request.path_params["number"]).to_json()})
 
     async def suggest(self, request: Request) -> Response:
-        """Ask the policy for words."""
-        return answer_json({"job": self.studio.suggest(await read_json(request)).to_json()})
+        """Ask the policy for words; with "wait" the answer holds them."""
+        values = await read_json(request)
+        job = self.studio.suggest(values)
+        if values.get("wait") is True:
+            await self.studio.jobs.wait(job, request)
+        return answer_json({"job": job.to_json()})
 
     async def inspect(self, request: Request) -> Response:
         """Return what a dropped picture says of how it was drawn."""

@@ -45,7 +45,9 @@ def make_document(text: str, plan_of: PlanOf) -> dict[str, Any]:
     encoded at each step.
     """
     try:
-        places = locate_pieces(text)
+        places = editing.places_of(text)
+        if any(editing.goes_by_turns(text, place) for place in places):
+            places = locate_pieces(text, plan_of(DFPrompt()).num_inference_steps)
     except ParseError as error:
         return {"text": text, "error": {**describe_error(error), **_marked(error)}}
     prompt = DFPrompt(piece for place in places for piece in place.pieces)
@@ -55,12 +57,12 @@ def make_document(text: str, plan_of: PlanOf) -> dict[str, Any]:
     steps: dict[int, int] = {}
     for planned in plan.steps:
         steps.setdefault(planned.step, texts.index(planned.text))
-    bars = _bars(brackets, plan)
+    bars = _bars(text, brackets, plan)
     return {
         "text": text,
         "pieces": _pieces(text, places),
         "bars": bars,
-        "plain": plain_words(prompt),
+        "plain": plain_words(text),
         "steps": plan.num_inference_steps,
         "first": plan.steps[0].step,
         "texts": texts,
@@ -69,12 +71,13 @@ def make_document(text: str, plan_of: PlanOf) -> dict[str, Any]:
     }
 
 
-def plain_words(prompt: DFPrompt) -> str:
+def plain_words(text: str) -> str:
     """Return the words outside brackets; those of a prompt that is brackets alone, all of its words.
 
-    >>> plain_words(DFPrompt(["a cat, ", Span("snow", "late")]))
-    'a cat'
+    >>> plain_words("a cat, [snow:late]"), plain_words("[cat|dog]")
+    ('a cat', 'cat')
     """
+    prompt = DFPrompt(piece for place in editing.places_of(text) for piece in place.pieces)
     return editing.words_outside(prompt) or prompt.plain_text.strip()
 
 
@@ -102,28 +105,50 @@ def _pieces(text: str, places: tuple[Place, ...]) -> list[dict[str, Any]]:
     return pieces
 
 
-def _bars(brackets: list[Place], plan: Plan) -> list[dict[str, Any]]:
-    """One bar per bracket, from the track of its first span."""
+def _bars(text: str, brackets: list[Place], plan: Plan) -> list[dict[str, Any]]:
+    """One bar per bracket, from the track of its first span; of words by turns from all of them."""
     shown = [bar for bar in make_bars(plan) if not bar.is_plain]
     bars, at = [], 0
     for place in brackets:
         spans = [piece for piece in place.pieces if isinstance(piece, Span)]
-        words = "".join(piece.text if isinstance(piece, Span) else piece for piece in place.pieces)
-        bars.append(_bar(words.strip(), spans[0], shown[at], plan.steps_of(plan.tracks[at])))
+        tracks = plan.tracks[at : at + len(spans)]
+        if editing.goes_by_turns(text, place):
+            bars.append(_by_turns(text, place, [plan.steps_of(track) for track in tracks]))
+        else:
+            words = "".join(piece.text if isinstance(piece, Span) else piece for piece in place.pieces)
+            bars.append(_bar(words.strip(), spans[0], shown[at], plan.steps_of(tracks[0])))
         at += len(spans)
     return bars
 
 
 def _bar(words: str, span: Span, bar: Bar, acting: tuple[int, ...]) -> dict[str, Any]:
+    levels = [None if level is None else float(level) for level in bar.levels] if span.weight.is_ramp else []
     return {
         "words": words,
         "range": str(span.effect_range),
         "weight": [to_json_number(span.weight.first), to_json_number(span.weight.last)],
         "when": bar.when,
-        "levels": [None if level is None else float(level) for level in bar.levels],
         "first": acting[0] if acting else None,
         "stop": acting[-1] + 1 if acting else None,
         "tag": span.tag is not None,
+        "levels": levels,
+    }
+
+
+def _by_turns(text: str, place: Place, turns: list[tuple[int, ...]]) -> dict[str, Any]:
+    """The bar of an alternation: a word a step, at weight 1, with nothing to drag."""
+    start, end = place.words or (0, 0)
+    acting = sorted({step for steps in turns for step in steps})
+    return {
+        "words": text[start:end].strip(),
+        "range": "full",
+        "weight": [1, 1],
+        "when": "a word a step, by turns",
+        "levels": [],
+        "first": acting[0] if acting else None,
+        "stop": acting[-1] + 1 if acting else None,
+        "tag": False,
+        "turns": True,
     }
 
 
@@ -189,7 +214,7 @@ def _shift(text: str, change: Mapping[str, Any], plan_of: PlanOf) -> str:
     number = editing.bracket_at(text, start, end)
     if number is None:
         text, number = editing.wrap(text, start, end)
-    place = editing.brackets_of(locate_pieces(text))[number]
+    place = editing.brackets_of(editing.places_of(text))[number]
     weight = next(piece for piece in place.pieces if isinstance(piece, Span)).weight
     return editing.set_control(text, number, weight=editing.shift_weight(weight, _number(change["by"])))
 
@@ -199,7 +224,7 @@ def _wrap(text: str, change: Mapping[str, Any], plan_of: PlanOf) -> str:
 
 
 def _append(text: str, change: Mapping[str, Any], plan_of: PlanOf) -> str:
-    places = locate_pieces(read_text(change, "span"))
+    places = editing.places_of(read_text(change, "span"))
     span = places[0].pieces[0] if len(places) == 1 and len(places[0].pieces) == 1 else None
     if not isinstance(span, Span):
         raise InputError(f"{quote(change['span'])} is no span; write [words:RANGE:WEIGHT]")

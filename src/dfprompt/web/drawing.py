@@ -37,8 +37,9 @@ def draw(
 ) -> None:
     """Draw what is missing of a drawing; `tell` is called whenever pictures are whole on the disk."""
     mark = None if drawing.policy is None else ModelMark(name=drawing.policy)
+    steps = pipeline.resolve(settings).num_inference_steps
     rewrites = tuple(
-        Rewrite(label, read_back(text), mark if label == "rewrite" else None)
+        Rewrite(label, read_back(text, steps), mark if label == "rewrite" else None)
         for label, text in drawing.columns
     )
     compared = Compared(PlainPrompt(drawing.plain), rewrites)

@@ -27,9 +27,9 @@ def export_all(
     seeds: Sequence[int],
 ) -> dict[str, Any]:
     """Return a prompt in every form a page offers (name, text, negative, what it loses), and as commands."""
-    prompts = read_back(text), None if not negative else read_back(negative)
+    prompts = read_back(text, steps), None if not negative else read_back(negative, steps)
     forms = [_form(name, shown, prompts, steps) for name, shown in DIALECTS.items()]
-    command = _command(prompts[0], negative, settings, pipeline, seeds)
+    command = _command(text, prompts[0], negative, settings, pipeline, seeds)
     python = {"name": "Python", "text": _python(text, negative, settings), "lost": [], "assumed": []}
     commands = {
         "draw": command,
@@ -58,10 +58,15 @@ def _form(dialect: str, name: str, prompts: tuple[DFPrompt, DFPrompt | None], st
 
 
 def _command(
-    prompt: DFPrompt, negative: str | None, settings: RenderSettings, pipeline: str, seeds: Sequence[int]
+    text: str,
+    prompt: DFPrompt,
+    negative: str | None,
+    settings: RenderSettings,
+    pipeline: str,
+    seeds: Sequence[int],
 ) -> str:
     """Return the command that draws the same: `dfprompt compare` beside the plain words."""
-    words = ["dfprompt", "compare", plain_words(prompt)]
+    words = ["dfprompt", "compare", plain_words(text)]
     if not prompt.is_plain:
         words += ["--with", str(prompt)]
     words += ["--pipeline", pipeline, "--seed", str(seeds[0]), "--seeds", str(len(seeds))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -40,12 +40,26 @@ class Rules:
 
     `hosts` are names as a Host header has them, without a port; `any_address` also lets IP addresses
     through, which no name can be bound to later. `larger` gives single paths more bytes than MAX_BODY.
+    Where everyone has a token of their own, `others` says whether one is known, and `doors` are the paths
+    at which somebody gets one. `origins` are further addresses of our page: what a proxy is found under.
     """
 
     token: str
     hosts: frozenset[str] = LOOPBACK
     any_address: bool = False
     larger: Mapping[str, int] = field(default_factory=dict)
+    others: Callable[[str], bool] | None = None
+    doors: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+
+    def admits(self, given: str) -> bool:
+        """Return whether a token is the run's, or somebody's own.
+
+        >>> Rules("t").admits("t"), Rules("t").admits(""), Rules("t", others="abc".__contains__).admits("b")
+        (True, False, True)
+        """
+        ours = secrets.compare_digest(given.encode(), self.token.encode())
+        return ours or (self.others is not None and self.others(given))
 
     def knows(self, host: str) -> bool:
         """Return whether a Host header names this server.
@@ -110,7 +124,7 @@ def refuse(rules: Rules, scope: Scope, most: int) -> tuple[int, str] | None:
     if len(hosts) != 1 or not rules.knows(hosts[0]):
         return 400, "this server has another name; open the address that the terminal shows"
     origins = headers.getlist("origin")
-    if origins and origins != [f"http://{hosts[0]}"]:
+    if origins and origins != [f"http://{hosts[0]}"] and not rules.origins.issuperset(origins):
         return 403, "the request comes from another page"
     to_front = scope["method"] in ("GET", "HEAD") and scope["path"] == "/"
     site = headers.get("sec-fetch-site", "none")
@@ -118,9 +132,11 @@ def refuse(rules: Rules, scope: Scope, most: int) -> tuple[int, str] | None:
     if site not in ("none", "same-origin") and not followed:
         return 403, "the request comes from another site"
     shell = scope["method"] in ("GET", "HEAD") and scope["path"].startswith(_SHELL)
-    given = headers.get(TOKEN_HEADER, "").encode()
-    if not (to_front or shell or secrets.compare_digest(given, rules.token.encode())):
-        return 403, "the token is missing or another run's; open the address that the terminal shows"
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    given = headers.get(TOKEN_HEADER) or (bearer.strip() if scheme.lower() == "bearer" else "")
+    if not (to_front or shell or scope["path"] in rules.doors or rules.admits(given)):
+        status = 401 if bearer else 403
+        return status, "the token is missing or another run's; open the address that the terminal shows"
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > most:
         return 413, f"more than {most:,} bytes"

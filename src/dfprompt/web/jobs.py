@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,6 +30,10 @@ class Cancelled(Exception):
     """Somebody wants this job to end; raised inside it by `Job.report`."""
 
 
+class QueueFull(InputError):
+    """Too much waits already."""
+
+
 @dataclass(eq=False)
 class Job:
     """One piece of work: what it is, how far it is, and what came of it.
@@ -47,7 +52,9 @@ class Job:
     message: str = ""
     result: Any = None
     notes: list[str] = field(default_factory=list)
+    error: BaseException | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
+    ended: Future[None] = field(default_factory=Future)
     _told: float = 0.0
 
     def report(self, done: int, total: int) -> None:
@@ -67,6 +74,19 @@ class Job:
         """Return id, kind, title, state, done, total, message, notes, result."""
         names = ("id", "kind", "title", "state", "done", "total", "message", "notes", "result")
         return {name: getattr(self, name) for name in names}
+
+
+def _end(job: Job) -> None:
+    """Tell how a job ended, once."""
+    job.tell()
+    if not job.ended.done():
+        job.ended.set_result(None)
+
+
+async def _left(request: Request) -> None:
+    """Return when whoever sent a request has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 class Jobs:
@@ -92,16 +112,17 @@ class Jobs:
     def stop(self) -> None:
         """Cancel what runs and waits, and wait a moment for the thread; ends every watch."""
         for job in self._listed():
-            job.cancelled.set()
+            if job.state in ("waiting", "running"):
+                self.cancel(job.id)
         self._waiting.put(None)
         self._send(None)
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
     def submit(self, kind: str, title: str, work: Callable[[Job], Any]) -> Job:
-        """Put work at the end of the queue; raises InputError where too much waits already."""
+        """Put work at the end of the queue; raises QueueFull where too much waits already."""
         if sum(job.state == "waiting" for job in self._listed()) >= MOST_WAITING:
-            raise InputError(f"{MOST_WAITING} jobs are waiting already; cancel some, or wait")
+            raise QueueFull(f"{MOST_WAITING} jobs are waiting already; cancel some, or wait")
         job = Job(next(self._numbers), kind, title, work, self.publish)
         with self._lock:
             self._jobs[job.id] = job
@@ -118,7 +139,17 @@ class Jobs:
         job.cancelled.set()
         if job.state == "waiting":
             job.state = "cancelled"
-            job.tell()
+            _end(job)
+        return job
+
+    async def wait(self, job: Job, request: Request) -> Job:
+        """Return a job that has ended; whoever asked for it and leaves cancels it."""
+        ended = asyncio.shield(asyncio.wrap_future(job.ended))
+        left = asyncio.ensure_future(_left(request))
+        await asyncio.wait({ended, left}, return_when=asyncio.FIRST_COMPLETED)
+        left.cancel()
+        if not job.ended.done():
+            self.cancel(job.id)
         return job
 
     def unfinished(self) -> list[dict[str, Any]]:
@@ -155,8 +186,8 @@ class Jobs:
         except Cancelled:
             job.state = "cancelled"
         except BaseException as error:  # noqa: BLE001 - the queue goes on, and the page says what happened
-            job.state, job.message = "failed", describe_fault(error)
-        job.tell()
+            job.state, job.message, job.error = "failed", describe_fault(error), error
+        _end(job)
 
     def _forget(self) -> None:
         with self._lock:

@@ -50,30 +50,34 @@ class Place:
     browser: bool = True
 
 
-def make_rules(listen: str | None = None, larger: Mapping[str, int] | None = None) -> Rules:
+def make_rules(listen: str | None = None, larger: Mapping[str, int] | None = None, **more: Any) -> Rules:
     """Return the rules of a new run, with a token of its own; `listen` is an address other than loopback.
+
+    `more` are further fields of the rules.
 
     >>> make_rules().hosts == LOOPBACK, make_rules("10.0.0.7").knows("10.0.0.7:80")
     (True, True)
     """
     token, larger = secrets.token_urlsafe(24), larger or {}
     if listen is None:
-        return Rules(token, larger=larger)
+        return Rules(token, larger=larger, **more)
     everywhere = _is_unspecified(listen)
     own = {"" if everywhere else _as_host(listen), socket.gethostname().casefold()} - {""}
-    return Rules(token, LOOPBACK | own, everywhere, larger)
+    return Rules(token, LOOPBACK | own, everywhere, larger, **more)
 
 
-def make_app(page: str, routes: Sequence[BaseRoute], rules: Rules, **options: Any) -> ASGIApp:
-    """Return an app: `page` of the static files at /, the routes, and the guard before all of it.
+def make_app(page: str | None, routes: Sequence[BaseRoute], rules: Rules, **options: Any) -> ASGIApp:
+    """Return an app: `page` of the static files at / (None: no page), the routes, and the guard before them.
 
     Errors of ours become JSON, `{"dfprompt": 1, "error": {"message": ...}}`: 422 for bad input, 500 for
     failures. `options` go to Starlette, such as `lifespan`.
     """
-    front = Route("/", lambda request: FileResponse(STATIC / page))
-    static = Mount("/static", _Static(directory=STATIC))
+    shown: list[BaseRoute] = []
+    if page is not None:
+        front = Route("/", lambda request: FileResponse(STATIC / page))
+        shown = [front, Mount("/static", _Static(directory=STATIC))]
     app = Starlette(
-        routes=[front, static, *routes],
+        routes=[*shown, *routes],
         exception_handlers={
             DFPromptError: _say_error,
             HTTPException: _say_status,
@@ -165,29 +169,37 @@ def open_socket(place: Place) -> socket.socket:
     )
 
 
-def address_of(bound: socket.socket, token: str) -> str:
-    """Return what to open in a browser; the token stands behind #, which no browser sends on."""
+def address_of(bound: socket.socket) -> str:
+    """Return the address that a bound socket is opened by, without a path."""
     host, port = bound.getsockname()[:2]
     shown = socket.gethostname() if _is_unspecified(host) else _as_host(host)
-    return f"http://{shown}:{port}/#token={token}"
+    return f"http://{shown}:{port}"
 
 
 def serve(app: ASGIApp, place: Place, token: str, say: Callable[[str], None]) -> None:
-    """Serve until a signal ends it, and tell the address through `say`; opens a browser where asked."""
+    """Serve until a signal ends it, and tell the address through `say`; opens a browser where asked.
+
+    The token stands behind #, which no browser sends on.
+    """
     with open_socket(place) as bound:
-        address = address_of(bound, token)
+        address = f"{address_of(bound)}/#token={token}"
         say(address)
         if place.listen is not None:
             say(
                 f"listening on {place.listen}: whoever has this address with its token can draw and read the "
                 "history; nothing is encrypted, so use it in networks you trust"
             )
-        config = uvicorn.Config(
-            app, log_level="critical", access_log=False, server_header=False, timeout_graceful_shutdown=1
-        )
         if place.browser:
             webbrowser.open(address)
-        uvicorn.Server(config).run(sockets=[bound])
+        make_server(app).run(sockets=[bound])
+
+
+def make_server(app: ASGIApp) -> uvicorn.Server:
+    """Return what answers for an app: it logs nothing, and so no address and no browser of anybody."""
+    config = uvicorn.Config(
+        app, log_level="critical", access_log=False, server_header=False, timeout_graceful_shutdown=1
+    )
+    return uvicorn.Server(config)
 
 
 def _is_unspecified(host: str) -> bool:

@@ -7,16 +7,13 @@ pipeline's own schedule as soon as it is loaded.
 from __future__ import annotations
 
 import datetime
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from dfprompt.api.companions import companions_of, usual_lexicon
-from dfprompt.errors import DFPromptWarning, InputError
+from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
 from dfprompt.pipeline.companions import Companions
 from dfprompt.prompt import DFPrompt, Plan, make_plan
@@ -27,6 +24,7 @@ from dfprompt.requests.studio import StudioRequest
 from dfprompt.web.document import PlanOf, plain_words, read_text
 from dfprompt.web.history import Drawing, History
 from dfprompt.web.jobs import Job, Jobs
+from dfprompt.web.remarks import listen_to_warnings, remarks_in
 
 if TYPE_CHECKING:
     from dfprompt.conditioning.schedule import Schedule
@@ -56,8 +54,7 @@ class Studio:
 
     def start(self) -> None:
         """Begin to load, and to listen to what is warned of while a job runs."""
-        warnings.simplefilter("always", DFPromptWarning)
-        warnings.showwarning = _Remarks(warnings.showwarning)
+        listen_to_warnings()
         self.jobs.start()
         self.jobs.submit("load", f"loading {self.request.pipeline}", self._load)
 
@@ -88,6 +85,10 @@ class Studio:
             return plan_prompts([prompt], None, schedule, options)[0][0]
 
         return plan
+
+    def reader_of(self, given: Mapping[str, Any] | None) -> Callable[[str], DFPrompt]:
+        """Return what reads a text for a drawing with these settings: words by turns need its steps."""
+        return partial(read_back, num_inference_steps=self.plan_of(given)(DFPrompt()).num_inference_steps)
 
     def to_json(self) -> dict[str, Any]:
         """Return what a page needs before it shows anything."""
@@ -143,8 +144,9 @@ class Studio:
         prompt itself), `seeds` their noise. Raises InputError for what cannot be drawn.
         """
         text = read_text(values)
-        prompt = read_back(text)
-        plain = str(values.get("plain") or plain_words(prompt)).strip()
+        read = self.reader_of(values.get("settings"))
+        read(text)
+        plain = str(values.get("plain") or plain_words(text)).strip()
         if not plain:
             raise InputError("there is nothing to draw: write what the picture shows")
         asked = values.get("columns", [{"label": "yours", "text": text}])
@@ -153,11 +155,11 @@ class Studio:
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             text=text,
             plain=plain,
-            columns=_columns(asked, plain),
+            columns=_columns(asked, plain, read),
             seeds=_seeds(values.get("seeds", [0])),
             kind=str(values.get("kind", "draw"))[:20],
             parent=None if values.get("parent") is None else str(values["parent"]),
-            negative=_negative(values.get("negative")),
+            negative=_negative(values.get("negative"), read),
             settings=settings.model_dump(mode="json", exclude_defaults=True),
             policy=self.policy_name,
         )
@@ -200,9 +202,9 @@ class Studio:
         """Return a prompt in the forms of other tools and as a command."""
         from dfprompt.web.exporting import export_all
 
-        text, negative = read_text(values), _negative(values.get("negative"))
-        settings = values.get("settings")
-        steps = self.plan_of(settings)(read_back(text)).num_inference_steps
+        text, settings = read_text(values), values.get("settings")
+        negative = _negative(values.get("negative"), self.reader_of(settings))
+        steps = self.plan_of(settings)(DFPrompt()).num_inference_steps
         chosen = self.settings(settings)
         return export_all(
             text,
@@ -218,7 +220,7 @@ class Studio:
         """Search words, ranges and weights for a prompt by reward, and show each round as it comes."""
         from dfprompt.web.tuning import make_tuning
 
-        prompt = read_back(read_text(values))
+        prompt = self.reader_of(values.get("settings"))(read_text(values))
         request = make_tuning(prompt, values, self.request, self.settings(values.get("settings")))
         folder = self.history.folder / "searches"
         return self.jobs.submit("tune", str(prompt)[:200], lambda job: self._tune(job, request, folder))
@@ -241,7 +243,8 @@ class Studio:
         label, seed = str(values.get("label")), str(values.get("seed"))
         place = self.strip_place(drawing, label, seed)
         text = dict(drawing.columns).get(label)
-        prompt = DFPrompt.from_plain(drawing.plain) if text is None else read_back(text)
+        read = self.reader_of(drawing.settings)
+        prompt = DFPrompt.from_plain(drawing.plain) if text is None else read(text)
         plan = self.plan_of(drawing.settings)(prompt)
 
         def work(job: Job) -> dict[str, Any]:
@@ -261,16 +264,17 @@ class Studio:
         """Ask the policy for rewrites of a prompt, whose own words and spans stay."""
         from dfprompt.requests.write import OptimizeRequest
 
-        prompt = read_back(read_text(values))
+        text = read_text(values)
+        prompt = self.reader_of(values.get("settings"))(text)
         given = {
             name: values[name] for name in ("candidates", "seed", "ban", "max_modifiers") if name in values
         }
         request = make_request(OptimizeRequest, {"texts": [str(prompt)], "policy": self.policy_name, **given})
         if not prompt.plain_text.strip():
             raise InputError("write what the picture shows first; then words can be suggested")
-        return self.jobs.submit("suggest", str(prompt)[:200], lambda job: self._suggest(job, prompt, request))
+        return self.jobs.submit("suggest", text[:200], lambda job: self._suggest(job, text, prompt, request))
 
-    def _suggest(self, job: Job, prompt: DFPrompt, request: Any) -> dict[str, Any]:
+    def _suggest(self, job: Job, text: str, prompt: DFPrompt, request: Any) -> dict[str, Any]:
         from dfprompt.web.suggesting import suggest
 
         with remarks_in(job):
@@ -281,10 +285,10 @@ class Studio:
                 self._policies[request.policy] = load_policy(
                     request.policy, device=self.request.device, companions=companions_of(pipeline)
                 )
-            return suggest(prompt, self._policies[request.policy], request, pipeline)
+            return suggest(text, prompt, self._policies[request.policy], request, pipeline)
 
 
-def _columns(asked: Any, plain: str) -> tuple[tuple[str, str], ...]:
+def _columns(asked: Any, plain: str, read: Callable[[str], DFPrompt]) -> tuple[tuple[str, str], ...]:
     """Return labels and prompts of what is drawn beside plain, without what is plain itself."""
     if not isinstance(asked, list) or len(asked) > MOST_COLUMNS:
         raise InputError(f"columns are a list of at most {MOST_COLUMNS}, not {quote(asked)}")
@@ -295,7 +299,7 @@ def _columns(asked: Any, plain: str) -> tuple[tuple[str, str], ...]:
         label, text = each["label"].strip()[:60], read_text(each)
         if not label or label == "plain" or label in found:
             raise InputError(f"the columns need different labels, not {quote(label)}")
-        prompt = read_back(text)
+        prompt = read(text)
         if prompt != DFPrompt.from_plain(plain) and prompt.plain_text.strip():
             found[label] = text
     return tuple(found.items())
@@ -310,48 +314,14 @@ def _seeds(given: Any) -> tuple[int, ...]:
     return tuple(given)
 
 
-def _negative(given: Any) -> str | None:
+def _negative(given: Any, read: Callable[[str], DFPrompt]) -> str | None:
     if given is None or (isinstance(given, str) and not given.strip()):
         return None
     text = read_text({"text": given})
-    read_back(text)
+    read(text)
     return text
 
 
 def folder_of(request: StudioRequest, default: str) -> Path:
     """Return where the history lies."""
     return Path(default if request.output is None else request.output)
-
-
-class _Remarks:
-    """Shows warnings where they belong: with the job whose thread warns, else where they went before."""
-
-    here = threading.local()
-
-    def __init__(self, before: Callable[..., None]) -> None:
-        self.before = before
-
-    def __call__(
-        self,
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        notes: list[str] | None = getattr(self.here, "notes", None)
-        if notes is None:
-            self.before(message, category, filename, lineno, file, line)
-        elif issubclass(category, DFPromptWarning) and str(message) not in notes:
-            notes.append(str(message))
-
-
-@contextmanager
-def remarks_in(job: Job) -> Iterator[None]:
-    """Let what is warned of in this thread become the job's notes while the block lasts."""
-    _Remarks.here.notes = job.notes
-    try:
-        yield
-    finally:
-        _Remarks.here.notes = None

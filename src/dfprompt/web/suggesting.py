@@ -14,9 +14,12 @@ from dfprompt.requests.write import OptimizeRequest
 
 
 def suggest(
-    prompt: DFPrompt, policy: Policy, request: OptimizeRequest, pipeline: ImagePipeline
+    text: str, prompt: DFPrompt, policy: Policy, request: OptimizeRequest, pipeline: ImagePipeline
 ) -> dict[str, Any]:
-    """Return up to `request.candidates` rewrites, the likeliest first, each with its modifiers."""
+    """Return up to `request.candidates` rewrites, the likeliest first, each with its modifiers.
+
+    `prompt` is what `text` means; what is added stands behind the text as it is written.
+    """
     sampling = SamplingSettings(max_modifiers=request.max_modifiers, bans=Bans(words=request.ban))
     found = optimize_prompt(
         prompt,
@@ -28,13 +31,22 @@ def suggest(
     )
     return {
         "policy": policy.name,
-        "for": str(prompt),
+        "for": text,
         "candidates": [
             {
-                "text": str(rewrite.prompt),
+                "text": behind(text, str(prompt), str(rewrite.prompt)),
                 "modifiers": [{"words": span.text, "span": str(span)} for span in rewrite.modifiers],
                 "dropped": [{"words": words, "reason": reason} for words, reason in rewrite.dropped],
             }
             for rewrite in found
         ],
     }
+
+
+def behind(text: str, own: str, rewritten: str) -> str:
+    """Return what was added to a prompt behind the text as its writer wrote it; `own` is how we write it.
+
+    >>> behind("a [cat: late]", "a [cat:late]", "a [cat:late], [snow:early]")
+    'a [cat: late], [snow:early]'
+    """
+    return text + rewritten.removeprefix(own) if rewritten.startswith(own) else rewritten

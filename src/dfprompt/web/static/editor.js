@@ -1,7 +1,7 @@
 // The prompt as text. What one types into is a plain text field; behind it lies the same text, letter on
 // letter, with its brackets as chips.
 
-import { Component, html, hue, icon } from "./html.js";
+import { Component, html, hue, icon, pure } from "./html.js";
 import * as state from "./state.js";
 
 // The stretches of the text as it stands: the last ones read, with what was typed since in between.
@@ -26,6 +26,8 @@ export function stretches(text, document) {
   return [...before, { text: text.slice(length(before), text.length - length(after)) }, ...after];
 }
 
+const Chip = pure(({ look, open, words, fields }) => html`<span class=${look}><i>${open}</i>${words}<i>${fields}</i></span>`);
+
 function mirror(text, document, problem) {
   if (problem && problem.text === text) {
     const { start, end } = problem;
@@ -36,7 +38,7 @@ function mirror(text, document, problem) {
     const bar = document.bars[piece.bar];
     const off = bar && bar.weight[0] === 0 && bar.weight[1] === 0;
     const [open, words, fields] = piece.parts;
-    return html`<span class=${`chip hue-${hue(bar?.words)} ${off ? "off" : ""}`}><i>${open}</i>${words}<i>${fields}</i></span>`;
+    return html`<${Chip} look=${`chip hue-${hue(bar?.words)} ${off ? "off" : ""}`} open=${open} words=${words} fields=${fields} />`;
   });
 }
 
@@ -106,11 +108,11 @@ function Problem({ problem }) {
   </div>`;
 }
 
-export function EditorBar({ canUndo, canRedo }) {
+export const EditorBar = pure(({ canUndo, canRedo }) => {
   const button = (name, label, action, enabled = true) =>
     html`<button type="button" class="quiet" aria-label=${label} title=${label} disabled=${!enabled} onClick=${action}>${icon(name)}</button>`;
   return html`<div class="tools">
     ${button("undo", "Undo (Ctrl Z)", state.undo, canUndo)}
     ${button("redo", "Redo (Ctrl Shift Z)", state.redo, canRedo)}
   </div>`;
-}
+});

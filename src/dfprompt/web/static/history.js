@@ -56,7 +56,7 @@ class Card extends Pure {
     const words = parent ? difference(parent.text, drawing.text) : [{ kind: "same", text: drawing.text }];
     return html`<li class=${`card ${shown ? "shown" : ""}`} style=${{ "--depth": depth }}>
       <button type="button" class="face" aria-current=${shown ? "true" : "false"} onClick=${() => state.show(drawing.id)}>
-        <${Picture} small id=${face?.id} alt="" />
+        <${Picture} id=${face?.id} alt="" />
         <span class="told"><span class="text">${words.map((part) => html`<${TAGS[part.kind]}>${part.text}<//>`)}</span>
         <small>${drawing.id}${parent ? ` from ${parent.id}` : ""} \u00b7 ${when(drawing.created)}${drawing.missing ? ` \u00b7 ${drawing.missing} missing` : ""}</small></span>
       </button>

@@ -13,6 +13,14 @@ export class Pure extends Component {
   }
 }
 
+// A component of what a function shows, which is asked again only when its properties change.
+export const pure = (show) =>
+  class extends Pure {
+    render(props) {
+      return show(props);
+    }
+  };
+
 // A colour per words, the same wherever they stand.
 const hues = new Map();
 export function hue(words) {
@@ -26,6 +34,7 @@ const PATHS = {
   lock: "M4 7.5h8v6H4zM5.5 7.5V5a2.5 2.5 0 0 1 5 0v2.5",
   unlock: "M4 7.5h8v6H4zM5.5 7.5V5a2.5 2.5 0 0 1 4.8-1",
   trash: "M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5l.6 9h5.8l.6-9",
+  grip: "M6 4h.1M6 8h.1M6 12h.1M10 4h.1M10 8h.1M10 12h.1",
   plus: "M8 3v10M3 8h10",
   undo: "M6 4L3 7l3 3M3 7h6a3.5 3.5 0 0 1 0 7H7",
   redo: "M10 4l3 3-3 3M13 7H7a3.5 3.5 0 0 0 0 7h2",

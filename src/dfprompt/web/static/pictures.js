@@ -1,6 +1,6 @@
 // What was drawn: every way to say it side by side from the same seed, or one over the other.
 
-import { Component, html, icon, number, signed } from "./html.js";
+import { Component, html, icon, number, pure, signed } from "./html.js";
 import * as state from "./state.js";
 import { picture, stripOf } from "./wire.js";
 
@@ -21,10 +21,9 @@ export class Picture extends Component {
     if (before.id !== this.props.id) this.load(this.props.id);
   }
 
-  render({ alt, small, style }, { address, gone, tiny }) {
+  render({ alt, style }, { address, gone }) {
     if (!address) return html`<span class=${`blank ${gone ? "gone" : ""}`} style=${style}>${gone ? "the file is gone" : ""}</span>`;
-    return html`<img src=${address} alt=${alt} style=${style} class=${tiny && !small ? "tiny" : ""} draggable="false"
-      onLoad=${(event) => this.setState({ tiny: event.target.naturalWidth <= 128 })} />`;
+    return html`<img src=${address} alt=${alt} style=${style} draggable="false" />`;
   }
 }
 
@@ -124,7 +123,7 @@ function Strip({ drawing, seed }) {
         state.seed.value = next;
         event.currentTarget.parentElement.children[drawing.seeds.indexOf(next)].focus();
       }}>
-      ${shown.map((label) => html`<${Picture} key=${label} small id=${find(drawing, label, each)?.id} alt="" />`)}<small>${each}</small></button>`)}
+      ${shown.map((label) => html`<${Picture} key=${label} id=${find(drawing, label, each)?.id} alt="" />`)}<small>${each}</small></button>`)}
   </div>`;
 }
 
@@ -144,7 +143,7 @@ function Standings({ standings, drawing }) {
 
 const mean = (line) => (line?.mean == null ? "\u2013" : number(line.mean));
 
-export function Pictures({ drawing, seed, view, pair, standings, job, strips }) {
+export const Pictures = pure(({ drawing, seed, view, pair, standings, job, strips }) => {
   if (!drawing) {
     return html`<section class="pictures none" aria-label="Pictures"><p>${job ? "The first picture is on its way." : "Nothing is drawn yet. Write what the picture shows, then press Draw."}</p></section>`;
   }
@@ -165,4 +164,4 @@ export function Pictures({ drawing, seed, view, pair, standings, job, strips }) 
     ${drawing.seeds.length > 1 && html`<${Strip} drawing=${drawing} seed=${seed} />`}
     <${Standings} standings=${standings} drawing=${drawing} />
   </section>`;
-}
+});

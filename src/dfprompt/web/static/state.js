@@ -12,6 +12,7 @@ export const texts = signal({ text: "", negative: "" });
 export const documents = signal({ text: null, negative: null });
 export const problems = signal({ text: null, negative: null });
 export const drag = signal(null); // what a drag shows before the server has answered
+export const lifted = signal(null); // the bar that is carried to another place, and which
 export const cursor = signal(null); // the step that is looked at
 export const settings = signal({});
 export const seeds = signal([0, 1, 2, 3]);
@@ -88,7 +89,13 @@ function ask(which, body, done) {
 function keep(which, document) {
   const failed = document.error;
   problems.value = { ...problems.value, [which]: failed ? { ...failed, text: document.text } : null };
-  if (!failed) documents.value = { ...documents.value, [which]: document };
+  if (!failed) documents.value = { ...documents.value, [which]: keptBars(documents.value[which], document) };
+}
+
+// Bars that say what they said are the ones there were, and are not drawn again.
+function keptBars(before, document) {
+  const told = new Map((before?.bars || []).map((bar) => [JSON.stringify(bar), bar]));
+  return { ...document, bars: document.bars.map((bar) => told.get(JSON.stringify(bar)) || bar) };
 }
 
 export function read(which = side.value) {

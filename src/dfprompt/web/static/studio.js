@@ -66,7 +66,7 @@ function App(now) {
         <div id="writing" role="tabpanel" aria-labelledby=${`tab-${side}`}>
           <${Editor} key=${side} side=${side} text=${texts[side]} document=${documents[side]} problem=${problems[side]} label=${side === "text" ? "Prompt" : "Negative prompt"}
             placeholder=${side === "text" ? "What the picture shows, then [words:when:how strongly]" : "What the picture should not show; ranges and weights work here too"} />
-          <${Timeline} document=${documents[side]} drag=${now.drag} locks=${now.locks} cursor=${now.cursor} stale=${Boolean(problems[side])} />
+          <${Timeline} document=${documents[side]} drag=${now.drag} lifted=${now.lifted} locks=${now.locks} cursor=${now.cursor} stale=${Boolean(problems[side])} />
         </div>
       </section>
       <div class="bar-of-actions">
@@ -99,7 +99,7 @@ function App(now) {
   </div>`;
 }
 
-const KNOWN = ["server", "online", "locked", "side", "texts", "documents", "problems", "drag", "cursor", "settings", "seeds", "locks", "drawings", "total", "search",
+const KNOWN = ["server", "online", "locked", "side", "texts", "documents", "problems", "drag", "lifted", "cursor", "settings", "seeds", "locks", "drawings", "total", "search",
   "current", "standings", "seed", "view", "pair", "suggestions", "bans", "withRewrite", "panel", "historyOpen", "toast", "said", "past", "future", "tour", "dropped", "reference", "strips"];
 
 // Everything the page shows, read so that a change of any of it draws the page again.

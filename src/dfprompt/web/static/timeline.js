@@ -1,7 +1,7 @@
 // One bar per bracket over the steps of this pipeline. A bar lies where its words act and is as high as
 // their weight; whatever is dragged becomes a change of the text.
 
-import { Component, html, hue, icon, number } from "./html.js";
+import { Component, Pure, html, hue, icon, number } from "./html.js";
 import * as state from "./state.js";
 
 const MOST = 2; // the weight that fills a row
@@ -18,7 +18,7 @@ function outline(levels, first, stop) {
 
 const weightText = ([first, last]) => (first === last ? `\u00d7${number(first)}` : `\u00d7${number(first)}\u2192${number(last)}`);
 
-class Row extends Component {
+class Row extends Pure {
   track = null;
 
   stepAt(event) {
@@ -27,7 +27,7 @@ class Row extends Component {
   }
 
   start = (what) => (event) => {
-    if (event.button || state.isLocked(this.props.bar)) return;
+    if (event.button || state.isLocked(this.props.bar) || this.props.bar.turns) return;
     event.preventDefault();
     event.stopPropagation();
     event.currentTarget.focus();
@@ -86,22 +86,56 @@ class Row extends Component {
     return { do: "weight", bar: index, weight: ends[0] === ends[1] ? ends[0] : ends };
   }
 
+  // The row taken by its grip: where it is let go is its place among the brackets.
+  lift = (event) => {
+    if (event.button) return;
+    event.preventDefault();
+    const { index } = this.props;
+    const grip = event.currentTarget;
+    const boxes = [...this.track.closest(".rows").querySelectorAll(".row:not(.plain)")].map((row) => row.getBoundingClientRect());
+    const move = (event) => {
+      const away = boxes.map((box) => Math.abs(event.clientY - box.top - box.height / 2));
+      state.lifted.value = { index, to: away.indexOf(Math.min(...away)) };
+    };
+    const end = (event) => {
+      for (const [type, on] of [["pointermove", move], ["pointerup", end], ["pointercancel", end]]) grip.removeEventListener(type, on);
+      const { to } = state.lifted.value || { to: index };
+      state.lifted.value = null;
+      if (event.type === "pointerup" && to !== index) this.reorder(to, "grip");
+    };
+    grip.focus();
+    grip.setPointerCapture(event.pointerId);
+    for (const [type, on] of [["pointermove", move], ["pointerup", end], ["pointercancel", end]]) grip.addEventListener(type, on);
+  };
+
+  reorder(to, name) {
+    const { index, count } = this.props;
+    if (to < 0 || to >= count) return;
+    state.change({ do: "move", bar: index, to }).then(() => document.getElementById(`${name}-${to}`)?.focus());
+  }
+
+  gripKeys = (event) => {
+    const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    this.reorder(this.props.index + by, "grip");
+  };
+
   keys = (what) => (event) => {
-    const { bar, index, steps, count } = this.props;
+    const { bar, index, steps } = this.props;
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const lift = { ArrowUp: 0.05, ArrowDown: -0.05 }[event.key];
     const fixed = state.isLocked(bar);
+    const dragged = !bar.turns; // words by turns have neither a range nor a weight
     const key = event.key.toLowerCase();
-    if (event.altKey && lift) {
-      const to = index + (lift > 0 ? -1 : 1);
-      if (to >= 0 && to < count) state.change({ do: "move", bar: index, to }).then(() => document.getElementById(`bar-${to}`)?.focus());
-    } else if (key === "l") state.toggleLock(bar);
+    if (event.altKey && lift) this.reorder(index + (lift > 0 ? -1 : 1), "bar");
+    else if (key === "l") state.toggleLock(bar);
     else if (fixed) return;
-    else if (step && bar.first != null) {
+    else if (step && bar.first != null && dragged) {
       const change = this.moved({ what, step: 0, bar, index }, what === "bar" ? step : bar[what === "first" ? "first" : "stop"] + step, steps);
       state.change(change);
-    } else if (lift) state.change(this.weighed({ what, bar, index }, -lift * 60));
-    else if (key === "m") state.toggleMute(index, bar);
+    } else if (lift && dragged) state.change(this.weighed({ what, bar, index }, -lift * 60));
+    else if (key === "m" && dragged) state.toggleMute(index, bar);
     else if (key === "delete" || key === "backspace") state.change({ do: "remove", bar: index });
     else return;
     event.preventDefault();
@@ -121,7 +155,7 @@ class Row extends Component {
       aria-valuenow=${value} title="drag for a weight that changes" onPointerDown=${this.start(what)} onKeyDown=${this.keys(what)} />`;
   }
 
-  render({ bar: real, index, steps, count, drag, locked, cursor }) {
+  render({ bar: real, index, steps, drag, locked, place }) {
     const bar = drag ? { ...real, ...drag } : real;
     const weight = Array.isArray(bar.weight) ? bar.weight : [bar.weight, bar.weight];
     const off = weight[0] === 0 && weight[1] === 0;
@@ -131,12 +165,14 @@ class Row extends Component {
     const tall = ramp ? 100 : height(off ? 1 : weight[0]);
     const box = { left: `${(first / steps) * 100}%`, width: `${((stop - first) / steps) * 100}%` };
     const shape = { height: `${tall}%`, ...(ramp && acts && !drag ? { clipPath: outline(real.levels, first, stop) } : {}) };
-    return html`<div class=${`row hue-${hue(real.words)} ${off ? "off" : ""} ${locked ? "locked" : ""} ${drag ? "dragged" : ""}`} role="group" aria-label=${real.words}>
+    return html`<div class=${`row hue-${hue(real.words)} ${off ? "off" : ""} ${locked ? "locked" : ""} ${drag ? "dragged" : ""} ${place}`} role="group" aria-label=${real.words}>
       <div class="name">
-        <button type="button" class="quiet" aria-label=${`${off ? "Unmute" : "Mute"} ${real.words}`} aria-pressed=${String(off)} title=${off ? "Unmute (M)" : "Mute (M)"}
+        <button type="button" class="quiet grip" id=${`grip-${index}`} aria-label=${`Place of ${real.words}`} title="Drag, or \u2191 \u2193: its place in the text"
+          onPointerDown=${this.lift} onKeyDown=${this.gripKeys}>${icon("grip")}</button>
+        <button type="button" class="quiet" disabled=${real.turns} aria-label=${`${off ? "Unmute" : "Mute"} ${real.words}`} aria-pressed=${String(off)} title=${off ? "Unmute (M)" : "Mute (M)"}
           onClick=${() => state.toggleMute(index, real)}>${icon(off ? "hidden" : "eye")}</button>
         <span class="words" title=${`${real.words}\n${real.when}`}>${real.words}</span>
-        <span class="weight">${weightText(weight)}</span>
+        <span class="weight">${real.turns ? "by turns" : weightText(weight)}</span>
         <span class="more">
           <button type="button" class="quiet" aria-label=${`${locked ? "Unlock" : "Lock"} ${real.words}`} aria-pressed=${String(locked)} title="Lock (L): nothing changes these words" onClick=${() => state.toggleLock(real)}>${icon(locked ? "lock" : "unlock")}</button>
           <button type="button" class="quiet" aria-label=${`Which difference does ${real.words} make?`} title="Draw without these words, same seeds" onClick=${() => state.attribute(index, real)}>${icon("question")}</button>
@@ -144,16 +180,15 @@ class Row extends Component {
         </span>
       </div>
       <div class="track" ref=${(track) => (this.track = track)}>
-        ${cursor != null && html`<i class="cursor" style=${{ left: `${(cursor / steps) * 100}%`, width: `${100 / steps}%` }} />`}
         ${(acts || off) && html`<div class="bar" id=${`bar-${index}`} style=${box} role="slider" tabindex="0" aria-label=${`${real.words}, ${real.when}: weight`}
           aria-valuemin="-10" aria-valuemax="10" aria-valuenow=${weight[0]} aria-valuetext=${`weight ${weightText(weight)}`}
           title="Arrows move and weigh, Alt arrows reorder, M mutes, L locks, Delete removes"
           onPointerDown=${this.start("bar")} onKeyDown=${this.keys("bar")}>
-          <span class="fill" style=${shape} />
+          <span class=${`fill ${real.turns ? "turns" : ""}`} style=${real.turns ? { ...shape, "--turns": stop - first } : shape} />
           ${drag?.weight != null && html`<b class="tip">${weightText(weight)}</b>`}
           ${drag?.first != null && html`<b class="tip">${drag.first + 1}\u2013${drag.stop}</b>`}
         </div>
-        ${acts && html`<div class="grips" style=${box}>${this.edge("first", bar, steps)}${this.edge("stop", bar, steps)}
+        ${acts && !real.turns && html`<div class="grips" style=${box}>${this.edge("first", bar, steps)}${this.edge("stop", bar, steps)}
           ${this.ramp("ramp-first", { ...bar, weight }, weight[0])}${this.ramp("ramp-last", { ...bar, weight }, weight[1])}</div>`}`}
         ${!acts && !off && html`<span class="silent">acts at no step</span>`}
       </div>
@@ -167,6 +202,13 @@ function rangeOf(bar, steps) {
   return [Math.round((1 - found[0]) * steps), Math.round((1 - found[1]) * steps)];
 }
 
+// How a row looks while one is carried: the one, and where it would go.
+function placed(lifted, index) {
+  if (!lifted) return "";
+  if (index === lifted.index) return "lifted";
+  return index !== lifted.to ? "" : lifted.to > lifted.index ? "drop below" : "drop above";
+}
+
 export class Timeline extends Component {
   hover = (event) => {
     const track = this.axis?.getBoundingClientRect();
@@ -175,7 +217,7 @@ export class Timeline extends Component {
     state.cursor.value = at >= 0 && at < this.props.document.steps ? at : null;
   };
 
-  render({ document, drag, locks, cursor, stale }) {
+  render({ document, drag, lifted, locks, cursor, stale }) {
     if (!document) return html`<div class="timeline empty"><p>Reading ...</p></div>`;
     const { steps, bars, plain } = document;
     const every = steps > 30 ? 10 : steps > 12 ? 5 : 1;
@@ -184,10 +226,11 @@ export class Timeline extends Component {
         ${Array.from({ length: steps }, (_, step) => html`<span class=${step === cursor ? "here" : ""}>${(step + 1) % every === 0 || step === 0 ? step + 1 : ""}</span>`)}
       </div></div>
       <div class="rows" style=${{ "--steps": steps }}>
+        ${cursor != null && html`<i class="cursor" style=${{ "--cursor": cursor }} />`}
         ${plain && html`<div class="row plain"><div class="name"><span class="words" title=${plain}>${plain}</span><span class="weight">plain words</span></div>
-          <div class="track">${cursor != null && html`<i class="cursor" style=${{ left: `${(cursor / steps) * 100}%`, width: `${100 / steps}%` }} />`}<div class="bar"><span class="fill" /></div></div></div>`}
-        ${bars.map((bar, index) => html`<${Row} key=${index} bar=${bar} index=${index} steps=${steps} count=${bars.length} cursor=${cursor}
-          drag=${drag?.index === index ? drag : null} locked=${locks.includes(bar.words)} />`)}
+          <div class="track"><div class="bar"><span class="fill" /></div></div></div>`}
+        ${bars.map((bar, index) => html`<${Row} key=${index} bar=${bar} index=${index} steps=${steps} count=${bars.length}
+          drag=${drag?.index === index ? drag : null} locked=${locks.includes(bar.words)} place=${placed(lifted, index)} />`)}
       </div>
       ${bars.length === 0 && plain && html`<p class="hint">Select words and press <kbd>Ctrl</kbd> <kbd>\u2191</kbd> for a weight, or write <code>[watercolor:late]</code>, and they get a bar here.</p>`}
       <${Readout} document=${document} cursor=${cursor} />

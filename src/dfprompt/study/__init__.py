@@ -1,0 +1,1 @@
+"""A blinded comparison by people: plan, answers, report."""
