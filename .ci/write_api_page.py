@@ -119,6 +119,8 @@ MEANT = {
     "RewardError": "502: a score failed; it is never a number",
     "RewardServerError": "503: the server of a reward is lost; what is done is kept",
     "EndpointError": "502: a chat endpoint failed",
+    "ExecutorError": "503: the workers that draw cannot be had, or are gone",
+    "WorkerLostError": "500: a row ended worker after worker; it is named",
     "GenerationError": "500: drawing failed, as out of memory",
     "TrainingError": "500: a training stopped; the last good checkpoint is named",
     "EvaluationError": "500: a method failed, or a folder belongs to something else",

@@ -109,7 +109,8 @@ def _lines() -> Iterator[tuple[str, str, bool]]:
             if block[1] in ("text", "console", "bash"):
                 for line in re.sub(r"\\\n\s*", " ", block[2]).splitlines():
                     said = line.strip().removeprefix("$ ")
-                    if said.startswith("dfprompt "):
+                    deep = len(line) - len(line.lstrip()) > 6  # a line of an option's meaning
+                    if said.startswith("dfprompt ") and not deep:
                         yield page.name, said, False
         for inline in _INLINE.findall(BLOCK.sub("", text)):
             yield page.name, " ".join(inline.split()), True

@@ -47,6 +47,8 @@ _EXPORTS = {
     "TrainingError": "dfprompt.errors",
     "EvaluationError": "dfprompt.errors",
     "EndpointError": "dfprompt.errors",
+    "ExecutorError": "dfprompt.errors",
+    "WorkerLostError": "dfprompt.errors",
     "RewardServerError": "dfprompt.errors",
     "StudyError": "dfprompt.errors",
     "ParticipantError": "dfprompt.errors",
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from dfprompt.errors import DFPromptWarning as DFPromptWarning
     from dfprompt.errors import EndpointError as EndpointError
     from dfprompt.errors import EvaluationError as EvaluationError
+    from dfprompt.errors import ExecutorError as ExecutorError
     from dfprompt.errors import GenerationError as GenerationError
     from dfprompt.errors import ImageFileError as ImageFileError
     from dfprompt.errors import InputError as InputError
@@ -86,6 +89,7 @@ if TYPE_CHECKING:
     from dfprompt.errors import StudyError as StudyError
     from dfprompt.errors import TrainingError as TrainingError
     from dfprompt.errors import UnsupportedPipelineError as UnsupportedPipelineError
+    from dfprompt.errors import WorkerLostError as WorkerLostError
     from dfprompt.prompt import DFPrompt as DFPrompt
     from dfprompt.prompt import Span as Span
     from dfprompt.prompt import convert_prompt as convert_prompt

@@ -48,6 +48,7 @@ COMMANDS = {
     "judge-check": Listed("Measure", "judge_check", "Say how often judges agree with people's choices."),
     "study": Listed("Measure", "study", "Let people compare methods without knowing which is which."),
     "evaluate": Listed("Measure", "evaluate", "Compare methods on many prompts, with intervals."),
+    "merge": Listed("Measure", "merge", "Put the parts of an evaluation or curation together."),
     "ablate": Listed("Measure", "ablate", "Find out when, how strongly and which words act."),
 }
 _MOVED = {"mini": ("dfprompt mini", "worlds.mini")}

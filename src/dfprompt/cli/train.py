@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from dfprompt.api.checks import check
+from dfprompt.api.costs import estimate_training
 from dfprompt.cli import console, moved
+from dfprompt.cli.costs import tell
 from dfprompt.cli.options import JSON, takes
 from dfprompt.cli.training_bar import TrainingBar
 from dfprompt.requests.learn import ReinforceRequest, TrainRequest
@@ -104,13 +108,16 @@ def grpo(request: ReinforceRequest, as_json: bool = JSON) -> None:
 
 def _reinforce(algorithm: Literal["ppo", "grpo"], request: ReinforceRequest, *, as_json: bool) -> None:
     check(request)
+    cost = partial(estimate_training, algorithm, _recipe_of(request), request.changes)
+    if tell(cost, asked=request.estimate, as_json=as_json):
+        return
     from dfprompt.api.reinforcement import run_reinforcement
 
     with TrainingBar(algorithm, _RL_FIGURES) as bar:
         result, drawn = run_reinforcement(
             algorithm,
             request.recipe,
-            request.assignments,
+            request.changes,
             output=request.output,
             resume=request.resume,
             force=request.force,
@@ -120,6 +127,13 @@ def _reinforce(algorithm: Literal["ppo", "grpo"], request: ReinforceRequest, *, 
     _answer(result, bar, {"validation_reward": result.validation_reward, **drawn}, as_json=as_json)
     if not as_json:
         console.note(f"{drawn['pictures']} pictures; sharing spared {drawn['evaluations_saved']} evaluations")
+
+
+def _recipe_of(request: ReinforceRequest) -> Any:
+    """Return the recipe a run follows: a resumed one, where none is named, its own."""
+    if request.recipe is None and request.resume and request.output is not None:
+        return Path(request.output) / "recipe.toml"
+    return request.recipe
 
 
 def _answer(
