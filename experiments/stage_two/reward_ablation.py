@@ -20,9 +20,10 @@ from dfprompt.config import load_config
 from dfprompt.data.curate import RECIPE, SCORES
 from dfprompt.data.settings import CurateSettings
 from dfprompt.errors import ConfigError
-from dfprompt.evaluation.ablation_plots import check_plotting, plot_points
+from dfprompt.evaluation.ablation_plots import plot_points
 from dfprompt.evaluation.effects import Effect
 from dfprompt.evaluation.files import write_text
+from dfprompt.evaluation.plotting import check_plotting
 from dfprompt.measurement.rows import PLAIN
 from dfprompt.rewards import CompositeReward
 from dfprompt.training.rl_settings import PpoSettings

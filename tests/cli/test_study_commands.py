@@ -67,7 +67,43 @@ def test_forget_finds_somebody_in_each_way_and_leaves_nothing(cli, study: Study)
     assert "say who" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["export", "forget"])
+def test_plan_says_what_it_can_see_and_report_what_was_said(cli, tmp_path: Path) -> None:
+    source, folder = write_evaluation(tmp_path / "evaluation"), tmp_path / "study"
+    asked = "--pairs 12 --participants 8 --per-participant 6 --practice 1 --repeats 1".split()
+    done = cli(
+        "study", "plan", str(source), "--methods", "plain,secret-method", *asked, "--output", str(folder)
+    )
+    assert done.returncode == 0, done.stderr
+    study = Study.open(folder)
+    assert study.has_draft
+    for words in (
+        "8 people see 10 each",
+        study.digest,
+        "80 % at",
+        "With twice the people",
+        "registration.md",
+    ):
+        assert words in done.stdout
+    assert "secret-method" not in done.stdout
+    assert study.digest in (folder / "registration.md").read_text()
+    assert study.plan.power in done.stdout
+    begin(study, 10)
+    begin(study, 4)
+    done = cli("study", "report", str(folder), "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["methods"] == ["plain", "secret-method"]
+    assert {Path(file).name for file in said["files"]} == {
+        "report.md",
+        "shares.csv",
+        "answers.csv",
+        "shares.png",
+    }
+    done = cli("study", "report", str(folder), "--output", str(tmp_path / "elsewhere"))
+    assert (tmp_path / "elsewhere" / "report.md").read_text().strip() in done.stdout
+
+
+@pytest.mark.parametrize("command", ["export", "forget", "report"])
 def test_a_folder_that_is_no_study_is_one_line(cli, command: str, tmp_path: Path) -> None:
     more = ["ab"] if command == "forget" else []
     done = cli("study", command, str(tmp_path), *more)

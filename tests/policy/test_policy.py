@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import combinations
 
 import pytest
 
+from dfprompt.api.mini_evaluation import make_mini_prompts
+from dfprompt.api.policies import load_policy
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.policy import Rewrite, SamplingSettings
-from dfprompt.policy.kinds import choose_kinds, same_kind
+from dfprompt.policy.bans import Bans
+from dfprompt.policy.kinds import KindHunt, same_kind
 from dfprompt.policy.policy import candidate_seed
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import DFPrompt, Span, Weight, parse_prompt
@@ -58,11 +62,52 @@ def test_one_kind_is_half_of_the_words_in_any_order_with_any_control() -> None:
     assert same_kind(louder, rewritten("mist"))
 
 
+def hunt(count: int, *drawn: Rewrite) -> KindHunt:
+    found = KindHunt(count, HOW)
+    for each in drawn:
+        found.take(each)
+    return found
+
+
 def test_where_kinds_run_out_other_texts_follow() -> None:
     drawn = [rewritten("mist"), rewritten("mist", "8k"), rewritten("mist"), rewritten("bokeh")]
-    assert choose_kinds(drawn, 2) == [drawn[0], drawn[3]]
-    assert choose_kinds(drawn, 3) == [drawn[0], drawn[3], drawn[1]]
-    assert choose_kinds(drawn, 4) == [drawn[0], drawn[3], drawn[1]]
+    for count, texts in ((2, ["mist", "bokeh"]), (3, ["mist", "bokeh", "mist, 8k"])):
+        found = hunt(count, *drawn).found()
+        assert [str(each.prompt).removeprefix("a cat, ") for each in found] == texts
+
+
+def test_a_policy_that_repeats_itself_is_pushed_from_its_own_words() -> None:
+    """Three draws as asked; then without the commonest half of each kind's words, then without all."""
+    stuck = [rewritten("mist", "8k", "bokeh")] * 4
+    assert hunt(3, *stuck[:3]).settings() == HOW
+    pushed = hunt(3, *stuck).settings()
+    assert list(pushed.bans.words) == ["8k", "bokeh"]
+    assert (pushed.temperature, pushed.min_modifiers) == (1.0, 1)
+    assert list(hunt(3, *stuck, *stuck[:3]).settings().bans.words) == ["mist", "8k", "bokeh"]
+    assert hunt(3, *stuck, rewritten("mist", "glow", "oil")).settings() == HOW
+    assert [hunt(3, *stuck[:each]).alike for each in range(5)] == [1, 3, 2, 1, 3]
+    assert [hunt(3, *stuck, *stuck[:each]).alike for each in (1, 2, 3, 4)] == [2, 1, 3, 2]
+    given_up = hunt(2, stuck[0], *stuck, *stuck, stuck[0])
+    assert not given_up.missing
+    assert len(given_up.found()) == 1
+
+
+def test_nothing_left_of_a_pushed_draw_is_no_kind_and_no_news() -> None:
+    cut = dataclasses.replace(rewritten(), dropped=(("mist", "banned: mist"), ("oil", "said already")))
+    found = hunt(2, *[rewritten("mist")] * 4, cut)
+    assert [each.modifiers for each in found.kinds] == [rewritten("mist").modifiers]
+    assert found.others[-1].dropped == (("oil", "said already"),)
+
+
+@pytest.mark.slow
+def test_four_candidates_of_the_packaged_policy_are_four_looks() -> None:
+    """It writes one rewrite nearly always: of 3 prompts each shall have four sets of words."""
+    prompts = [each.text for each in make_mini_prompts(3, part="validation")]
+    for found in load_policy("mini").candidates(prompts, 4, 0):
+        words = [{span.text for span in each.modifiers} for each in found]
+        for one, other in combinations(words, 2):
+            assert 2 * len(one & other) < max(1, len(one | other))
+        assert [each.score for each in found] == sorted((each.score for each in found), reverse=True)
 
 
 def test_more_candidates_and_more_prompts_change_none_drawn_before() -> None:
@@ -84,10 +129,16 @@ def test_one_candidate_is_the_rewrite_of_the_seed_itself() -> None:
 
 
 def test_a_policy_with_little_to_say_says_so() -> None:
-    policy = tiny_policy(ending=30.0)
+    nothing = dataclasses.replace(HOW, bans=Bans(patterns=["."]), max_new_tokens=4)
     with pytest.warns(DFPromptWarning, match="1 different rewrites of"):
-        (found,) = policy.candidates(["a red cat"], 3, 0, HOW)
+        (found,) = tiny_policy(ending=2.0).candidates(["a red cat"], 3, 0, nothing)
     assert [str(each.prompt) for each in found] == ["a red cat"]
+
+
+def test_a_policy_that_leaves_a_prompt_alone_still_has_other_looks_to_offer() -> None:
+    (found,) = tiny_policy(ending=30.0).candidates(["a red cat"], 3, 0, HOW)
+    assert [each.changed for each in found].count(False) == 1
+    assert len(found) == 3
 
 
 def test_spans_of_a_dfprompt_are_kept() -> None:

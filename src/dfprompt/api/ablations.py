@@ -13,11 +13,12 @@ from dfprompt.api.companions import MINI, choose_lexicon, companions_of
 from dfprompt.api.mini_evaluation import make_mini_prompts
 from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.scoring import require_scoreboard
-from dfprompt.evaluation.ablation_plots import check_plotting, plot_attribution, plot_ranges, plot_weights
+from dfprompt.evaluation.ablation_plots import plot_attribution, plot_ranges, plot_weights
 from dfprompt.evaluation.ablation_tables import format_ablation, format_attribution, format_effects_csv
 from dfprompt.evaluation.ablations import RANGES, WEIGHTS, Ablation, Design, ablate, check_modifiers
 from dfprompt.evaluation.attribution import Attribution, attribute, plain_words
 from dfprompt.evaluation.files import write_text
+from dfprompt.evaluation.plotting import check_plotting
 from dfprompt.evaluation.run import Plan
 from dfprompt.evaluation.summary import Failure
 from dfprompt.measurement.log import ROWS

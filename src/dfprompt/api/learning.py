@@ -61,7 +61,7 @@ def learn_policy(request: LearnRequest) -> LearnRun:
     >>> # run = learn_policy(["dfprompt-out"], "my-policy")
     >>> # run.best_words()
     """
-    logs = list(_logs(request.folders))
+    logs = list(find_logs(request.folders))
     asked = [read_asked(log) for log in logs]
     _check_one_pipeline(logs, asked)
     reward = request.reward or _first_reward(asked[0], logs[0])
@@ -84,7 +84,7 @@ def learn_policy(request: LearnRequest) -> LearnRun:
     return LearnRun(policy, folder, reward, len(logs), len(answers), prompts, left)
 
 
-def _logs(folders: Sequence[str | Path]) -> Iterator[Path]:
+def find_logs(folders: Sequence[str | Path]) -> Iterator[Path]:
     """Yield the logs in folders and below, each once."""
     seen = set()
     for each in map(Path, folders):

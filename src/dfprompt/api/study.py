@@ -7,15 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.errors import StudyError
+from dfprompt.evaluation.plotting import check_plotting
+from dfprompt.measurement.log import ROWS
 from dfprompt.requests.doors import front_door
-from dfprompt.requests.study import StudyExportRequest, StudyForgetRequest, StudyPlanRequest
+from dfprompt.requests.study import (
+    StudyExportRequest,
+    StudyForgetRequest,
+    StudyPlanRequest,
+    StudyReportRequest,
+)
+from dfprompt.study.analysis import analyse
 from dfprompt.study.answers import gather_answers, write_export
 from dfprompt.study.drawing import Evaluation, draw_pairs
+from dfprompt.study.journal import read_participants
+from dfprompt.study.judging import Judged, judge_scores
 from dfprompt.study.making import check_plan, plan_power, write_study
 from dfprompt.study.plan import StudyPlan
 from dfprompt.study.power import Power
+from dfprompt.study.report import Report
+from dfprompt.study.report_files import report_json, write_report
 from dfprompt.study.study import Study
 from dfprompt.study.texts import CONSENT_DRAFT
+from dfprompt.study.votes import Opened, open_votes
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,56 @@ def _read_consent(path: Path) -> str:
     if not text.strip():
         raise StudyError(f"{path} is empty; participants have to read what they consent to")
     return text
+
+
+@dataclass(frozen=True)
+class StudyReported:
+    """What a study found, and the files that say so."""
+
+    report: Report
+    files: tuple[Path, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every number and the files."""
+        return {**report_json(self.report), "files": [str(file) for file in self.files]}
+
+
+@front_door(StudyReportRequest, "study", "output")
+def report_study(request: StudyReportRequest) -> StudyReported:
+    """Open what the plan sealed, and say what people said: report.md, a figure, shares.csv and answers.csv.
+
+    Raises StudyError for a folder that is no study or was changed, and where nobody has answered.
+
+    >>> # report_study("my-study").report.everybody.lines[0].share
+    """
+    check_plotting()
+    study = Study.open(request.study)
+    opened = open_votes(study)
+    excluded = opened.excluded()
+    everybody = analyse(opened)
+    assert everybody is not None
+    judged, note = _judge(opened, request.evaluation or opened.evaluation)
+    report = Report(
+        opened,
+        study.digest,
+        everybody,
+        analyse(opened, list(excluded)),
+        excluded,
+        read_participants(request.study),
+        judged,
+        note,
+    )
+    return StudyReported(report, write_report(report, request.output or request.study / "report"))
+
+
+def _judge(opened: Opened, evaluation: Path) -> tuple[list[Judged], str]:
+    """Return how scores agree with people, or a note that says why none do."""
+    if not (evaluation / ROWS).is_file():
+        return (
+            [],
+            f"{evaluation} is not there any more; name it with --evaluation to have its scores checked.",
+        )
+    return judge_scores(opened, evaluation), ""
 
 
 @dataclass(frozen=True)

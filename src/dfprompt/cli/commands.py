@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from dfprompt.cli import moved
+from dfprompt.cli.defaults import apply_defaults
 
 
 class Listed(NamedTuple):
@@ -38,6 +39,7 @@ COMMANDS = {
     "curate": Listed("Learn", "curate", "Clean prompts and keep those whose modifiers help."),
     "train": Listed("Learn", "train", "Train a policy: on prompts first, then on rewards."),
     "learn": Listed("Learn", "learn", "Make a policy of what your searches have drawn."),
+    "taste": Listed("Learn", "taste", "Learn your own taste from choices between two pictures."),
     "plot": Listed("Learn", "plot", "Draw the learning curves of a training."),
     "restrain": Listed("Learn", "restrain", "Measure what a policy's restraint costs and brings."),
     "calibrate": Listed("Learn", "score", "Set a reward's thresholds from plain pictures."),
@@ -46,6 +48,7 @@ COMMANDS = {
     "judge-check": Listed("Measure", "judge_check", "Say how often judges agree with people's choices."),
     "study": Listed("Measure", "study", "Let people compare methods without knowing which is which."),
     "evaluate": Listed("Measure", "evaluate", "Compare methods on many prompts, with intervals."),
+    "merge": Listed("Measure", "merge", "Put the parts of an evaluation or curation together."),
     "ablate": Listed("Measure", "ablate", "Find out when, how strongly and which words act."),
 }
 _MOVED = {"mini": ("dfprompt mini", "worlds.mini")}
@@ -86,6 +89,9 @@ def _make(name: str) -> dict[str, Any]:
     else:
         importlib.import_module(f"dfprompt.cli.{COMMANDS[name].module}").register(app)
     made: Any = typer.main.get_command(app)
+    for each, command in made.commands.items():
+        if name in COMMANDS:
+            apply_defaults(command, (each,))
     return dict(made.commands)
 
 

@@ -15,6 +15,7 @@ from dfprompt.search.starter import NAME as STARTER
 from dfprompt.search.styles import find_style
 
 if TYPE_CHECKING:
+    from dfprompt.api.ranking import Ranker
     from dfprompt.api.risk import Gate, Prober
     from dfprompt.policy import Policy, Rewrite, SamplingSettings
 
@@ -38,6 +39,7 @@ def optimize(request: OptimizeRequest, as_json: bool = JSON) -> None:
       dfprompt optimize "a blue boat, [mist:early]" --df --to a1111 --steps 20
       dfprompt optimize "a castle by the sea" --policy runs/sft/policy --json
       dfprompt optimize "a red cat on a hill" --max-risk 2%
+      dfprompt optimize "a red cat on a hill" --candidates 4 --reward taste:my-taste
     """
     check(request)
     from dfprompt.api.policies import load_policy
@@ -48,10 +50,15 @@ def optimize(request: OptimizeRequest, as_json: bool = JSON) -> None:
         from dfprompt.api.risk import Prober
 
         prober = Prober(request, loaded, settings)
+    ranker = None
+    if request.rewards:
+        from dfprompt.api.ranking import Ranker
+
+        ranker = Ranker(request, prober.pipeline if prober else None)
     if list(request.texts) == STDIN:
-        console.for_each_line(lambda line: _rewrite([line], loaded, request, settings, prober)[0][0])
+        console.for_each_line(lambda line: _rewrite([line], loaded, request, settings, prober, ranker)[0][0])
         return
-    rows, gate = _rewrite(request.texts, loaded, request, settings, prober)
+    rows, gate = _rewrite(request.texts, loaded, request, settings, prober, ranker)
     by_rules = request.writer.partition(":")[0] == STARTER
     negative = find_style(request.style).negative if request.style else None
     if by_rules:
@@ -88,6 +95,7 @@ def _rewrite(
     request: OptimizeRequest,
     settings: SamplingSettings,
     prober: Prober | None,
+    ranker: Ranker | None,
 ) -> tuple[list[dict[str, Any]], Gate | None]:
     from dfprompt.api.policies import optimize_prompt, read_base
 
@@ -98,12 +106,15 @@ def _rewrite(
     gate = None
     if prober is not None:
         found, gate = prober.sift(bases, found)
+    ranked: list[list[tuple[Rewrite, dict[str, float]]]] = [[(each, {}) for each in row] for row in found]
+    if ranker is not None:
+        ranked = [[(each, {"reward": value}) for each, value in row] for row in ranker.rank(bases, found)]
     return [
         {
             "plain": each,
-            "candidates": [_to_json(rewrite, request.target, request.steps) for rewrite in rewrites],
+            "candidates": [_to_json(one, request.target, request.steps) | more for one, more in rewrites],
         }
-        for each, rewrites in zip(texts, found, strict=True)
+        for each, rewrites in zip(texts, ranked, strict=True)
     ], gate
 
 

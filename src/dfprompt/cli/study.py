@@ -6,7 +6,12 @@ import typer
 
 from dfprompt.cli import console, study_pages
 from dfprompt.cli.options import JSON, takes
-from dfprompt.requests.study import StudyExportRequest, StudyForgetRequest, StudyPlanRequest
+from dfprompt.requests.study import (
+    StudyExportRequest,
+    StudyForgetRequest,
+    StudyPlanRequest,
+    StudyReportRequest,
+)
 
 app = typer.Typer(
     name="study",
@@ -55,6 +60,29 @@ def plan(request: StudyPlanRequest, as_json: bool = JSON) -> None:
     console.write(
         f"written: {planned.folder}; deposit registration.md, and complete consent.md, before you ask"
     )
+
+
+@app.command("report")
+@takes(StudyReportRequest)
+def report(request: StudyReportRequest, as_json: bool = JSON) -> None:
+    """Say what people said: shares with intervals over people and prompts, agreement, order, judges.
+
+    This opens what the plan sealed; the registration says to wait until all have finished.
+
+    \b
+    Examples:
+      dfprompt study report my-study
+      dfprompt study report my-study --output results --json
+    """
+    from dfprompt.api.study import report_study
+
+    reported = report_study(request)
+    if as_json:
+        console.write_json(reported.to_json())
+        return
+    console.write(reported.report.to_markdown())
+    for path in reported.files:
+        console.write(f"written: {path}")
 
 
 @app.command("export")

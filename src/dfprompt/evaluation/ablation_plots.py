@@ -6,11 +6,10 @@ import math
 import textwrap
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import ConfigError, EvaluationError
+from dfprompt.errors import EvaluationError
 from dfprompt.evaluation.ablations import Ablation
 from dfprompt.evaluation.attribution import PRUNED, WHOLE, Attribution
 from dfprompt.evaluation.effects import Effect
@@ -40,12 +39,6 @@ _POINT_COLOURS = (
     "#b0477a",
 )
 _INTERVALS = "95 % intervals"
-
-
-def check_plotting() -> None:
-    """Raise ConfigError where matplotlib is missing, before anything is drawn."""
-    if find_spec("matplotlib") is None:
-        raise ConfigError("an ablation draws a plot with matplotlib; install it: pip install dfprompt[plot]")
 
 
 def shown_scores(scores: Mapping[str, Role]) -> list[str]:

@@ -97,8 +97,10 @@ def describe_share(share: Share) -> str:
     return f"{100 * share.share:.0f} % ({told})"
 
 
-def read_pairs(source: str | Path) -> list[Pair]:
-    """Read a file of pairs; raises InputError naming every line that is wrong."""
+def read_pairs(source: str | Path, *, all_ties: bool = False) -> list[Pair]:
+    """Read a file of pairs; raises InputError naming every line that is wrong, and unless `all_ties` may be
+    so for a file in which nobody chose.
+    """
     path = Path(source)
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -114,7 +116,7 @@ def read_pairs(source: str | Path) -> list[Pair]:
     if problems:
         more = f"\nand {len(problems) - _SHOWN} lines more" if len(problems) > _SHOWN else ""
         raise InputError("\n".join(problems[:_SHOWN]) + more)
-    if not any(pair.choice != "tie" for pair in pairs):
+    if not all_ties and not any(pair.choice != "tie" for pair in pairs):
         raise InputError(f"{path}: nobody chose in any of its {len(pairs)} pairs")
     return pairs
 

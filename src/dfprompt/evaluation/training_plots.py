@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dfprompt.evaluation.ablation_plots import check_plotting
 from dfprompt.evaluation.pages import render_page
+from dfprompt.evaluation.plotting import check_plotting
 from dfprompt.table import Table, format_number, number
 
 _COLUMNS = 3

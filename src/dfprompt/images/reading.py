@@ -95,7 +95,7 @@ def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         _refuse_size(opened, str(path), max_pixels)
         opened.load()
         levels = _to_rgb(ImageOps.exif_transpose(opened), str(path), []).transpose(1, 2, 0)
-        return Image.fromarray((levels * 255).round().astype("uint8"), "RGB")
+        return Image.fromarray((levels * 255).round().astype("uint8"))
 
 
 def read_image_bytes(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:

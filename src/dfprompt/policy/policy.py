@@ -11,7 +11,7 @@ from dfprompt.domain import Domain
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.excerpt import quote
 from dfprompt.policy.budget import TokenBudget
-from dfprompt.policy.kinds import choose_kinds, same_kind
+from dfprompt.policy.kinds import KindHunt
 from dfprompt.policy.restraint import Restraint
 from dfprompt.policy.rewrite import Rewrite, rewrites_of
 from dfprompt.policy.settings import SamplingSettings
@@ -22,9 +22,6 @@ if TYPE_CHECKING:  # a policy of rules needs no torch
     from dfprompt.policy.modeling import PolicyModel
     from dfprompt.policy.trajectory import Trajectory
     from dfprompt.policy.vocabulary import Vocabulary
-
-# A distinct candidate may take several draws; a policy that has few things to say must not draw for ever.
-_DRAWS_PER_CANDIDATE = 4
 
 
 class Policy:
@@ -107,33 +104,35 @@ class Policy:
         """Up to `count` rewrites of each prompt that differ in kind, the likeliest (mean log-probability)
         first.
 
-        Those of one kind share half of their modifiers (`same_kind`); where a policy has fewer kinds to
-        offer, other texts follow. Candidate c of a prompt is drawn from (seed, c) alone: more candidates, or
-        more prompts, change no kind that was found before. Warns where the policy has fewer different texts.
+        Those of one kind share half of their modifiers (`same_kind`). Where a policy says one thing again and
+        again, it is drawn more freely and without half, then without any, of the words it has said; where it
+        has fewer kinds to offer even so, other texts follow. Candidate c of a prompt is drawn from (seed, c)
+        and from the kinds before it: more candidates, or more prompts, change no kind that was found before.
+        Warns where the policy has fewer different texts.
         """
         check_count(count, "candidates")
-        drawn: list[list[Rewrite]] = [[] for _ in prompts]
-        while True:
-            found = [choose_kinds(have, count) for have in drawn]
-            jobs = [
-                (index, len(have) + extra)
-                for index, have in enumerate(drawn)
-                for extra in range(
-                    min(_missing(found[index], count), _DRAWS_PER_CANDIDATE * count - len(have))
-                )
+        chosen = settings or SamplingSettings()
+        hunts = [KindHunt(count, chosen) for _ in prompts]
+        while jobs := [(index, hunt.settings()) for index, hunt in enumerate(hunts) if hunt.missing]:
+            how = jobs[0][1]  # a few draws of every prompt that is drawn alike
+            rows = [
+                (index, hunts[index].drawn + more)
+                for index, each in jobs
+                if each == how
+                for more in range(hunts[index].alike)
             ]
-            if not jobs:
-                break
-            seeds = [candidate_seed(seed, number) for _, number in jobs]
             rewrites = self.rewrite(
-                [prompts[index] for index, _ in jobs],
-                seeds,
-                settings,
+                [prompts[index] for index, _ in rows],
+                [candidate_seed(seed, number) for _, number in rows],
+                how,
                 acting=acting,
                 batch_size=batch_size,
             )
-            for (index, number), rewrite in zip(jobs, rewrites, strict=True):
-                drawn[index].append(dataclasses.replace(rewrite, candidate=number))
+            for (index, number), rewrite in zip(rows, rewrites, strict=True):
+                hunt = hunts[index]
+                if hunt.missing and hunt.drawn == number and hunt.settings() == how:
+                    hunt.take(rewrite)
+        found = [hunt.found() for hunt in hunts]
         for prompt, have in zip(prompts, found, strict=True):
             if len(have) < count:
                 message = (
@@ -160,15 +159,6 @@ class Policy:
             restraint=0.0,
             max_modifiers=max(min(limits), settings.min_modifiers) if limits else None,
         )
-
-
-def _missing(found: Sequence[Rewrite], count: int) -> int:
-    """How many more kinds are wanted."""
-    kinds: list[Rewrite] = []
-    for each in found:
-        if not any(same_kind(each, kept) for kept in kinds):
-            kinds.append(each)
-    return count - len(kinds)
 
 
 def make_vocabulary(model: PolicyModel, tokenizer: Any) -> Vocabulary:

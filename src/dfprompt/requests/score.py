@@ -12,8 +12,8 @@ from dfprompt.requests.render import DeviceRequest
 
 REWARDS = (
     "A reward: mini, paper (equation 4 on published weights), clip, aesthetic, pickscore or hps (these four "
-    "also as KIND:FOLDER or KIND:owner/name), a recipe FILE.toml, FILE.py:FUNCTION, a folder, or the "
-    "address of a server, http://...; repeatable."
+    "also as KIND:FOLDER or KIND:owner/name), taste:FILE (your own, see dfprompt taste), a recipe FILE.toml, "
+    "FILE.py:FUNCTION, a folder, or the address of a server, http://...; repeatable."
 )
 
 

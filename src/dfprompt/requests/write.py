@@ -35,8 +35,12 @@ class OptimizeRequest(Request):
     """Share of the policy's gain to give up to append less, 0 to 1."""
     max_risk: MaxRisk = Field(default=None, gt=0, lt=1)
     """Leave a prompt alone unless its probe picture shows that at most this share loses what was asked."""
+    rewards: Annotated[Things, Flag("--reward", "R", kind=str, commas=True)] = ()
+    """Rank the candidates by what a picture of each scores, named as for compare; taste:FILE is your own."""
+    allow_code: bool = False
+    """Let a reward bring Python code, which is run."""
     pipeline: Annotated[Any, Flag(metavar="X", kind=str)] = "mini"
-    """What draws the probe of --max-risk: mini, a folder, a .safetensors file or a hub id."""
+    """What draws for --max-risk and --reward: mini, a folder, a .safetensors file or a hub id."""
     judges: Annotated[Things, Flag("--judge", "J", kind=str, commas=True)] = ()
     """What judges the probe, by default the pipeline's own judge."""
     ban: Annotated[Words, Flag(metavar="WORD")] = ()

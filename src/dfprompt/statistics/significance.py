@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -58,6 +59,19 @@ def _all_signs(count: int) -> Array:
 def _random_signs(count: int, flips: int, seed: int) -> Array:
     drawn = np.random.default_rng(seed).integers(0, 2, (flips, count))
     return np.asarray(2.0 * drawn - 1.0, dtype=np.float64)
+
+
+def sign_test(above: int, below: int) -> float:
+    """Return the two-sided p of as many units above and below as these, by the binomial distribution.
+
+    J. Arbuthnot's test, 1710; units that are even are left out before.
+
+    >>> sign_test(5, 0), sign_test(3, 3)
+    (0.0625, 1.0)
+    """
+    count, fewer = above + below, min(above, below)
+    tail = sum(math.comb(count, each) for each in range(fewer + 1))
+    return min(1.0, 2 * tail / 2**count)
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:

@@ -54,7 +54,7 @@ class Exclusion(Config):
         """Return the rule in words.
 
         >>> Exclusion(gold_failed=0, fastest_median=0).sentence()
-        'left out is who did not finish, or chose one side in more than 95 % of at least ten choices'
+        'left out is whoever did not finish, or chose one side in more than 95 % of at least ten choices'
         """
         rules = ["did not finish"] if self.unfinished else []
         if self.gold_failed:
@@ -63,7 +63,9 @@ class Exclusion(Config):
             rules.append(f"took under {self.fastest_median:g} s per pair by the median")
         if self.same_side < 1:
             rules.append(f"chose one side in more than {self.same_side:.0%} of at least ten choices")
-        return f"left out is who {', or '.join(rules)}".replace("%", " %") if rules else "nobody is left out"
+        return (
+            f"left out is whoever {', or '.join(rules)}".replace("%", " %") if rules else "nobody is left out"
+        )
 
 
 class StudyPlan(Config):
