@@ -175,7 +175,7 @@ class DFPrompt:
 
     @property
     def runs(self) -> tuple[str, ...]:
-        """The words as they can be read: cut between spans that touch and share no time, as words by turns do.
+        """The words as they can be read: cut where spans touch and share no time, as by turns.
 
         >>> DFPrompt(["a ", Span("red", "early"), Span("blue", "late"), " cat"]).runs
         ('a red', 'blue cat')
