@@ -103,7 +103,7 @@ STATES: dict[str, Callable[[Any], None]] = {
 def take(launched: Any, hosted: Hosted, link: str, viewport: dict[str, int], ending: str) -> None:
     touch = viewport is PHONE
     options = {"viewport": viewport, "has_touch": touch, "is_mobile": touch, "device_scale_factor": 1}
-    with page_at(launched, link, **options) as page:
+    with page_at(launched, link, ("ERR_FAILED",), **options) as page:
         for name, reach in STATES.items():
             reach(page)
             page.wait_for_timeout(250)

@@ -52,7 +52,10 @@ def study(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture(scope="module")
 def hosted(study: Study) -> Iterator[Hosted]:
-    with hosting(study.folder, "--completion", CODE, "--platform", "prolific") as running:
+    links = study.folder.parent / "links.txt"
+    with hosting(
+        study.folder, "--completion", CODE, "--platform", "prolific", "--links", str(links)
+    ) as running:
         yield running
 
 
@@ -76,6 +79,16 @@ def onward(page: Any, where: str) -> None:
 
 def person(study: Study, number: int) -> Participant:
     return study.enrol(token=study.tokens[number])
+
+
+def test_where_it_is_found_is_told_and_written(hosted: Hosted, study: Study) -> None:
+    links = study.folder.parent / "links.txt"
+    assert links.read_text().splitlines() == hosted.links
+    assert hosted.links == [f"{hosted.base}/#{token}" for token in study.tokens]
+    assert links.stat().st_mode & 0o077 == 0
+    sent = "PROLIFIC_PID={{%PROLIFIC_PID%}}&STUDY_ID={{%STUDY_ID%}}&SESSION_ID={{%SESSION_ID%}}"
+    assert hosted.told["platform"] == f"{hosted.base}/?{sent}"
+    assert (hosted.told["begun"], hosted.told["planned"]) == (0, 12)
 
 
 def test_a_whole_visit_by_keyboard_alone(chromium: Any, hosted: Hosted, study: Study) -> None:

@@ -152,6 +152,26 @@ def test_pairs_are_answered_in_their_order_and_pictures_seen_in_it(visit: Visit)
         assert visit.call(f"/api/pictures/{trials[place].id}/left").status == status
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("study.example.org", "https://study.example.org", 200),
+        ("127.0.0.1:8601", "http://127.0.0.1:8601", 200),
+        ("study.example.org", "http://evil.example", 403),
+        ("study.example.org", "https://evil.example", 403),
+        ("evil.example", "https://study.example.org", 400),
+    ],
+)
+def test_behind_a_proxy_its_name_and_no_other_is_ours(
+    study: Study, host: str, origin: str, status: int
+) -> None:
+    rules = make_study_rules(study, address="https://study.example.org")
+    app = make_study(study, PLAIN, rules, print)
+    headers = {"host": host, "origin": origin, "sec-fetch-site": "same-origin"}
+    body = json.dumps({"link": study.tokens[0]}).encode()
+    assert call(app, "POST", "/api/enter", headers, body).status == status
+
+
 def test_what_is_not_ones_own_is_refused(visit: Visit) -> None:
     standing = visit.consent()
     other = Visit(visit.study, link=visit.study.tokens[1])

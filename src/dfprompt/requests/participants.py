@@ -67,7 +67,7 @@ class SimulateStudyRequest(Request):
     study: StudyFolder
     """The study's folder."""
     preference: Annotated[float, Flag(metavar="P")] = Field(gt=0, lt=1)
-    """How often --method is preferred, where anything is; 0.5 is no difference."""
+    """How often --method is preferred, draws counted half; 0.5 is no difference."""
     method: Annotated[str | None, Flag(metavar="NAME")] = None
     """Whose share --preference is; by default the first method of the plan."""
     participants: Annotated[int | None, Flag(metavar="N")] = Field(default=None, ge=1)
@@ -76,7 +76,7 @@ class SimulateStudyRequest(Request):
     """How much people differ in it, in logits."""
     prompt_spread: Annotated[Spread, Flag(metavar="SD")] = 0.7
     """How much prompts differ in it, in logits."""
-    draws: Annotated[Share, Flag(metavar="SHARE")] = 0.15
+    draws: Annotated[float, Flag(metavar="SHARE")] = Field(default=0.15, ge=0, le=0.9)
     """How often an answer is no difference."""
     side_bias: Annotated[float, Flag(metavar="B")] = Field(default=0.0, ge=-5, le=5)
     """How much the left picture is favoured, in logits."""

@@ -11,7 +11,9 @@ from urllib.parse import urlencode, urlsplit
 from dfprompt.errors import InputError
 from dfprompt.requests.participants import ServeStudyRequest, SimulateStudyRequest
 from dfprompt.storage import lock_folder, reported, write_text
+from dfprompt.study.plan import CONSENT
 from dfprompt.study.study import Study
+from dfprompt.study.texts import TO_FILL
 from dfprompt.web.guard import Rules
 from dfprompt.web.rehearsal import Rehearsed, rehearse
 from dfprompt.web.server import Place, address_of, make_rules, make_server, open_socket
@@ -59,11 +61,16 @@ def serve_study(
     """Serve a study until a signal ends it; `tell` is told where it is, `say` what goes wrong.
 
     Raises StudyError for a folder that is no study or was changed, InputError for a port that cannot be had,
-    for another server on the same folder, and for people among simulated ones.
+    for another server on the same folder, people among simulated ones, and a text of consent that is a draft.
     """
     study = Study.open(request.study)
     with lock_folder(request.study), open_socket(Place(request.port, request.listen)) as bound:
         begun = _check_kind(study, request.rehearsal)
+        if TO_FILL in study.consent_text and not request.rehearsal:
+            raise InputError(
+                f"{study.folder / CONSENT} has places to be filled in, marked {TO_FILL}; write them before "
+                "people come, or look at the draft with --rehearsal"
+            )
         address = (request.address or address_of(bound)).rstrip("/")
         links = tuple(f"{address}/#{token}" for token in study.tokens)
         if request.links is not None:

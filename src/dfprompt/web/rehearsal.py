@@ -17,20 +17,18 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from dfprompt.endpoint import check_url
 from dfprompt.errors import EndpointError, InputError
 from dfprompt.excerpt import quote
 from dfprompt.requests.participants import SimulateStudyRequest
 from dfprompt.study.plan import LEFT, NEITHER, RIGHT
 from dfprompt.study.sealing import unseal
+from dfprompt.study.simulation import Spread, logit_of
 from dfprompt.study.study import ABOUT, Study, Trial
 from dfprompt.web.guard import TOKEN_HEADER
 
 PATIENCE = 60.0  # seconds without a server before a simulated person gives up
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
-_ROOTS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 
 
 @dataclass(frozen=True)
@@ -44,24 +42,6 @@ class Rehearsed:
     def to_json(self) -> dict[str, int]:
         """Return it as JSON."""
         return dict(vars(self))
-
-
-def centre_of(preference: float, spread: float) -> float:
-    """Return the logit whose mean probability is `preference` when logits spread normally around it.
-
-    >>> abs(centre_of(0.5, 1.0)) < 1e-9, round(centre_of(0.731059, 0.0), 4)
-    (True, 1.0)
-    """
-    low, high = -40.0, 40.0
-    for _ in range(80):
-        middle = (low + high) / 2
-        reached = float(_WEIGHTS @ _share(middle + spread * _ROOTS) / _WEIGHTS.sum())
-        low, high = (middle, high) if reached < preference else (low, middle)
-    return (low + high) / 2
-
-
-def _share(logit: Any) -> Any:
-    return 1 / (1 + np.exp(-logit))
 
 
 class Crowd:
@@ -80,8 +60,8 @@ class Crowd:
             each.id: each for number in range(study.plan.participants) for each in study.trials(number)
         }
         self.questions = tuple(study.plan.questions)
-        spread = float(np.hypot(request.participant_spread, request.prompt_spread))
-        self.centre = centre_of(request.preference, spread)
+        spread = Spread(request.participant_spread, request.prompt_spread, request.draws)
+        self.centre = logit_of(request.preference, spread)
 
     def choose(self, person: int, trial: str) -> dict[str, str]:
         """Return one person's answers to one trial."""
@@ -91,7 +71,7 @@ class Crowd:
         logit = 0.0 if careless else self._logit(person, shown)
         answers: dict[str, str] = {}
         for question in self.questions:
-            is_draw, is_left = random.random() < request.draws, random.random() < _share(logit)
+            is_draw, is_left = random.random() < request.draws, random.random() < 1 / (1 + math.exp(-logit))
             answers[question] = NEITHER if is_draw and abs(logit) < 6 else LEFT if is_left else RIGHT
         return answers
 

@@ -144,7 +144,8 @@ class Pages:
 
     def _open(self, person: Participant) -> list[Trial]:
         assert person.number is not None
-        return [each for each in self.study.trials(person.number) if each.id not in person.answered]
+        answered = person.answered
+        return [each for each in self.study.trials(person.number) if each.id not in answered]
 
     def _standing(self, person: Participant) -> dict[str, Any]:
         """How far somebody is, and what they are shown; who has answered all is finished."""

@@ -79,7 +79,7 @@ export class Pair extends Component {
     } else if (event.key === "ArrowUp" || event.key === "Backspace") {
       event.preventDefault();
       this.setState({ at: 0 });
-    } else if (event.key === "Enter" && !/BUTTON|A/.test(event.target.tagName)) this.next();
+    } else if (event.key === "Enter" && !/^(BUTTON|A)$/.test(event.target.tagName)) this.next();
   };
 
   choose = (name, side) => {

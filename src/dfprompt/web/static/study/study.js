@@ -20,7 +20,7 @@ function Consent({ study, onAgree, onDecline }) {
 }
 
 function Declined({ onBack }) {
-  return html`<main class="text"><${Head}>You do not take part<//><p>Nothing was stored. You can close this page.</p>
+  return html`<main class="text"><${Head}>You do not take part<//><p>Nothing was stored. You can close this page; if a platform sent you, please return your place there.</p>
     <p class="acts"><button type="button" class="plain" onClick=${onBack}>Back to the text</button></p></main>`;
 }
 
