@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfprompt.api import reinforcement
+from dfprompt.api import picture_work, reinforcement
 from dfprompt.api.mini_evaluation import make_mini_prompts
 from dfprompt.api.reinforcement import Algorithm
 from dfprompt.prompt import DFPrompt
@@ -115,7 +115,7 @@ def measure(
     for name in ("train", "validation"):
         (data / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     rewards: list[Watched] = []
-    made = reinforcement.make_picture_reward
+    made = picture_work.make_picture_reward
 
     def watched(*arguments: Any, **options: Any) -> Watched:
         plain = made(*arguments, **options)
@@ -158,13 +158,13 @@ def measure(
         'reward.meaning=""',
         'device="cpu"',
     ]
-    reinforcement.make_picture_reward = watched
+    picture_work.make_picture_reward = watched
     try:
         reinforcement.run_reinforcement(
             algorithm, RECIPES / f"mini-{algorithm}.toml", changes, output=folder / "run", report=report
         )
     finally:
-        reinforcement.make_picture_reward = made
+        picture_work.make_picture_reward = made
     return rows[1:-1], rewards[0]
 
 

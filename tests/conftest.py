@@ -19,7 +19,7 @@ os.environ.pop("NO_COLOR", None)
 
 import pytest
 
-pytest_plugins = ["property_profiles", "tiny_fixtures", "reward_fixtures"]
+pytest_plugins = ["property_profiles", "tiny_fixtures", "reward_fixtures", "ray_fixtures"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

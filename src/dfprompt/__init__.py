@@ -25,6 +25,7 @@ _EXPORTS = {
     "generate_images": "dfprompt.api.pipelines",
     "load_policy": "dfprompt.api.policies",
     "optimize_prompt": "dfprompt.api.policies",
+    "push_to_hub": "dfprompt.api.hub",
     "load_reward": "dfprompt.api.rewards",
     "score_images": "dfprompt.api.rewards",
     "evaluate": "dfprompt.api.evaluation",
@@ -46,6 +47,8 @@ _EXPORTS = {
     "TrainingError": "dfprompt.errors",
     "EvaluationError": "dfprompt.errors",
     "EndpointError": "dfprompt.errors",
+    "ExecutorError": "dfprompt.errors",
+    "WorkerLostError": "dfprompt.errors",
     "RewardServerError": "dfprompt.errors",
     "StudyError": "dfprompt.errors",
     "ParticipantError": "dfprompt.errors",
@@ -56,6 +59,7 @@ __all__ = [*_EXPORTS, "__version__"]
 
 if TYPE_CHECKING:
     from dfprompt.api.evaluation import evaluate as evaluate
+    from dfprompt.api.hub import push_to_hub as push_to_hub
     from dfprompt.api.pipelines import generate_images as generate_images
     from dfprompt.api.pipelines import load_pipeline as load_pipeline
     from dfprompt.api.policies import load_policy as load_policy
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
     from dfprompt.errors import DFPromptWarning as DFPromptWarning
     from dfprompt.errors import EndpointError as EndpointError
     from dfprompt.errors import EvaluationError as EvaluationError
+    from dfprompt.errors import ExecutorError as ExecutorError
     from dfprompt.errors import GenerationError as GenerationError
     from dfprompt.errors import ImageFileError as ImageFileError
     from dfprompt.errors import InputError as InputError
@@ -84,6 +89,7 @@ if TYPE_CHECKING:
     from dfprompt.errors import StudyError as StudyError
     from dfprompt.errors import TrainingError as TrainingError
     from dfprompt.errors import UnsupportedPipelineError as UnsupportedPipelineError
+    from dfprompt.errors import WorkerLostError as WorkerLostError
     from dfprompt.prompt import DFPrompt as DFPrompt
     from dfprompt.prompt import Span as Span
     from dfprompt.prompt import convert_prompt as convert_prompt

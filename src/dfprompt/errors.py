@@ -12,6 +12,8 @@ DFPromptError
 ├── EndpointError              a server did not answer, or answered nonsense (exits with 1)
 ├── RewardError                a reward or judge failed or returned nonsense (exits with 1)
 │   └── RewardServerError      the server of a reward is lost: the work stops, what is done is kept
+├── ExecutorError              workers that cannot be had, or were lost (exits with 1)
+│   └── WorkerLostError        the workers of one item were lost again and again
 ├── GenerationError            denoising failed: out of memory, NaN, disk (exits with 1)
 ├── TrainingError              a training run stopped (exits with 1)
 ├── StudyError                 a study's folder, plan, link or answer that is refused (exits with 2)
@@ -185,6 +187,14 @@ class RewardError(DFPromptError):
 
 class RewardServerError(RewardError):
     """The server of a reward is lost: no other picture would fare better, so the work stops and can go on."""
+
+
+class ExecutorError(DFPromptError):
+    """Workers cannot be had, or what they ran on is gone."""
+
+
+class WorkerLostError(ExecutorError):
+    """An item ended worker after worker: killed, out of memory, or without an answer."""
 
 
 class GenerationError(DFPromptError):

@@ -3,26 +3,51 @@
 from __future__ import annotations
 
 import itertools
-import threading
+import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from dfprompt.errors import DFPromptError
 from dfprompt.executor import Executor, LocalExecutor
+from dfprompt.executor.dispatch import CrewExecutor
+from dfprompt.executor.on_ray import RayCrew
+from dfprompt.executor.processes import ProcessCrew
 from threaded_executor import ThreadedExecutor
 
 Make = Callable[[], Executor]
 
 
-@pytest.fixture(params=[0, 2, 5], ids=["local", "threads-2", "threads-5"])
+def _on_processes() -> Executor:
+    # Functions of tests are local to them: what a worker is given otherwise can be imported there.
+    cloudpickle = pytest.importorskip("ray.cloudpickle", reason="the extra ray is not installed")
+    return CrewExecutor(ProcessCrew(2, dumps=cloudpickle.dumps))
+
+
+def _on_ray() -> Executor:
+    return CrewExecutor(RayCrew(2))
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(LocalExecutor, id="local"),
+        pytest.param(partial(ThreadedExecutor, 2), id="threads-2"),
+        pytest.param(partial(ThreadedExecutor, 5), id="threads-5"),
+        pytest.param(_on_processes, id="processes-2"),
+        pytest.param(_on_ray, id="ray-2", marks=[pytest.mark.enable_socket, pytest.mark.slow]),
+    ]
+)
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Every implementation, closed after the test."""
+    if request.param is _on_ray:
+        request.getfixturevalue("ray_cluster")
     made: list[Executor] = []
 
     def one() -> Executor:
-        made.append(ThreadedExecutor(request.param) if request.param else LocalExecutor())
+        made.append(request.param())
         return made[-1]
 
     yield one
@@ -104,17 +129,15 @@ def test_an_abandoned_map_leaves_it_usable(make: Make) -> None:
     assert list(executor.map(_double, [4])) == [8]
 
 
-def test_every_item_is_worked_on_once(make: Make) -> None:
-    seen: list[int] = []
-    lock = threading.Lock()
-
-    def note(number: int) -> int:
-        with lock:
-            seen.append(number)
+def test_every_item_is_worked_on_once(make: Make, tmp_path: Path) -> None:
+    def note(number: int) -> int:  # in a file: the work may be done by another process
+        descriptor = os.open(tmp_path / str(number), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        os.write(descriptor, b".")
+        os.close(descriptor)
         return number
 
     list(make().map(note, range(50)))
-    assert sorted(seen) == list(range(50))
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {str(n): "." for n in range(50)}
 
 
 def test_two_maps_may_be_alive_at_once(make: Make) -> None:

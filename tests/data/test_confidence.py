@@ -51,14 +51,14 @@ def test_gains_are_of_the_same_seed_and_of_the_short_prompt() -> None:
     assert set(painter.asked) == {"a red cat"}
 
 
-def test_a_plain_picture_is_drawn_once_for_all_its_pairs() -> None:
+def test_a_plain_picture_is_drawn_once_for_all_its_pairs_of_a_batch() -> None:
     painter = Painter()
     meter = Meter(instruments(painter), ConfidenceSettings(seeds=2))
     meter.measure([pair("a red cat", "bright"), pair("a red cat", "odd"), pair("a star", "odd")])
     meter.measure([pair("a red cat", "dark")])
-    assert painter.drawn.count(("a red cat", 0)) == 1
+    assert painter.drawn.count(("a red cat", 0)) == 2  # a batch knows nothing of the one before
     assert painter.drawn.count(("a star", 1)) == 1
-    assert len(painter.drawn) == 2 * (4 + 2)
+    assert len(painter.drawn) == 2 * (4 + 3)
     assert meter.measure([]) == []
 
 

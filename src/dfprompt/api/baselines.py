@@ -19,7 +19,7 @@ from dfprompt.errors import ConfigError
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.methods import Method, rewrite_checked
 from dfprompt.evaluation.modifiers import find_modifiers
-from dfprompt.measurement.measure import HowToDraw, Measurement, Shot
+from dfprompt.measurement.measure import Elsewhere, HowToDraw, Measurement, Shot
 from dfprompt.measurement.prompts import PlainPrompt, noise_seed
 from dfprompt.measurement.rows import PLAIN
 from dfprompt.measurement.scoreboard import Scoreboard
@@ -75,7 +75,10 @@ class BaselineSearch:
         record: Path,
         settings: RenderSettings | None = None,
         negative_prompt: str | None = None,
+        *,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self.elsewhere = elsewhere
         self.pipeline, self.board, self.prompts, self.images = pipeline, board, list(prompts), images
         self.record, self.settings, self.negative = record, settings, negative_prompt
 
@@ -184,7 +187,14 @@ class _Run:
         self.ledger = BudgetedScores(_ANY, self._measure, images)
         reward, how = search.board.chooser, HowToDraw(search.settings, search.negative)
         self.measurement = Measurement(
-            search.pipeline, search.board, None, how, isolated=False, needed=reward, only=[reward]
+            search.pipeline,
+            search.board,
+            None,
+            how,
+            isolated=False,
+            needed=reward,
+            only=[reward],
+            elsewhere=search.elsewhere,
         )
         self._spans: dict[DFPrompt, tuple[Span, ...]] = {_ANY: ()}
         self._cells = count()

@@ -15,6 +15,7 @@ from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy, read_base, tokenizers_of
 from dfprompt.api.risk import Gate, gate_rewrites, open_gate
 from dfprompt.api.scoring import choose_scoreboard
+from dfprompt.api.workers import drawing_elsewhere, workers_for
 from dfprompt.api.written import Written, plain_of, read_written
 from dfprompt.errors import InputError
 from dfprompt.evaluation.files import write_text
@@ -142,35 +143,47 @@ def compare_prompts(
     bases = [read_base(text, df=request.df) for text in request.texts]
     prompts = _gather(bases, read_written(request))
     folder = choose_folder(request.output, next(iter(prompts)))
-    loaded = open_pipeline(request)
-    companions, seeds = companions_of(loaded), request.numbers
-    _add_variations(prompts, bases, request, loaded)
-    own = None if request.vary else companions.policy
-    chosen_policy = own if request.writer is None else request.writer
-    board = choose_scoreboard(request, companions)
-    how = HowToDraw(request.settings, request.negative_prompt, metadata=request.metadata, progress=progress)
-    gate = None
-    if chosen_policy is not None and bases:
-        writer = chosen_policy
-        if not isinstance(writer, Policy):
-            writer = load_policy(writer, device=request.device, companions=companions)
-        found = _rewrites(bases, writer, request, sampling, loaded)
-        if request.max_risk is not None:
-            asked = sampling or SamplingSettings(min_modifiers=request.at_least)
-            gate = open_gate(writer, request.max_risk, board, asked)
-            found, gate = gate_rewrites(gate, bases, found, loaded, board, how, seeds[0])
-        _add_rewrites(prompts, bases, writer, found)
-    listed = [Compared(PlainPrompt(text), relabel(rewrites)) for text, rewrites in prompts.items()]
-    check_distinct(listed, seeds)
-    paths = _Paths(folder, listed, seeds, number)
-    paths.check_free(force=request.force, resume=request.resume)
-    with lock_folder(folder):
-        if request.force and not request.resume:
-            paths.begin_anew()
-        shown = draw_side_by_side(
-            loaded, listed, seeds, board, how, paths.log, paths.picture, resume=request.resume
+    with workers_for(request) as workers:
+        here = drawing_elsewhere(request, workers)
+        loaded = open_pipeline(here)
+        companions, seeds = companions_of(loaded), request.numbers
+        _add_variations(prompts, bases, request, loaded)
+        own = None if request.vary else companions.policy
+        chosen_policy = own if request.writer is None else request.writer
+        board = choose_scoreboard(here, companions)
+        how = HowToDraw(
+            request.settings, request.negative_prompt, metadata=request.metadata, progress=progress
         )
-        return _write(shown, paths, gate, note=companions.note)
+        gate = None
+        if chosen_policy is not None and bases:
+            writer = chosen_policy
+            if not isinstance(writer, Policy):
+                writer = load_policy(writer, device=request.device, companions=companions)
+            found = _rewrites(bases, writer, request, sampling, loaded)
+            if request.max_risk is not None:
+                asked = sampling or SamplingSettings(min_modifiers=request.at_least)
+                gate = open_gate(writer, request.max_risk, board, asked)
+                found, gate = gate_rewrites(gate, bases, found, loaded, board, how, seeds[0])
+            _add_rewrites(prompts, bases, writer, found)
+        listed = [Compared(PlainPrompt(text), relabel(rewrites)) for text, rewrites in prompts.items()]
+        check_distinct(listed, seeds)
+        paths = _Paths(folder, listed, seeds, number)
+        paths.check_free(force=request.force, resume=request.resume)
+        with lock_folder(folder):
+            if request.force and not request.resume:
+                paths.begin_anew()
+            shown = draw_side_by_side(
+                loaded,
+                listed,
+                seeds,
+                board,
+                how,
+                paths.log,
+                paths.picture,
+                resume=request.resume,
+                elsewhere=workers,
+            )
+            return _write(shown, paths, gate, note=companions.note)
 
 
 def _gather(bases: Sequence[DFPrompt], written: Sequence[Written]) -> dict[str, list[Rewrite]]:

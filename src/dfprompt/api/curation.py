@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -13,13 +14,15 @@ from dfprompt.api.pipelines import load_pipeline
 from dfprompt.api.rewards import load_reward
 from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config
-from dfprompt.data.confidence import AESTHETIC, CLIP, Instruments
+from dfprompt.data.confidence import AESTHETIC, CLIP, Instruments, Measured, Meter, Unmeasured
 from dfprompt.data.curate import Progress, curate
 from dfprompt.data.readers import read_records
-from dfprompt.data.records import PromptRecord
+from dfprompt.data.records import Pair, PromptRecord
 from dfprompt.data.report import Report
 from dfprompt.data.settings import ConfidenceSettings, CurateSettings
 from dfprompt.errors import ConfigError
+from dfprompt.executor import Work, opened
+from dfprompt.measurement.shards import Shard
 from dfprompt.rewards import Reward
 from dfprompt.storage import lock_folder
 
@@ -38,32 +41,66 @@ def run_curation(
     device: str = "auto",
     dtype: str = "auto",
     allow_code: bool = False,
+    shard: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, Report]:
     """Curate a source as a recipe says: the data set's folder, and what was done.
 
-    `source` is a file, a folder of pictures, a hub id, or "mini". Raises ConfigError for a recipe that
-    cannot be run, or that names nothing to draw real prompts with, InputError for rows that cannot be read,
-    LoadError for models.
+    `source` is a file, a folder of pictures, a hub id, or "mini"; `shard`, as "3/8", measures a part of a run
+    that `merge_folders` puts together. Raises ConfigError for a recipe that cannot be run, or that names
+    nothing to draw real prompts with, InputError for rows that cannot be read, LoadError for models.
     """
     settings = read_curation(source, recipe, assignments)
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None and not settings.confidence.enabled:
+        raise ConfigError("--shard divides the drawing, and without pictures nothing is drawn")
     folder = choose_folder(output, Path(source).stem or "data")
-    records = read_logs(settings.source.limit or _LOGGED) if source == MINI else None
 
-    def instruments() -> Instruments:
-        return load_instruments(settings.confidence, device=device, dtype=dtype, allow_code=allow_code)
-
-    with lock_folder(folder):
+    work = PairWork(settings.confidence, device=device, dtype=dtype, allow_code=allow_code)
+    with lock_folder(folder), opened(**settings.scale.chosen) as executor:
         report = curate(
-            records if records is not None else read_records(source, settings.source),
+            records_of(source, settings),
             settings,
             folder,
-            instruments=instruments if settings.confidence.enabled else None,
+            measure=partial(executor.map, work) if settings.confidence.enabled else None,
+            shard=part,
             resume=resume,
             force=force,
             progress=progress,
         )
     return folder, report
+
+
+class PairWork(Work[Sequence[Pair], Sequence[Measured | Unmeasured]]):
+    """Measures pairs with a pipeline and scores of its own: here, or once in every worker."""
+
+    def __init__(self, settings: ConfidenceSettings, *, device: str, dtype: str, allow_code: bool) -> None:
+        super().__init__()
+        self.settings, self.device, self.dtype, self.allow_code = settings, device, dtype, allow_code
+
+    def build(self) -> Meter:
+        """Load the pipeline and the scores."""
+        drawing = load_instruments(
+            self.settings, device=self.device, dtype=self.dtype, allow_code=self.allow_code
+        )
+        return Meter(drawing, self.settings)
+
+    def work(self, built: Meter, item: Sequence[Pair]) -> Sequence[Measured | Unmeasured]:
+        """Measure a batch."""
+        return built.measure(item)
+
+    def split(self, item: Sequence[Pair]) -> Sequence[Sequence[Pair]]:
+        """Halve a batch."""
+        middle = len(item) // 2
+        return [item[:middle], item[middle:]] if middle else [item]
+
+    def join(self, results: Sequence[Sequence[Measured | Unmeasured]]) -> Sequence[Measured | Unmeasured]:
+        """Put the pairs of parts together."""
+        return [each for part in results for each in part]
+
+    def lost(self, item: Sequence[Pair], reason: str) -> Sequence[Measured | Unmeasured]:
+        """Name the pair that ends workers."""
+        return [Unmeasured(pair.measured_as, reason) for pair in item]
 
 
 def read_curation(
@@ -94,6 +131,13 @@ def load_instruments(
         return pipeline.generate(list(prompts), list(seeds), plain=True)
 
     return Instruments(draw, scores)
+
+
+def records_of(source: str | Path, settings: CurateSettings) -> Iterable[PromptRecord]:
+    """Rows of a source, "mini" being the mini world's logs."""
+    if source == MINI:
+        return read_logs(settings.source.limit or _LOGGED)
+    return read_records(source, settings.source)
 
 
 def read_logs(count: int) -> Iterator[PromptRecord]:

@@ -16,6 +16,7 @@ from dfprompt.api.mini_evaluation import make_mini_prompts
 from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy
 from dfprompt.api.scoring import require_scoreboard
+from dfprompt.api.workers import drawing_elsewhere, workers_for
 from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.evaluation.cmmd import Embedder
 from dfprompt.evaluation.evaluation_report import REPORT, list_facts, make_evaluation_report
@@ -29,6 +30,7 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS, read_head
 from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
+from dfprompt.measurement.shards import Shard
 from dfprompt.pipeline.companions import Companions
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.vendor import find_vendor
@@ -99,58 +101,70 @@ def evaluate(
     held_out = _read_validation(validation if request.validation_images else None, listed)
     checks = _read_checks(request.checks)
     check_ours(folder, (TABLES, PICTURES, REWRITES, REPORT), ROWS)
-    loaded = open_pipeline(request)
-    companions = companions_of(loaded)
-    board = require_scoreboard(request, companions)
-    baselines = None
-    if held_out:
-        baselines = BaselineSearch(
-            loaded,
+    shard = None if request.shard is None else Shard.parse(request.shard)
+    with workers_for(request) as workers:
+        here = drawing_elsewhere(request, workers)
+        loaded = open_pipeline(here)
+        companions = companions_of(loaded)
+        board = require_scoreboard(here, companions)
+        baselines = None
+        if held_out:
+            baselines = BaselineSearch(
+                loaded,
+                board,
+                held_out,
+                request.validation_images,
+                folder / RECORD,
+                drawn,
+                request.negative_prompt,
+                elsewhere=workers,
+            )
+        choices = MethodChoices(
+            load_policy=_policy_loader(request.policy, companions, device=request.device),
+            companions=companions,
+            suffix=request.suffix,
+            lexicon=[entry.text for entry in choose_lexicon(request.modifiers, companions).entries],
+            constant=request.constant,
+            sampling=lambda writer: budgeted(sampling, writer, loaded),
+            num_inference_steps=loaded.resolve(drawn).num_inference_steps,
+            baselines=baselines,
+            pipe=loaded.pipe,
+            size=_size(loaded, drawn),
+            llm=request.llm,
+            llm_model=request.llm_model,
+            keep=tuple(request.keep),
+        )
+        plan = Plan(
+            listed,
+            _load_methods(request.methods, choices),
+            seeds,
             board,
-            held_out,
-            request.validation_images,
-            folder / RECORD,
             drawn,
             request.negative_prompt,
+            seeds[0],
         )
-    choices = MethodChoices(
-        load_policy=_policy_loader(request.policy, companions, device=request.device),
-        companions=companions,
-        suffix=request.suffix,
-        lexicon=[entry.text for entry in choose_lexicon(request.modifiers, companions).entries],
-        constant=request.constant,
-        sampling=lambda writer: budgeted(sampling, writer, loaded),
-        num_inference_steps=loaded.resolve(drawn).num_inference_steps,
-        baselines=baselines,
-        pipe=loaded.pipe,
-        size=_size(loaded, drawn),
-        llm=request.llm,
-        llm_model=request.llm_model,
-        keep=tuple(request.keep),
-    )
-    plan = Plan(
-        listed,
-        _load_methods(request.methods, choices),
-        seeds,
-        board,
-        drawn,
-        request.negative_prompt,
-        seeds[0],
-    )
-    vectors = None if request.reference is None else _embedder(request.embedder, companions)
-    title, note = f"Evaluation on {loaded.name}", companions.note
-    with lock_folder(folder):
-        outcome = run_evaluation(loaded, plan, folder, retry_failed=request.retry_failed, progress=progress)
-        distances = {}
-        if request.reference is not None and vectors is not None:
-            distances = measure_distances(outcome, Path(request.reference), vectors)
-        summary = summarize(outcome, distances=distances, checks=checks)
-        tables = write_tables(summary, folder / TABLES, title=title, note=note)
-        page = folder / REPORT
-        vendor = find_vendor(loaded.pipe)
-        rewriter = "" if vendor is None else vendor.name
-        write_text(page, _report(outcome, summary, title, note, rewriter))
-    return EvaluationRun(outcome, summary, (page, *tables), title, note)
+        vectors = None if request.reference is None else _embedder(request.embedder, companions)
+        title, note = f"Evaluation on {loaded.name}", companions.note
+        with lock_folder(folder):
+            outcome = run_evaluation(
+                loaded,
+                plan,
+                folder,
+                retry_failed=request.retry_failed,
+                progress=progress,
+                elsewhere=workers,
+                shard=shard,
+            )
+            distances = {}
+            if request.reference is not None and vectors is not None:
+                distances = measure_distances(outcome, Path(request.reference), vectors)
+            summary = summarize(outcome, distances=distances, checks=checks)
+            tables = write_tables(summary, folder / TABLES, title=title, note=note)
+            page = folder / REPORT
+            vendor = find_vendor(loaded.pipe)
+            rewriter = "" if vendor is None else vendor.name
+            write_text(page, _report(outcome, summary, title, note, rewriter))
+        return EvaluationRun(outcome, summary, (page, *tables), title, note)
 
 
 def _report(outcome: Outcome, summary: Summary, title: str, note: str, rewriter: str) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from dfprompt.api.pipelines import open_pipeline
-from dfprompt.api.rewards import load_reward
-from dfprompt.api.scoring import load_judges
+from dfprompt.api.picture_work import Page, PictureWork
 from dfprompt.api.training import (
     TRAIN,
     VALIDATION,
@@ -21,28 +20,19 @@ from dfprompt.api.training import (
     open_trainable,
 )
 from dfprompt.api.training_plots import plotted
-from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config
-from dfprompt.errors import ConfigError, GenerationError, TrainingError
-from dfprompt.images.grid import make_grid
-from dfprompt.images.saving import Entry, save_pictures
-from dfprompt.images.tensors import to_pil
-from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.prompt import DFPrompt
-from dfprompt.prompt.parser import read_back
-from dfprompt.requests.render import RenderSettings
+from dfprompt.errors import ConfigError, DFPromptWarning, ExecutorError, TrainingError
+from dfprompt.executor import Executor, opened
 from dfprompt.training.examples import read_examples
 from dfprompt.training.grpo import train_grpo
-from dfprompt.training.picture_reward import PictureReward
 from dfprompt.training.ppo import train_ppo
 from dfprompt.training.rl_loop import Report, RlResult, RunSources
-from dfprompt.training.rl_settings import GrpoSettings, PpoSettings, RlSettings
+from dfprompt.training.rl_settings import GrpoSettings, PpoSettings, RlSettings, RolloutSettings
 from dfprompt.training.rollout import Task
 from dfprompt.training.run_folder import RECIPE, lock_run
 
 Algorithm = Literal["ppo", "grpo"]
 PAGES = "pages"
-MINI_CLIP = "clip:mini"
 SETTINGS_OF: Mapping[str, type[RlSettings]] = {"ppo": PpoSettings, "grpo": GrpoSettings}
 _TRAINERS: dict[str, Callable[..., RlResult]] = {"ppo": train_ppo, "grpo": train_grpo}
 
@@ -75,62 +65,48 @@ def run_reinforcement(
         base = find_policy_source(settings.model.base)
         policy = open_trainable(base, settings.model, settings.policy, seed=settings.seed)
         policy.max_modifiers = settings.rollout.max_modifiers or None
-        asked = settings.pictures
-        device = settings.device if asked.device == "auto" else asked.device
-        pipeline = open_pipeline(asked.model_copy(update={"device": device}))
-        drawing = asked.settings
-        reward = make_picture_reward(pipeline, settings, allow_code=allow_code)
-        steps = pipeline.resolve(drawing).num_inference_steps
-        pages = Pages(pipeline, drawing, folder / PAGES, report, asked.negative_prompt)
-        result = _TRAINERS[algorithm](
-            policy,
-            train,
-            validation,
-            reward,
-            settings,
-            folder,
-            acting=policy.model.config.tables.acting(steps),
-            resume=resume,
-            force=force,
-            sources=RunSources(
-                files_beside(base, settings.model),
-                digest_inputs(
-                    settings.data.folder,
-                    base,
-                    pipeline=str(pipeline.origin.hash_weights()),
-                    reward=digest_source(settings.reward.source),
+        work = PictureWork(settings, allow_code=allow_code)
+        with opened(**settings.scale.chosen) as executor:
+            _check_busy(settings.rollout, getattr(executor, "size", 1))
+            (facts,) = executor.map(work, [None])
+            pages = Pages(executor, work, folder / PAGES, report)
+            result = _TRAINERS[algorithm](
+                policy,
+                train,
+                validation,
+                work,
+                settings,
+                folder,
+                executor=executor,
+                acting=policy.model.config.tables.acting(facts.steps),
+                resume=resume,
+                force=force,
+                sources=RunSources(
+                    files_beside(base, settings.model),
+                    digest_inputs(
+                        settings.data.folder,
+                        base,
+                        pipeline=facts.weights,
+                        reward=digest_source(settings.reward.source),
+                    ),
                 ),
-            ),
-            report=pages.take,
-        )
-    spent = reward.spent
+                report=pages.take,
+            )
+    spent = work.spent
     drawn = {"pictures": spent.pictures, "evaluations": spent.evaluations, "evaluations_saved": spent.saved}
     return result, drawn
 
 
-def make_picture_reward(
-    pipeline: ImagePipeline, settings: RlSettings, *, allow_code: bool = False
-) -> PictureReward:
-    """The reward of a recipe over the pictures of a pipeline, its judges beside it."""
-    choice = settings.reward
-    reward = load_reward(
-        choice.source, device=settings.device, allow_code=allow_code, assignments=choice.changes
-    )
-    judges = load_judges(choice.judges, device=settings.device, allow_code=allow_code)
-    meaning = None
-    if choice.meaning:
-        named = f"clip:{mini_folder('clip')}" if choice.meaning == MINI_CLIP else choice.meaning
-        meaning = load_reward(named, device=settings.device, allow_code=allow_code)
-    pictures = settings.pictures
-    return PictureReward(
-        pipeline,
-        reward,
-        pictures.settings,
-        judges=judges,
-        meaning=meaning,
-        share=pictures.share,
-        negative_prompt=pictures.negative_prompt,
-    )
+def _check_busy(rollout: RolloutSettings, workers: int) -> None:
+    """Warn where a step has fewer batches than there are workers."""
+    batches = -(-rollout.rows // rollout.batch_size)
+    if batches < workers:
+        warnings.warn(
+            f"a step's {rollout.rows} rewrites are {batches} batches for {workers} workers: some stand idle; "
+            f"set rollout.batch_size={max(1, rollout.rows // workers)} (other batches round otherwise)",
+            DFPromptWarning,
+            stacklevel=3,
+        )
 
 
 def read_tasks(folder: str) -> tuple[list[Task], list[Task]]:
@@ -160,43 +136,22 @@ def _tasks(path: Path) -> list[Task]:
 class Pages:
     """A page of pictures per validation: the sample prompts plain, and as the policy rewrites them now."""
 
-    def __init__(
-        self,
-        pipeline: ImagePipeline,
-        settings: RenderSettings,
-        folder: Path,
-        report: Report | None,
-        negative_prompt: str | None = None,
-    ) -> None:
-        self.negative = negative_prompt
-        self.pipeline, self.settings, self.folder, self.report = pipeline, settings, folder, report
+    def __init__(self, executor: Executor, work: PictureWork, folder: Path, report: Report | None) -> None:
+        self.executor, self.work, self.folder, self.report = executor, work, folder, report
 
     def take(self, row: Mapping[str, Any]) -> None:
         """Take a row of a training, draw its samples if it has any, and pass it on."""
         if row.get("samples"):
-            self.draw(int(row["step"]), row["samples"])
+            step = int(row["step"])
+            path = (self.folder / f"step-{step:06d}.png").resolve()
+            try:
+                list(self.executor.map(self.work, [Page(step, tuple(row["samples"]), path)]))
+            except ExecutorError as error:
+                raise TrainingError(f"{error}; go on with --resume") from error
+            if not path.exists():
+                raise TrainingError(
+                    f"a worker wrote {path}, and here it is not: --output must be storage that all machines "
+                    "share under one name"
+                )
         if self.report is not None:
             self.report(row)
-
-    def draw(self, step: int, samples: Sequence[Mapping[str, Any]]) -> Path:
-        """Write the page of a step; raises TrainingError where the disk is full."""
-        prompts = [DFPrompt.from_plain(each["plain"]) for each in samples]
-        prompts += [read_back(each["text"]) for each in samples]
-        seeds = [each["image_seed"] for each in samples] * 2
-        drawn = self.pipeline.draw(prompts, seeds, self.settings, negative_prompt=self.negative)
-        pictures = to_pil(drawn.images)
-        captions = [each["plain"] for each in samples]
-        captions += [f"{each['text']} ({each['reward']:.3g})" for each in samples]
-        page = make_grid(
-            pictures,
-            captions,
-            columns=len(samples),
-            row_titles=["plain", "rewritten"],
-            title=f"step {step}",
-        )
-        path = self.folder / f"step-{step:06d}.png"
-        try:
-            save_pictures([Entry(path, page)], force=True)
-        except GenerationError as error:
-            raise TrainingError(f"{error}; make room and go on with --resume") from error
-        return path

@@ -17,12 +17,13 @@ from dfprompt.api.gallery import choose_folder
 from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy
 from dfprompt.api.scoring import choose_scoreboard
+from dfprompt.api.workers import drawing_elsewhere, workers_for
 from dfprompt.errors import ConfigError, InputError
 from dfprompt.evaluation.files import write_text
 from dfprompt.images.grid import make_grid
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.measurement.log import ROWS, MeasurementLog
-from dfprompt.measurement.measure import HowToDraw, Measurement, fingerprint
+from dfprompt.measurement.measure import AT_ONCE, HowToDraw, Measurement, fingerprint
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rescoring import check_scores
 from dfprompt.measurement.scoreboard import Scoreboard
@@ -154,40 +155,54 @@ def tune_prompt(request: TuneRequest, *, progress: Report | None = None) -> Tune
     budget = Budget(request.images, request.minutes, request.best_of_n)
     base = read_prompt(request.text) if request.df else DFPrompt.from_plain(request.text)
     folder = choose_folder(request.output, base.plain_text)
-    loaded = open_pipeline(request)
-    companions, settings, seed, only = companions_of(loaded), request.settings, request.seed, request.only
-    lexicon = choose_lexicon(request.modifiers, companions)
-    board = choose_scoreboard(request, companions)
-    reward = _reward_of(board)
-    proposals: list[Proposal] = []
-    if request.policy is not None:
-        writer = request.policy
-        if not isinstance(writer, Policy):
-            writer = load_policy(writer, device=request.device, companions=companions)
-        proposals = propose_rewrites(writer, base, request.candidates, seed, loaded, settings)
-    space: Space = ModifierSpace(base, lexicon, seed, proposals) if only is None else SpanSpace(base, only)
-    space = keep_in(space, request.keep)
-    asked: dict[str, Any] = {
-        "images": request.images,
-        "minutes": request.minutes,
-        "seed": seed,
-        "only": only,
-        **({"keep": list(request.keep)} if request.keep else {}),
-    }
-    asked |= {"best-of-n": request.best_of_n, "proposals": [_show(each) for each in proposals]}
-    _check_folder(folder)
-    how = HowToDraw(settings, request.negative_prompt, metadata=request.metadata)
-    told = {**fingerprint(loaded, board, how), **_asked_of(space, lexicon), **asked}
-    with (
-        lock_folder(folder),
-        MeasurementLog(folder / ROWS, told, kind="search", resume=request.resume) as log,
-    ):
-        check_scores(folder, log.rows, [PlainPrompt(space.plain.plain_text)], board)
-        measurement = Measurement(loaded, board, log, how, isolated=False, save_first=True, needed=reward)
-        pictures = SearchedPictures(measurement, space.plain, reward)
-        report = _staged(pictures, progress)
-        outcome = search(space, pictures, budget, seed=seed, elapsed=pictures.elapsed, report=report)
-        return _write(outcome, space, board, pictures, lexicon if only is None else None, folder)
+    with workers_for(request) as workers:
+        here = drawing_elsewhere(request, workers)
+        loaded = open_pipeline(here)
+        companions, settings, seed, only = companions_of(loaded), request.settings, request.seed, request.only
+        lexicon = choose_lexicon(request.modifiers, companions)
+        board = choose_scoreboard(here, companions)
+        reward = _reward_of(board)
+        proposals: list[Proposal] = []
+        if request.policy is not None:
+            writer = request.policy
+            if not isinstance(writer, Policy):
+                writer = load_policy(writer, device=request.device, companions=companions)
+            proposals = propose_rewrites(writer, base, request.candidates, seed, loaded, settings)
+        space: Space = (
+            ModifierSpace(base, lexicon, seed, proposals) if only is None else SpanSpace(base, only)
+        )
+        space = keep_in(space, request.keep)
+        asked: dict[str, Any] = {
+            "images": request.images,
+            "minutes": request.minutes,
+            "seed": seed,
+            "only": only,
+            **({"keep": list(request.keep)} if request.keep else {}),
+        }
+        asked |= {"best-of-n": request.best_of_n, "proposals": [_show(each) for each in proposals]}
+        _check_folder(folder)
+        how = HowToDraw(settings, request.negative_prompt, metadata=request.metadata)
+        told = {**fingerprint(loaded, board, how), **_asked_of(space, lexicon), **asked}
+        with (
+            lock_folder(folder),
+            MeasurementLog(folder / ROWS, told, kind="search", resume=request.resume) as log,
+        ):
+            check_scores(folder, log.rows, [PlainPrompt(space.plain.plain_text)], board)
+            measurement = Measurement(
+                loaded,
+                board,
+                log,
+                how,
+                isolated=False,
+                save_first=True,
+                needed=reward,
+                elsewhere=workers,
+                at_once=AT_ONCE if workers is None else 1,
+            )
+            pictures = SearchedPictures(measurement, space.plain, reward)
+            report = _staged(pictures, progress)
+            outcome = search(space, pictures, budget, seed=seed, elapsed=pictures.elapsed, report=report)
+            return _write(outcome, space, board, pictures, lexicon if only is None else None, folder)
 
 
 def _check_folder(folder: Path) -> None:

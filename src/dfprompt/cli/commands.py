@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from dfprompt.cli import moved
+from dfprompt.cli.defaults import apply_defaults
 
 
 class Listed(NamedTuple):
@@ -47,6 +48,7 @@ COMMANDS = {
     "judge-check": Listed("Measure", "judge_check", "Say how often judges agree with people's choices."),
     "study": Listed("Measure", "study", "Let people compare methods without knowing which is which."),
     "evaluate": Listed("Measure", "evaluate", "Compare methods on many prompts, with intervals."),
+    "merge": Listed("Measure", "merge", "Put the parts of an evaluation or curation together."),
     "ablate": Listed("Measure", "ablate", "Find out when, how strongly and which words act."),
 }
 _MOVED = {"mini": ("dfprompt mini", "worlds.mini")}
@@ -87,6 +89,9 @@ def _make(name: str) -> dict[str, Any]:
     else:
         importlib.import_module(f"dfprompt.cli.{COMMANDS[name].module}").register(app)
     made: Any = typer.main.get_command(app)
+    for each, command in made.commands.items():
+        if name in COMMANDS:
+            apply_defaults(command, (each,))
     return dict(made.commands)
 
 

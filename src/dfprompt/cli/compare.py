@@ -10,8 +10,11 @@ import typer
 
 from dfprompt.api.checks import STDIN, check
 from dfprompt.api.companions import HOW_TO_GET_A_POLICY, companions_of
+from dfprompt.api.costs import estimate_comparison
 from dfprompt.cli import console
+from dfprompt.cli.costs import tell
 from dfprompt.cli.options import JSON, takes
+from dfprompt.errors import ConfigError
 from dfprompt.requests.compare import CompareRequest
 from dfprompt.table import Table, format_ends, format_number, number
 
@@ -36,6 +39,8 @@ def compare(request: CompareRequest, as_json: bool = JSON) -> None:
       dfprompt compare --with "a red house in the snow, [film grain:late:1.25]" --pipeline models/sd15
     """
     check(request)
+    if tell(lambda: estimate_comparison(request), asked=request.estimate, as_json=as_json):
+        return
     from dfprompt.api.comparison import compare_prompts
 
     if list(request.texts) == STDIN:
@@ -59,6 +64,8 @@ def _answer_lines(request: CompareRequest) -> None:
     from dfprompt.api.gallery import choose_folder
     from dfprompt.api.pipelines import open_pipeline
 
+    if request.chosen_workers:
+        raise ConfigError("--workers and --ray draw the prompts of one command; with - leave them out")
     loaded = {"pipeline": open_pipeline(request), "output": choose_folder(request.output, "stdin")}
     numbers = itertools.count(1)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import typer
 
 from dfprompt.api.checks import check
+from dfprompt.api.costs import estimate_curation
 from dfprompt.cli import console
+from dfprompt.cli.costs import TimeLeft, tell
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.learn import CurateRequest
 
@@ -23,12 +25,15 @@ def curate(request: CurateRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt curate mini --recipe recipes/mini-curate.toml --output data
+      dfprompt curate mini --recipe mini-curate --output data
       dfprompt curate prompts.csv --no-images --output data
       dfprompt curate prompts.jsonl --pipeline models/sd15 --output data
       dfprompt curate prompts.jsonl --pipeline models/sd15 --output data --resume
     """
     check(request)
+    if request.estimate:
+        tell(lambda: estimate_curation(request), asked=True, as_json=as_json)
+        return
     from dfprompt.api.curation import run_curation
 
     folder, report = run_curation(
@@ -41,14 +46,11 @@ def curate(request: CurateRequest, as_json: bool = JSON) -> None:
         device=request.device,
         dtype=request.dtype,
         allow_code=request.allow_code,
-        progress=_show_progress,
+        shard=request.shard,
+        progress=TimeLeft("prompts drawn and scored"),
     )
     if as_json:
         console.write_json({"output": str(folder), **report.to_json()})
     else:
         console.write(report.summary())
         console.note(f"written: {folder}")
-
-
-def _show_progress(done: int, total: int) -> None:
-    console.note(f"{done} of {total} prompts drawn and scored")

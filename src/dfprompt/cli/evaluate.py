@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from dfprompt.api.checks import check
+from dfprompt.api.costs import estimate_evaluation
 from dfprompt.cli import console
+from dfprompt.cli.costs import TimeLeft, tell
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.evaluate import EvaluateRequest
 
@@ -32,11 +34,19 @@ def evaluate(request: EvaluateRequest, as_json: bool = JSON) -> None:
       dfprompt evaluate --prompts p.txt --methods suffix,best-of-4 --reward clip --judge hps --output out
     """
     check(request)
+    if tell(lambda: estimate_evaluation(request), asked=request.estimate, as_json=as_json):
+        return
     from dfprompt.api import evaluation
     from dfprompt.pipeline.progress import reporting
 
+    left = TimeLeft("rows")
     with reporting(True, "rows") as report:
-        run = evaluation.evaluate(request, progress=report)
+
+        def progress(done: int, total: int) -> None:
+            report(done, total)
+            left(done, total)
+
+        run = evaluation.evaluate(request, progress=progress)
     if as_json:
         console.write_json(run.to_json())
     else:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from dfprompt.api.checks import check
+from dfprompt.api.costs import estimate_training
 from dfprompt.cli import console, moved
+from dfprompt.cli.costs import tell
 from dfprompt.cli.options import JSON, takes
 from dfprompt.cli.training_bar import TrainingBar
 from dfprompt.requests.learn import ReinforceRequest, TrainRequest
@@ -53,8 +57,8 @@ def sft(request: TrainRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt train sft --recipe recipes/mini-sft.toml --set data.folder=data
-      dfprompt train sft --recipe recipes/mini-sft.toml --set optimizer.steps=200 --output my-policy
+      dfprompt train sft --recipe mini-sft --set data.folder=data
+      dfprompt train sft --recipe mini-sft --set optimizer.steps=200 --output my-policy
       dfprompt train sft --resume --output my-policy
     """
     check(request)
@@ -80,8 +84,8 @@ def ppo(request: ReinforceRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt train ppo --recipe recipes/mini-ppo.toml --set data.folder=data --output run
-      dfprompt train ppo --recipe recipes/mini-ppo.toml --set train=words \\
+      dfprompt train ppo --recipe mini-ppo --set data.folder=data --output run
+      dfprompt train ppo --recipe mini-ppo --set train=words \\
         --set rollout.control_draws=1 --output words-only
       dfprompt train ppo --resume --output run
     """
@@ -95,8 +99,8 @@ def grpo(request: ReinforceRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt train grpo --recipe recipes/mini-grpo.toml --set data.folder=data --output run
-      dfprompt train grpo --recipe recipes/mini-grpo.toml --set group.keep_plain=true
+      dfprompt train grpo --recipe mini-grpo --set data.folder=data --output run
+      dfprompt train grpo --recipe mini-grpo --set group.keep_plain=true
       dfprompt train grpo --resume --output run
     """
     _reinforce("grpo", request, as_json=as_json)
@@ -104,13 +108,16 @@ def grpo(request: ReinforceRequest, as_json: bool = JSON) -> None:
 
 def _reinforce(algorithm: Literal["ppo", "grpo"], request: ReinforceRequest, *, as_json: bool) -> None:
     check(request)
+    cost = partial(estimate_training, algorithm, _recipe_of(request), request.changes)
+    if tell(cost, asked=request.estimate, as_json=as_json):
+        return
     from dfprompt.api.reinforcement import run_reinforcement
 
     with TrainingBar(algorithm, _RL_FIGURES) as bar:
         result, drawn = run_reinforcement(
             algorithm,
             request.recipe,
-            request.assignments,
+            request.changes,
             output=request.output,
             resume=request.resume,
             force=request.force,
@@ -120,6 +127,13 @@ def _reinforce(algorithm: Literal["ppo", "grpo"], request: ReinforceRequest, *, 
     _answer(result, bar, {"validation_reward": result.validation_reward, **drawn}, as_json=as_json)
     if not as_json:
         console.note(f"{drawn['pictures']} pictures; sharing spared {drawn['evaluations_saved']} evaluations")
+
+
+def _recipe_of(request: ReinforceRequest) -> Any:
+    """Return the recipe a run follows: a resumed one, where none is named, its own."""
+    if request.recipe is None and request.resume and request.output is not None:
+        return Path(request.output) / "recipe.toml"
+    return request.recipe
 
 
 def _answer(

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dfprompt.api.checks import STDIN, check
+from dfprompt.api.costs import estimate_search
 from dfprompt.cli import console
+from dfprompt.cli.costs import tell
 from dfprompt.cli.options import JSON, takes
 from dfprompt.cli.training_bar import TrainingBar
+from dfprompt.errors import ConfigError
 from dfprompt.requests.compare import TuneRequest
 from dfprompt.table import Table, format_ends, format_number, format_p, number
 
@@ -41,6 +44,8 @@ def tune(request: TuneRequest, as_json: bool = JSON) -> None:
       dfprompt tune --df "a cat, [film grain:late:1.25]" --only "film grain" --pipeline models/sd15
     """
     check(request)
+    if tell(lambda: estimate_search(request), asked=request.estimate, as_json=as_json):
+        return
     from dfprompt.api.tuning import tune_prompt
 
     if request.text == STDIN[0]:
@@ -60,6 +65,8 @@ def _answer_lines(request: TuneRequest) -> None:
     from dfprompt.api.pipelines import open_pipeline
     from dfprompt.api.tuning import tune_prompt
 
+    if request.chosen_workers:
+        raise ConfigError("--workers and --ray draw the prompts of one command; with - leave them out")
     pipeline, folder = open_pipeline(request), choose_folder(request.output, "stdin")
     numbers = itertools.count(1)
     asked = {name: getattr(request, name) for name in type(request).model_fields}

@@ -13,6 +13,7 @@ from dfprompt.data.records import Pair
 from dfprompt.data.settings import ConfidenceSettings
 from dfprompt.errors import ConfigError
 from dfprompt.images.reading import read_image
+from dfprompt.measurement.isolation import forget
 from dfprompt.measurement.plain import PlainScores
 from dfprompt.rewards import Records, Reward, score_together
 
@@ -55,6 +56,14 @@ class Measured:
         return float(compute_confidence(*gains, gamma))
 
 
+@dataclass(frozen=True)
+class Unmeasured:
+    """One pair that could not be measured, and why."""
+
+    key: str
+    reason: str
+
+
 def compute_confidence(aesthetic_gain: Tensor, clip_gain: Tensor, gamma: float) -> Tensor:
     """S(s', s) = E[u(aes(I') - aes(I)) u(CLIP(s, I') - CLIP(s, I) + gamma)] (equation 1), u the unit step.
 
@@ -69,18 +78,21 @@ def compute_confidence(aesthetic_gain: Tensor, clip_gain: Tensor, gamma: float) 
 
 
 class Meter:
-    """Measures pairs in batches; the plain picture of a short prompt is drawn once for all its pairs."""
+    """Measures pairs in batches; the plain picture of a short prompt is drawn once for all its pairs there.
+
+    A batch knows nothing of those before it, so that it comes to the same bits in any process.
+    """
 
     def __init__(self, instruments: Instruments, settings: ConfidenceSettings) -> None:
         self.instruments, self.settings = instruments, settings
         self.seeds = list(range(settings.first_seed, settings.first_seed + settings.seeds))
-        self._plain = PlainScores(self._measure_plain)
 
     def measure(self, pairs: Sequence[Pair]) -> list[Measured]:
         """The gains of each pair: its own pictures where the source has them, drawn ones elsewhere."""
         if not pairs:
             return []
-        plain = self._plain.columns(
+        forget(self.instruments.scores.values())
+        plain = PlainScores(self._measure_plain).columns(
             [(pair.short, pair.record.plain_image) for pair in pairs], [pair.record.extra for pair in pairs]
         )
         whole = self._scores(

@@ -10,27 +10,31 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dfprompt.config import load_config, save_resolved
 from dfprompt.data.cleaning import Removed, iter_pairs
-from dfprompt.data.confidence import Instruments, Measured, Meter
+from dfprompt.data.confidence import Instruments, Measured, Meter, Unmeasured
 from dfprompt.data.records import Pair, PromptRecord
 from dfprompt.data.report import Report, compare_groups
 from dfprompt.data.sets import SETS, set_of
 from dfprompt.data.settings import CurateSettings
 from dfprompt.errors import ConfigError, InputError
 from dfprompt.excerpt import quote
+from dfprompt.measurement.shards import SHARD, Shard, note_shard
 from dfprompt.storage import append_lines, check_ours, read_lines, remove, reported, write_text
 
 _OURS = ("short", "modifiers", "kept", "confidence", "where")
 RECIPE, SCORES, REMOVED, REPORT = "recipe.toml", "scores.jsonl", "removed.jsonl", "report.json"
-_PARTS = (SCORES, REPORT, *(f"{name}.jsonl" for name in SETS), REMOVED, RECIPE)
+_PARTS = (SCORES, REPORT, *(f"{name}.jsonl" for name in SETS), REMOVED, SHARD, RECIPE)
 _MEASURED_WITH = ("pipeline", "aesthetic", "clip", "judges", "seeds", "first_seed")
 Progress = Callable[[int, int], None]
+MeasureBatches = Callable[[Iterable[Sequence[Pair]]], Iterator[Sequence[Measured | Unmeasured]]]
+"""Measures batches of pairs, in order; what cannot be measured is said pair by pair."""
+UNMEASURED = "not measured"
 
 
 def curate(
@@ -39,13 +43,18 @@ def curate(
     folder: Path,
     *,
     instruments: Callable[[], Instruments] | None = None,
+    measure: MeasureBatches | None = None,
+    shard: Shard | None = None,
     resume: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Write a curated data set into a folder and return what was done.
 
-    `instruments` makes what draws and scores, and is called only if something must be drawn or scored.
+    `instruments` makes what draws and scores, and is called only if something must be drawn or scored;
+    or `measure` does all of it elsewhere. A pair that cannot be measured is removed by that name, and tried
+    again with `resume`. With `shard` only its batches are measured, and nothing is divided: the report
+    counts what was measured.
     `progress` is called with pairs measured and in all. Raises ConfigError for a folder in use without
     `resume` or `force`, and for another recipe on `resume`; InputError where nothing is left.
     """
@@ -59,8 +68,18 @@ def curate(
             f"no row is left of {len(outcomes)}: "
             + (", ".join(f"{count} removed by {name}" for name, count in counts.items()) or "none was read")
         )
+    if measure is None and instruments is not None:
+        measure = _measuring_here(instruments, settings)
+    measured, failed = _measure(pairs, settings, folder / SCORES, measure, progress, shard)
+    if shard is not None:
+        return Report(len(outcomes), Counter(each.by for each in removed), len(measured), len(failed), {})
+    removed += [
+        Removed(pair.record, UNMEASURED, failed[pair.measured_as])
+        for pair in pairs
+        if pair.measured_as in failed
+    ]
+    pairs = [pair for pair in pairs if pair.measured_as not in failed]
     _write_rows(folder / REMOVED, (_removed_row(each) for each in removed))
-    measured = _measure(pairs, settings, folder / SCORES, instruments, progress)
     sure = [measured[pair.measured_as].confidence(settings.confidence.gamma) for pair in pairs if measured]
     kept = [each >= settings.confidence.sigma for each in sure] or [True] * len(pairs)
     sets = _divide(pairs, kept, sure, settings, folder)
@@ -97,13 +116,17 @@ def _measure(
     pairs: Sequence[Pair],
     settings: CurateSettings,
     path: Path,
-    instruments: Callable[[], Instruments] | None,
+    measure: MeasureBatches | None,
     progress: Progress | None,
-) -> dict[str, Measured]:
-    """Measure what is not in the file yet, a batch at a time, each batch written before the next."""
+    shard: Shard | None = None,
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Measure what is not in the file yet, a batch at a time, each written down as it comes.
+
+    Returns what is measured, and why the rest is not.
+    """
     if not settings.confidence.enabled:
-        return {}
-    if instruments is None:
+        return {}, {}
+    if measure is None:
         raise ConfigError("confidence is enabled, and there is nothing to draw and score with")
     found = read_scores(path)
     keys = {pair.measured_as for pair in pairs}
@@ -112,20 +135,38 @@ def _measure(
             f"{path}: nothing measured there is of this source, or an earlier version measured it; take "
             "another --output"
         )
-    todo = [each for key, each in {pair.measured_as: pair for pair in pairs}.items() if key not in found]
-    if not todo:
-        return found
     # Pairs of one short prompt side by side: its plain picture is drawn once.
-    todo.sort(key=lambda pair: pair.short)
-    meter, size = Meter(instruments(), settings.confidence), settings.confidence.batch_size
-    for start in range(0, len(todo), size):
-        fresh = meter.measure(todo[start : start + size])
+    unique = sorted({pair.measured_as: pair for pair in pairs}.values(), key=lambda pair: pair.short)
+    size = settings.confidence.batch_size
+    batches = [unique[start : start + size] for start in range(0, len(unique), size)]
+    if shard is not None:
+        note_shard(path.parent, "curation", shard, [[pair.measured_as for pair in each] for each in batches])
+        batches = list(shard.pick(batches))
+    left = [[pair for pair in each if pair.measured_as not in found] for each in batches]
+    todo = [each for each in left if each]
+    if not todo:
+        return found, {}
+    done, total, failed = 0, sum(map(len, todo)), dict[str, str]()
+    if progress is not None:
+        progress(0, total)
+    for came in measure(todo):
+        fresh = [each for each in came if isinstance(each, Measured)]
+        failed |= {each.key: each.reason for each in came if isinstance(each, Unmeasured)}
         with reported(path, ConfigError, "make room and go on with --resume"):
             append_lines(path, (json.dumps(asdict(each)) for each in fresh))
         found |= {each.key: each for each in fresh}
+        done += len(came)
         if progress is not None:
-            progress(start + len(fresh), len(todo))
-    return found
+            progress(done, total)
+    return found, failed
+
+
+def _measuring_here(instruments: Callable[[], Instruments], settings: CurateSettings) -> MeasureBatches:
+    def measure(batches: Iterable[Sequence[Pair]]) -> Iterator[list[Measured]]:
+        meter = Meter(instruments(), settings.confidence)
+        return map(meter.measure, batches)
+
+    return measure
 
 
 def _divide(

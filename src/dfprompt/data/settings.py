@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dfprompt.config import Config
+from dfprompt.requests.scale import ScaleRequest
 
 
 class SourceSettings(Config):
@@ -109,3 +110,5 @@ class CurateSettings(Config):
     """How sure the modifiers must be."""
     sets: SetsSettings = SetsSettings()
     """Which set each row goes to."""
+    scale: ScaleRequest = ScaleRequest()
+    """Who draws and scores."""

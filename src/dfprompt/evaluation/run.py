@@ -18,10 +18,12 @@ from dfprompt.evaluation.rewrites import Rewrites, RewriteStore
 from dfprompt.measurement.log import ROWS, MeasurementLog
 from dfprompt.measurement.measure import (
     AT_ONCE,
+    Elsewhere,
     HowToDraw,
     Measurement,
     Progress,
     Shot,
+    batch_names,
     fingerprint,
     picture_place,
 )
@@ -29,6 +31,7 @@ from dfprompt.measurement.prompts import PlainPrompt, check_prompts, noise_seed
 from dfprompt.measurement.rescoring import check_scores
 from dfprompt.measurement.rows import PLAIN, Row, RowKey
 from dfprompt.measurement.scoreboard import Scoreboard
+from dfprompt.measurement.shards import Shard, note_shard
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.requests.render import RenderSettings
 
@@ -87,13 +90,16 @@ def run_evaluation(
     pictures_at_once: int = AT_ONCE,
     retry_failed: bool = False,
     progress: Progress | None = None,
+    elsewhere: Elsewhere | None = None,
+    shard: Shard | None = None,
 ) -> Outcome:
     """Run what is missing of an evaluation in its folder; a killed run goes on where it was.
 
     What fails (a method, a picture, a score) fails its own rows, by name; `retry_failed` makes those rows
-    again. A rewrite that a file brings now, or brings otherwise than before, is drawn anew. Raises InputError
-    for a folder that holds another evaluation, and for files that lack prompts; EvaluationError where the
-    folder cannot be written.
+    again. A rewrite that a file brings now, or brings otherwise than before, is drawn anew. With `elsewhere`
+    other processes draw and score; with `shard` only its part is drawn, and only its rows come back. Raises
+    InputError for a folder that holds another evaluation, and for files that lack prompts; EvaluationError
+    where the folder cannot be written.
     """
     plan = plan.checked()
     definitions = {method.name: method.definition for method in plan.methods}
@@ -109,13 +115,18 @@ def run_evaluation(
         }
         check_scores(folder, log.rows, plan.prompts, plan.scoreboard)
         log.append(_without_rewrite(plan, rewrites, log))
-        Measurement(pipeline, plan.scoreboard, log, how).measure(
-            list(_shots(plan, rewrites)),
+        shots = list(_shots(plan, rewrites))
+        if shard is not None:
+            note_shard(folder, log.kind, shard, batch_names(shots, pictures_at_once))
+        Measurement(pipeline, plan.scoreboard, log, how, elsewhere=elsewhere).measure(
+            shots,
             at_once=pictures_at_once,
             retry_failed=retry_failed,
             progress=progress,
+            shard=shard,
         )
-        return Outcome(plan, folder, tuple(log.rows[key] for key in plan.keys()), rewrites)
+        rows = (log.rows[key] for key in plan.keys() if shard is None or key in log.rows)
+        return Outcome(plan, folder, tuple(rows), rewrites)
 
 
 def _without_rewrite(plan: Plan, rewrites: Mapping[str, Rewrites], log: MeasurementLog) -> list[Row]:

@@ -14,7 +14,15 @@ from dfprompt.evaluation.summary import ScoreLine, score_lines
 from dfprompt.images.metadata import ModelMark
 from dfprompt.images.reading import read_image
 from dfprompt.measurement.log import MeasurementLog
-from dfprompt.measurement.measure import AT_ONCE, HowToDraw, Measurement, Progress, Shot, fingerprint
+from dfprompt.measurement.measure import (
+    AT_ONCE,
+    Elsewhere,
+    HowToDraw,
+    Measurement,
+    Progress,
+    Shot,
+    fingerprint,
+)
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rescoring import check_scores
 from dfprompt.measurement.rows import PLAIN, Row
@@ -134,13 +142,14 @@ def draw_side_by_side(
     resume: bool = False,
     at_once: int = AT_ONCE,
     progress: Progress | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> SideBySide:
     """Draw every rewrite with every seed beside the plain prompt, and score the pictures on its words.
 
     `name` gives a picture's file beside the log. `progress` is told after every `at_once` pictures how many
-    are written down. With `resume` what the log holds is not drawn again. A
-    failing score is named in the rows. Raises ConfigError for nothing to compare and for labels that are
-    not distinct, InputError for a log of another comparison, and what drawing raises.
+    are written down; with `elsewhere` other processes draw and score. With `resume` what the log holds is not
+    drawn again. A failing score is named in the rows. Raises ConfigError for nothing to compare and for
+    labels that are not distinct, InputError for a log of another comparison, and what drawing raises.
     """
     check_distinct(prompts, seeds)
     settings = pipeline.resolve(how.settings)
@@ -163,7 +172,8 @@ def draw_side_by_side(
     asked = fingerprint(pipeline, scoreboard, how)
     with MeasurementLog(log, asked, kind=KIND, resume=resume) as open_log:
         check_scores(log.parent, open_log.rows, [each.plain for each in prompts], scoreboard)
-        measurement = Measurement(pipeline, scoreboard, open_log, how, isolated=False)
+        measurement = Measurement(pipeline, scoreboard, open_log, how, isolated=False, elsewhere=elsewhere)
+        at_once = at_once if elsewhere is None else 1  # a seed's pictures, or there were too few batches
         measured = measurement.measure(shots, at_once=at_once, retry_failed=resume, progress=progress)
         rows = {row.key: row for row in measured}
     for prompt in prompts:  # what is drawn once still counts for each that says it

@@ -1,6 +1,7 @@
-"""Where work runs: an `Executor` maps a function over items, in order; here, on this machine."""
+"""Where work runs: an `Executor` maps a function over items, in order: here, in processes, on Ray."""
 
 from dfprompt.executor.local import LocalExecutor
-from dfprompt.executor.protocol import Executor
+from dfprompt.executor.opening import opened
+from dfprompt.executor.protocol import Executor, Work
 
-__all__ = ["Executor", "LocalExecutor"]
+__all__ = ["Executor", "LocalExecutor", "Work", "opened"]

@@ -1,11 +1,13 @@
-"""Work in batches: failures stay with the items that caused them."""
+"""Work in batches: failures stay with the items that caused them, and no batch knows of another."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+from dfprompt.conditioning.cache import SHARED_CACHE
 from dfprompt.errors import DFPromptError, RewardServerError
+from dfprompt.rewards import Reward, as_score
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,3 +35,17 @@ def attempt(
             return [error]
     middle = len(items) // 2
     return [*attempt(work, items[:middle]), *attempt(work, items[middle:])]
+
+
+def forget(scores: Iterable[Reward]) -> None:
+    """Drop encodings of earlier batches.
+
+    Their last bits depend on the texts they were encoded among. A batch must come to the same bits in a run
+    that was resumed, and in a worker that has not seen the batches before it.
+
+    >>> forget([])
+    """
+    SHARED_CACHE.clear()
+    for score in scores:
+        for tower in as_score(score).towers():
+            tower.forget_texts()

@@ -33,7 +33,8 @@ class MeasurementLog:
 
     `kind` is what messages call the measurement, `asked` what must be the same for it to go on, `methods`
     the definitions of those that take part (another one under a known name is refused, unless it is among
-    `free`, whose rows are known by their own words). Raises InputError for a folder that holds another
+    `free`, whose rows are known by their own words). `folder` is where pictures are named from, the log's own
+    by default. Raises InputError for a folder that holds another
     measurement, one that another process is writing, or one there already without `resume`;
     EvaluationError for a damaged line or where the disk refuses.
 
@@ -52,8 +53,11 @@ class MeasurementLog:
         methods: Mapping[str, str] | None = None,
         free: Iterable[str] = (),
         resume: bool = True,
+        folder: Path | None = None,
     ) -> None:
         self.path, self.kind = path, kind
+        self.folder = folder or (Path() if path is None else path.parent)
+        """Where pictures are named from."""
         self.rows: dict[RowKey, Row] = {}
         self.asked: dict[str, Any] = json.loads(json.dumps(dict(asked or {})))
         self.methods = dict(methods or {})
@@ -67,11 +71,6 @@ class MeasurementLog:
         except BaseException:
             self.close()
             raise
-
-    @property
-    def folder(self) -> Path:
-        """Where pictures are named from."""
-        return Path() if self.path is None else self.path.parent
 
     def find(self, key: RowKey, words: DFPrompt | None, *, retry_failed: bool = False) -> Row | None:
         """Return the row of a picture drawn from these words; None if there is none, or a failed one is no

@@ -9,12 +9,12 @@ its file scores the same.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from PIL import Image
@@ -32,11 +32,12 @@ from dfprompt.images.metadata import GenerationMetadata, ModelMark
 from dfprompt.images.reading import read_image
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil, to_tensor
-from dfprompt.measurement.isolation import attempt
+from dfprompt.measurement.isolation import attempt, forget
 from dfprompt.measurement.log import MeasurementLog
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN, UNSCORED, Row, RowKey
 from dfprompt.measurement.scoreboard import Plain, Scoreboard, Scored
+from dfprompt.measurement.shards import Shard
 from dfprompt.pipeline.denoise import check_lockstep
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
@@ -84,6 +85,42 @@ class HowToDraw:
     progress: bool | Report = False
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Shots to be drawn together, and the rows there are of them and of their plain pictures."""
+
+    shots: tuple[Shot, ...]
+    known: Mapping[RowKey, Row]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of a batch: the rows, pictures drawn, and what stopped it in the middle."""
+
+    rows: tuple[Row, ...]
+    drawn: int = 0
+    error: DFPromptError | None = None
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How batches are measured, beside the pipeline and the scores; pictures are saved below `folder`."""
+
+    how: HowToDraw
+    folder: Path
+    isolated: bool = True
+    save_first: bool = False
+    only: tuple[str, ...] | None = None
+
+
+class Elsewhere(Protocol):
+    """Measures batches in other processes, which build pipeline and scores for themselves."""
+
+    def measure(self, manner: Manner, batches: Iterable[Batch]) -> Iterator[Measured]:
+        """What came of each batch, in order."""
+        ...
+
+
 class Drawn(NamedTuple):
     """One picture (3,H,W) of 8 bits, its file's contents, and what it cost."""
 
@@ -101,7 +138,8 @@ class Measurement:
     A picture that cannot be drawn fails its own row if `isolated`, and stops the measurement if not. `needed`
     names a score without which it cannot go on: it stops with RewardError where every picture of a batch
     lacks it. With `save_first` pictures are written down before they are scored: a kill while scoring loses
-    none, and their files carry no scores. `only` names the scores wanted.
+    none, and their files carry no scores. `only` names the scores wanted. With `elsewhere` other processes
+    draw, score and save, and rows alone come back.
     """
 
     def __init__(
@@ -115,7 +153,10 @@ class Measurement:
         save_first: bool = False,
         needed: str | None = None,
         only: Sequence[str] | None = None,
+        elsewhere: Elsewhere | None = None,
+        at_once: int = AT_ONCE,
     ) -> None:
+        self.elsewhere, self.at_once = elsewhere, at_once
         self.pipeline, self.scoreboard, self.log = pipeline, scoreboard, log or MeasurementLog()
         self.how, self.isolated, self.needed, self.only = how or HowToDraw(), isolated, needed, only
         self.save_first = save_first
@@ -126,32 +167,78 @@ class Measurement:
         self,
         shots: Sequence[Shot],
         *,
-        at_once: int = AT_ONCE,
+        at_once: int | None = None,
         retry_failed: bool = False,
         progress: Progress | None = None,
+        shard: Shard | None = None,
     ) -> list[Row]:
         """Return the row of every shot, in their order, measuring those the log has not.
 
-        Shots of one prompt and seed that stand together are measured together, in batches of `at_once`
-        pictures or more. `retry_failed` measures rows again in which something failed; where only a score
-        did, the picture is read from its file.
+        With `shard` only its batches are measured, and only the rows there are come back.
+
+        Shots of one prompt and seed are measured together, in batches of `at_once` pictures or more, by
+        default the measurement's own number. `retry_failed` measures rows again in which something failed;
+        where only a score did, the picture is read from its file.
         """
+        size = at_once or self.at_once
+        own = list(_batches(shots, size))
+        if shard is not None:
+            own = list(shard.pick(own))
+        picked = [shot for batch in own for shot in batch]
         missing = {
             shot.key
-            for shot in shots
+            for shot in picked
             if self.log.find(shot.key, shot.words, retry_failed=retry_failed) is None
         }
-        done = len(shots) - len(missing)
+        done = len(picked) - len(missing)
+        if progress and missing:
+            progress(done, len(picked))
         with each_warning_once():
-            for batch in _batches([shot for shot in shots if shot.key in missing], at_once):
-                self._measure(batch)
-                done += len(batch)
+            batches = _left(own, missing, size)
+            for count in self._measure_here(batches) if self.elsewhere is None else self._fetch(batches):
+                done += count
                 if progress:
-                    progress(done, len(shots))
-        return [self.log.rows[shot.key] for shot in shots]
+                    progress(done, len(picked))
+        return [self.log.rows[shot.key] for shot in shots if shard is None or shot.key in self.log.rows]
+
+    def _measure_here(self, batches: Iterable[Sequence[Shot]]) -> Iterator[int]:
+        """Yield how many shots of a batch were measured."""
+        for batch in batches:
+            self._measure(batch)
+            yield len(batch)
+
+    def _fetch(self, batches: Iterable[Sequence[Shot]]) -> Iterator[int]:
+        """Yield how many shots of a batch were measured elsewhere; its rows are written down here."""
+        assert self.elsewhere is not None
+        only = None if self.only is None else tuple(self.only)
+        folder = self.log.folder.resolve()
+        manner = Manner(replace(self.how, progress=False), folder, self.isolated, self.save_first, only)
+        for done in self.elsewhere.measure(manner, map(self._pack, batches)):
+            self.drawn += done.drawn
+            self.log.append(done.rows)
+            if done.error is not None:
+                raise done.error
+            self._stop_without(self.needed, done.rows)
+            yield len(done.rows)
+
+    def _pack(self, shots: Sequence[Shot]) -> Batch:
+        keys = {key for shot in shots for key in (shot.key, (PLAIN, shot.prompt.id, shot.seed))}
+        return Batch(tuple(shots), {key: self.log.rows[key] for key in keys & self.log.rows.keys()})
+
+    def measure_batch(self, batch: Batch) -> Measured:
+        """Measure a batch for a process that keeps the log: nothing of it stays here."""
+        self.log.rows, before, error = dict(batch.known), self.drawn, None
+        try:
+            self._measure(batch.shots)
+        except DFPromptError as stopped:
+            error = stopped
+        found = [self.log.rows[shot.key] for shot in batch.shots if shot.key in self.log.rows]
+        fresh = tuple(row for row in found if row is not batch.known.get(row.key))
+        return Measured(fresh, self.drawn - before, error)
 
     def _measure(self, shots: Sequence[Shot]) -> None:
         started = time.perf_counter()
+        forget(self.scoreboard.scores.values())
         pictures = self._look(shots)
         chosen = [self._choose(shot, pictures, shots) for shot in shots]
         good = [(shot, each) for shot, each in zip(shots, chosen, strict=True) if isinstance(each, Drawn)]
@@ -323,11 +410,38 @@ class Measurement:
         raise RewardError(f"{needed} failed for all {len(rows)} pictures of a seed: {reason}{kept}")
 
 
+def batch_names(shots: Sequence[Shot], at_once: int = AT_ONCE) -> list[list[str]]:
+    """Return what is in each batch, by name."""
+    batches = _batches(shots, at_once)
+    return [[json.dumps([*shot.key, str(shot.words)]) for shot in batch] for batch in batches]
+
+
+def _left(
+    batches: Iterable[Sequence[Shot]], missing: Container[RowKey], at_once: int
+) -> Iterator[Sequence[Shot]]:
+    """Yield what is missing, in the batches it is in where all is missing: so that it has the same bits."""
+    some: list[Shot] = []
+    for batch in batches:
+        left = [shot for shot in batch if shot.key in missing]
+        if len(left) == len(batch):
+            yield left
+            continue
+        some += left
+        if sum(len(shot.noises) for shot in some) >= at_once:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
 def _batches(shots: Sequence[Shot], at_once: int) -> Iterator[list[Shot]]:
     """Yield shots in batches that part no prompt and seed: its plain picture is scored beside the others."""
+    together: dict[tuple[str, int], list[Shot]] = {}
+    for shot in shots:
+        together.setdefault((shot.prompt.id, shot.seed), []).append(shot)
     batch: list[Shot] = []
-    for _, together in groupby(shots, key=lambda shot: (shot.prompt.id, shot.seed)):
-        batch += together
+    for group in together.values():
+        batch += group
         if sum(len(shot.noises) for shot in batch) >= at_once:
             yield batch
             batch = []

@@ -12,6 +12,7 @@ from dfprompt.excerpt import quote
 from dfprompt.prompt.reading import holds_spans
 from dfprompt.requests.base import Flag, FolderRequest, ListedThings, MaxRisk, SeedRequest, Things, Words
 from dfprompt.requests.render import DialectRequest, RenderRequest
+from dfprompt.requests.scale import CostRequest, ScaleRequest
 from dfprompt.requests.score import ScoreRequest
 from dfprompt.requests.write import Style
 
@@ -21,7 +22,9 @@ Modifiers = Annotated[ListedThings, Flag("--modifiers", "A,B|FILE", kind=Words, 
 Keep = Annotated[Words, Flag("--keep", "WORDS")]
 
 
-class CompareRequest(SeedRequest, FolderRequest, ScoreRequest, DialectRequest, RenderRequest):
+class CompareRequest(
+    SeedRequest, FolderRequest, CostRequest, ScaleRequest, ScoreRequest, DialectRequest, RenderRequest
+):
     """What `dfprompt compare` draws side by side."""
 
     most_seeds: ClassVar[int] = 1000
@@ -75,7 +78,7 @@ class CompareRequest(SeedRequest, FolderRequest, ScoreRequest, DialectRequest, R
         return self
 
 
-class TuneRequest(FolderRequest, ScoreRequest, RenderRequest):
+class TuneRequest(FolderRequest, CostRequest, ScaleRequest, ScoreRequest, RenderRequest):
     """What `dfprompt tune` searches for."""
 
     text: Annotated[str, Flag(metavar="TEXT", argument=True)]

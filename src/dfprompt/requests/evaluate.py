@@ -10,6 +10,7 @@ from pydantic import Field
 from dfprompt.requests.base import Flag, ListedThings, Request, SeedRequest, Things, Words
 from dfprompt.requests.compare import Keep, Policy
 from dfprompt.requests.render import RenderRequest
+from dfprompt.requests.scale import CostRequest, ScaleRequest, ShardRequest
 from dfprompt.requests.score import ScoreRequest
 
 METHODS = (
@@ -31,7 +32,9 @@ class MeasureRequest(Request):
     """Make rows again in which something failed."""
 
 
-class EvaluateRequest(MeasureRequest, SeedRequest, ScoreRequest, RenderRequest):
+class EvaluateRequest(
+    MeasureRequest, SeedRequest, ShardRequest, CostRequest, ScaleRequest, ScoreRequest, RenderRequest
+):
     """What `dfprompt evaluate` compares."""
 
     prompts: Prompts

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from dfprompt.errors import ConfigError
 from dfprompt.requests.base import Flag, Request, SeedRequest, Things, Words
 from dfprompt.requests.render import DeviceRequest, RenderRequest
+from dfprompt.requests.scale import CostRequest, ScaleRequest, ShardRequest
 from dfprompt.requests.score import ScoreRequest
 
 Recipe = Annotated[str | Path | None, Flag(metavar="R.toml", kind=Path)]
@@ -19,7 +20,7 @@ class RunRequest(Request):
     """A run by recipe, in a folder of its own."""
 
     recipe: Recipe = None
-    """What is done and how: a TOML file; see recipes/ and the page Settings."""
+    """What is done and how: a TOML file, or one that comes along, as mini-sft; see the page Settings."""
     assignments: Annotated[Words, Flag("--set", "KEY=VALUE")] = ()
     """Change a setting, as optimizer.steps=200; repeatable."""
     output: Annotated[str | Path | None, Flag(metavar="DIR", kind=Path)] = None
@@ -30,7 +31,7 @@ class RunRequest(Request):
     """Begin anew where --output holds a run."""
 
 
-class CurateRequest(RunRequest, DeviceRequest):
+class CurateRequest(RunRequest, ShardRequest, CostRequest, ScaleRequest, DeviceRequest):
     """What `dfprompt curate` cleans and filters."""
 
     source: Annotated[str | Path, Flag(metavar="SOURCE", argument=True, kind=str)]
@@ -46,7 +47,8 @@ class CurateRequest(RunRequest, DeviceRequest):
     def changes(self) -> tuple[str, ...]:
         """The recipe's settings to change, with those that have an option of their own."""
         own = [] if self.pipeline is None else [f"confidence.pipeline={self.pipeline}"]
-        return (*self.assignments, *own, *([] if self.images else ["confidence.enabled=false"]))
+        text_only = [] if self.images else ["confidence.enabled=false"]
+        return (*self.assignments, *own, *text_only, *self.scale_changes)
 
 
 class TrainRequest(RunRequest):
@@ -59,11 +61,16 @@ class TrainRequest(RunRequest):
         return self
 
 
-class ReinforceRequest(TrainRequest):
+class ReinforceRequest(TrainRequest, CostRequest, ScaleRequest):
     """What `dfprompt train ppo` and `train grpo` run."""
 
     allow_code: bool = False
     """Let a reward recipe or FILE.py:FUNCTION bring Python code, which is run."""
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The recipe's settings to change, with those that have an option of their own."""
+        return (*self.assignments, *self.scale_changes)
 
 
 class CalibrateRequest(SeedRequest, RenderRequest):

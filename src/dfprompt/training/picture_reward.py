@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dfprompt.conditioning.cache import SHARED_CACHE
+from dfprompt.measurement.isolation import forget
 from dfprompt.measurement.plain import PlainScores
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt
@@ -89,20 +89,9 @@ class PictureReward:
             scores[PLAIN_MEANING] = self.meaning.score_batch(ImageBatch(images), texts, records)
         return scores
 
-    def _forget(self) -> None:
-        """Drop encodings of earlier calls.
-
-        Their last bits depend on the texts they were encoded among, and a resumed run, which has not seen
-        those calls, must come to the same bits.
-        """
-        SHARED_CACHE.clear()
-        watched = [] if self.meaning is None else [self.meaning]
-        for score in (self.reward, *self.judges.values(), *watched):
-            for tower in score.towers():
-                tower.forget_texts()
-
     def _draw(self, prompts: Sequence[DFPrompt], seeds: Sequence[int]) -> Tensor:
-        self._forget()
+        watched = [] if self.meaning is None else [self.meaning]
+        forget([self.reward, *self.judges.values(), *watched])
         with warnings.catch_warnings():
             # What a policy tries on the way need not be words of the pipeline's world; its users' words are.
             warnings.filterwarnings("ignore", message="outside the")

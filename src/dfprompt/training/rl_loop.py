@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from accelerate.utils import gather_object
 
-from dfprompt.errors import ConfigError, GenerationError, RewardError, TrainingError
+from dfprompt.errors import ConfigError, ExecutorError, GenerationError, RewardError, TrainingError
 from dfprompt.executor import Executor, LocalExecutor
 from dfprompt.policy import Policy
 from dfprompt.training.checkpoint import Checkpoints
@@ -290,7 +290,7 @@ class _Stage:
                 acting=self.acting,
                 **how,
             )
-        except (RewardError, GenerationError) as error:
+        except (RewardError, GenerationError, ExecutorError) as error:
             raise TrainingError(f"{error}; {self.checkpoints.describe_last()}") from error
 
     def check(self, step: int, figures: Mapping[str, float]) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from dfprompt.config import Config
 from dfprompt.requests.render import RenderRequest
+from dfprompt.requests.scale import ScaleRequest
 from dfprompt.training.settings import (
     CheckpointSettings,
     LoggingSettings,
@@ -222,6 +223,9 @@ class RlSettings(Config):
     def rows_per_prompt(self) -> int:
         """How many rows of a rollout rewrite one prompt on one noise."""
         return self.group.size * self.rollout.control_draws
+
+    scale: ScaleRequest = ScaleRequest()
+    """Who draws and scores."""
 
     @property
     def draws_plain(self) -> bool:

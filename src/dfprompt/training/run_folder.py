@@ -101,7 +101,9 @@ def check_same_recipe(folder: Path, settings: Config, *, but: Sequence[str] = ()
     recipe = folder / RECIPE
     before = load_config(type(settings), recipe)
     changed = differences(before.model_dump(mode="json"), settings.model_dump(mode="json"))
-    if changed := [each for each in changed if each.partition(":")[0] not in but]:
+    # Who draws changes no number; what else may differ is named.
+    named = [each for each in changed if not each.startswith("scale.")]
+    if changed := [each for each in named if each.partition(":")[0] not in but]:
         raise ConfigError(
             f"{folder} was begun with another recipe ({', '.join(changed)}); go on with {recipe}, or "
             "take another folder"
