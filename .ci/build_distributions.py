@@ -2,6 +2,7 @@
 
     python .ci/build_distributions.py dist
 
+An index shows README without the repository: pictures and links of its copy are absolute (`index_readme`).
 They share nothing but their version: each file of src/dfprompt is in one of them. An install from a checkout
 (`pip install .`) needs no such split and holds everything.
 """
@@ -42,6 +43,25 @@ def main() -> int:
     return 0
 
 
+def files_at() -> str:
+    """The address that README's files have on the web, or nothing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(project["tool"]["dfprompt"]["files"])
+
+
+def index_readme(text: str, base: str) -> str:
+    """README as an index shows it: absolute pictures and links; without an address no pictures, and words.
+
+    >>> index_readme("See [one](docs/a.md).", "https://a.org/"), index_readme("See [one](docs/a.md).", "")
+    ('See [one](https://a.org/docs/a.md).', 'See one.')
+    """
+    if not base:
+        text = re.sub(r"^<img [^>]*>\n+", "", text, flags=re.MULTILINE)
+        return re.sub(r"!?\[([^]]*)\]\((?!\w+:)[^)]*\)", r"\1", text)
+    text = re.sub(r'(<img src=")(?!\w+:)', rf"\g<1>{base}", text)
+    return re.sub(r"(\]\()(?!\w+:|#)", rf"\g<1>{base}", text)
+
+
 def language(project: dict[str, Any]) -> dict[str, Any]:
     """The description of the language alone: no dependencies, no commands."""
     kept = ("readme", "license", "license-files", "requires-python", "authors", "keywords", "classifiers")
@@ -74,8 +94,11 @@ def build(described: dict[str, Any], *, language: bool, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "pyproject.toml").write_text(tomli_w.dumps(described), encoding="utf-8")
-        for name in ("README.md", "LICENSE"):
-            shutil.copy2(ROOT / name, place / name)
+        readme = index_readme((ROOT / "README.md").read_text(encoding="utf-8"), files_at())
+        (place / "README.md").write_text(readme, encoding="utf-8")
+        shutil.copy2(ROOT / "LICENSE", place / "LICENSE")
+        if not language:
+            shutil.copytree(ROOT / "recipes", place / "src" / "dfprompt" / "recipes", ignore=_IGNORED)
         for path in sorted((ROOT / "src" / "dfprompt").iterdir()):
             if path.name == "__pycache__" or (path.name in LANGUAGE) != language:
                 continue

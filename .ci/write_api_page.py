@@ -45,6 +45,7 @@ GROUPS = {
         "load_reward",
         "score_images",
         "evaluate",
+        "push_to_hub",
     ),
 }
 # Functions of one request: their arguments are its fields, each with its own line of meaning.
@@ -52,6 +53,14 @@ REQUESTS: dict[str, type[Request]] = {"evaluate": EvaluateRequest}
 # Arguments that are no field of a request, by function ("" for all).
 OWN = {
     ("", "pipe"): "The stock diffusers pipeline.",
+    ("push_to_hub", "source"): "The folder of a policy, a training run or a set of scores, or a recipe.",
+    ("", "to"): "owner/name on the hub, or a Path: a local folder in its place.",
+    ("", "base"): "The base model's name for the card; by default what the files say.",
+    ("", "data"): "What it was trained on, for the card; by default what the files say.",
+    ("", "licence"): "An identifier such as apache-2.0, for the card.",
+    ("", "evaluation"): "The folder of a `dfprompt evaluate`; the card quotes its table.",
+    ("", "private"): "Whether a new repository is seen by you alone.",
+    ("", "token"): "The hub's token; by default the one you logged in with.",
     ("", "prompt"): "One prompt or a list, as text or DFPrompt.",
     ("", "prompts"): "One prompt or one per row, as text or DFPrompt.",
     ("score_images", "prompts"): "The plain prompt: one for all pictures, or one per picture.",

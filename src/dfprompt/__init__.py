@@ -25,6 +25,7 @@ _EXPORTS = {
     "generate_images": "dfprompt.api.pipelines",
     "load_policy": "dfprompt.api.policies",
     "optimize_prompt": "dfprompt.api.policies",
+    "push_to_hub": "dfprompt.api.hub",
     "load_reward": "dfprompt.api.rewards",
     "score_images": "dfprompt.api.rewards",
     "evaluate": "dfprompt.api.evaluation",
@@ -58,6 +59,7 @@ __all__ = [*_EXPORTS, "__version__"]
 
 if TYPE_CHECKING:
     from dfprompt.api.evaluation import evaluate as evaluate
+    from dfprompt.api.hub import push_to_hub as push_to_hub
     from dfprompt.api.pipelines import generate_images as generate_images
     from dfprompt.api.pipelines import load_pipeline as load_pipeline
     from dfprompt.api.policies import load_policy as load_policy

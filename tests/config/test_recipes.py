@@ -169,7 +169,7 @@ def test_numbers_are_finite(value: str) -> None:
 
 
 def test_files_that_are_no_recipe_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read the recipe .*none\.toml: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read the recipe .*none\.toml: no such file"):
         read_recipe(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="cannot read the recipe"):
         read_recipe(tmp_path)

@@ -246,6 +246,7 @@ def test_a_workflow_on_the_screen_is_read_where_no_graph_ran(name: str, settings
     assert str(found.df_prompt) == "a red horse in the snow, [anime style:early:1.5], [film grain:late]"
     assert str(found.df_negative_prompt) == "blurry"
     assert found.settings == {"num_inference_steps": 20, **settings}
+    assert "DF-Prompt Suggest adds words" in found.remarks[0]
 
 
 def flux() -> dict[str, Any]:

@@ -9,8 +9,10 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -155,6 +157,70 @@ def test_convert_names_what_is_lost(nodes: dict[str, Any]) -> None:
     assert (text, "lost: the range" in remarks) == ("a b", True)
 
 
+def test_suggest_without_a_studio_hands_the_text_on(nodes: dict[str, Any]) -> None:
+    text, remarks = nodes["DFPromptSuggest"].execute("a [b:late]", " ", 0, 4).args
+    assert (text, "no studio" in remarks) == ("a [b:late]", True)
+
+
+def test_suggest_names_what_is_wrong_with_the_file(nodes: dict[str, Any], tmp_path: Path) -> None:
+    suggest = nodes["DFPromptSuggest"]
+    with pytest.raises(InputError, match="its token would stand in every picture"):
+        suggest.execute("a", "http://127.0.0.1:8601/#token=x", 0, 4)
+    with pytest.raises(InputError, match="cannot be read"):
+        suggest.execute("a", str(tmp_path / "none.txt"), 0, 4)
+    (tmp_path / "studio.txt").write_text("studio: not yet")
+    with pytest.raises(InputError, match="holds no address"):
+        suggest.execute("a", str(tmp_path / "studio.txt"), 0, 4)
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (422, {"error": {"message": "write what the picture shows"}}, "write what the picture shows"),
+        (302, {}, "status 302"),
+        (403, [], "status 403"),
+        (200, {"job": {"state": "failed", "message": "not loaded"}}, "not loaded"),
+    ],
+)
+def test_what_a_studio_refuses_is_told(
+    nodes: dict[str, Any], tmp_path: Path, status: int, body: Any, said: str
+) -> None:
+    from dfprompt.errors import EndpointError
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.send_header("Location", "http://127.0.0.1:9/")
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *args: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        file = tmp_path / "studio.txt"
+        file.write_text(f"studio: http://127.0.0.1:{server.server_port}/#token=x")
+        with pytest.raises(EndpointError, match=said):
+            nodes["DFPromptSuggest"].execute("a", str(file), 0, 4)
+    with pytest.raises(EndpointError, match="is `dfprompt studio` running"):
+        nodes["DFPromptSuggest"].execute("a", str(file), 0, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.enable_socket
+def test_suggest_asks_a_studio(nodes: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("starlette")
+    from browsing import serving
+
+    file = tmp_path / "studio.txt"
+    with serving(tmp_path / "history") as studio:
+        file.write_text(f"studio: {studio.address}\n")
+        text, _ = nodes["DFPromptSuggest"].execute("a red house in the snow", str(file), 0, 2).args
+    assert text.startswith("a red house in the snow, [")
+    assert text.count("[") <= 2
+
+
 def test_the_names_of_execute_are_the_inputs(nodes: dict[str, Any]) -> None:
     import inspect
 
@@ -202,4 +268,4 @@ def test_the_packs_metadata_and_workflows_are_whole() -> None:
             assert number in nodes[source]["outputs"][output]["links"]
             assert nodes[target]["inputs"][place]["link"] == number
             assert nodes[source]["outputs"][output]["type"] == nodes[target]["inputs"][place]["type"] == kind
-        assert "DFPromptEncode" in {node["type"] for node in nodes.values()}
+        assert {"DFPromptEncode", "DFPromptSuggest"} <= {node["type"] for node in nodes.values()}

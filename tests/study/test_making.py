@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,15 @@ def test_three_methods_meet_equally_often(tmp_path: Path) -> None:
     assert study.plan.methods == 3
 
 
+def test_pairs_of_one_picture_twice_are_counted(tmp_path: Path) -> None:
+    source = write_evaluation(tmp_path / "evaluation")
+    study = make_study(tmp_path / "one", source)
+    assert study.plan.identical == 0
+    for path in source.glob("pictures/plain-*.png"):
+        path.write_bytes((path.parent / path.name.replace("plain", METHODS[1])).read_bytes())
+    assert make_study(tmp_path / "two", source).plan.identical == 12
+
+
 def test_the_folder_is_its_owners_alone(study: Study) -> None:
     assert study.folder.stat().st_mode & 0o777 == 0o700
     for name in ("sealed.json", "key", "links.json", "platform.key"):
@@ -159,6 +170,18 @@ def test_the_folder_is_its_owners_alone(study: Study) -> None:
     (study.folder / "key").write_text("00" * 32)
     with pytest.raises(StudyError, match="cannot be opened"):
         unseal(study.folder)
+
+
+def test_the_room_needs_numpy_alone() -> None:
+    """The server of a study starts without torch, and the methods stay closed to it."""
+    said = (
+        "import sys; import dfprompt.study.{}; print(*sorted({{'torch', 'matplotlib'}} & {{*sys.modules}}))"
+    )
+    for module in ("study", "report_files", "making"):
+        done = subprocess.run(
+            [sys.executable, "-c", said.format(module)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == ""
 
 
 def change_rows(evaluation: Path, change: Any) -> None:
@@ -216,6 +239,7 @@ def test_missing_damaged_and_unequal_pictures_are_refused(tmp_path: Path) -> Non
         ({"methods": ["plain", "secret-metod"]}, 'did you mean "secret-method"'),
         ({"pairs": 20}, "need 25; ask for --pairs 19"),
         ({"per_participant": 13}, "different pairs of 12"),
+        ({"participants": 1}, "leave some of 12 unseen"),
         ({"repeats": 4}, "at most 3 can be shown again"),
     ],
 )

@@ -145,6 +145,7 @@ def test_the_rule_of_the_plan_leaves_out_whom_it_names(tmp_path: Path, evaluatio
     assert said["analyses"]["after exclusions"]["people"] == 5
     assert said["participants"] == {
         "planned": 24,
+        "simulated": 0,
         "consented": 9,
         "finished": 8,
         "excluded": dict.fromkeys(left.values(), 1),
@@ -188,7 +189,7 @@ def test_groups_under_ten_are_not_shown_anywhere(tmp_path: Path, evaluation: Pat
     }
     assert groups == {("age", "25-34"): 20, ("country", "Peru"): 11}
     assert "Atlantis" not in done.report.to_markdown()
-    assert "1 groups of fewer than 10 people are not shown" in done.report.to_markdown()
+    assert "Groups of fewer than 10 people are not shown (1)" in done.report.to_markdown()
 
 
 def test_scores_are_checked_against_people_with_intervals(tmp_path: Path, evaluation: Path) -> None:
@@ -280,6 +281,29 @@ def test_the_template_says_what_the_folder_knows_and_marks_the_rest(tmp_path: Pa
     with Image.open(figure) as image:
         assert min(image.size) > 300
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
+
+
+def test_simulated_people_are_said_to_be_before_anything_else(tmp_path: Path, evaluation: Path) -> None:
+    study = plan(tmp_path, evaluation)
+    people = People(study)
+    people.come(people.noisy(0.5))
+    done, _ = report(study)
+    assert "imulated people" not in done.report.to_markdown()
+    other = plan(tmp_path / "other", evaluation)
+    people = People(other)
+    person = other.consent(other.enrol(), simulated=True)
+    for trial in other.trials(0):
+        other.answer(person.id, trial.id, people.noisy(0.5)(person, trial), 3)
+    done, said = report(other)
+    assert done.report.to_markdown().splitlines()[2].startswith("**Simulated people: nobody was asked.")
+    assert said["participants"]["simulated"] == 1
+
+
+def test_a_title_cannot_write_the_page(tmp_path: Path, evaluation: Path) -> None:
+    study = plan(tmp_path, evaluation, title="a <b>bold</b> [title](x)")
+    people = People(study)
+    people.come(people.noisy(0.5))
+    assert "<b>" not in report(study)[0].report.to_markdown().replace("\\<b>", "")
 
 
 def test_one_person_alone_has_no_interval_and_breaks_nothing(tmp_path: Path, evaluation: Path) -> None:

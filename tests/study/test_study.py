@@ -133,7 +133,7 @@ def test_the_end_needs_every_answer_and_is_the_end(study: Study) -> None:
 
 
 def test_a_full_study_takes_nobody_new_and_keeps_who_began(evaluation: Path, tmp_path: Path) -> None:
-    study = make_study(tmp_path / "study", evaluation, participants=1)
+    study = make_study(tmp_path / "study", evaluation, participants=1, pairs=6)
     late, person = begin(study), begin(study, token=study.tokens[0])
     answer_all(study, person)
     study.finish(person.id)

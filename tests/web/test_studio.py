@@ -336,6 +336,7 @@ def test_styles_are_kept_beside_the_history(running: Running) -> None:
         ("/api/suggest", {"text": "a", "candidates": 0}),
         ("/api/tune", {"text": ""}),
         ("/api/tune", {"text": "a", "images": "many"}),
+        ("/api/tune", {"text": "a", "keep": 7}),
         ("/api/strip", {"drawing": "999", "label": "plain", "seed": 0}),
         ("/api/export", {"text": "a", "seeds": []}),
         ("/api/history/999/resume", {}),
@@ -409,6 +410,32 @@ def test_a_tuned_prompt_is_told_round_by_round(running: Running) -> None:
     assert job.result["sentence"]
     assert [each["text"] for each in job.result["best"]].count("plain") == 1
     assert len(list((running.history.folder / "searches").iterdir())) == 1
+
+
+def test_words_can_be_kept_from_a_search(running: Running) -> None:
+    running.call("/api/tune", {"text": "a red house", "images": 16, "keep": ["blue"]})
+    running.wait()
+    job = running.studio.jobs._listed()[-1]
+    assert (job.state, "no such words" in job.message) == ("failed", True)
+
+
+def test_another_program_waits_for_what_is_suggested(running: Running) -> None:
+    answer = running.call("/api/suggest", {"text": TEXT, "candidates": 1, "wait": True})
+    job = answer.json["job"]
+    assert job["state"] == "done"
+    assert job["result"]["candidates"][0]["text"].startswith(TEXT)
+
+
+def test_words_by_turns_are_drawn_and_suggested_to(running: Running) -> None:
+    text = "a [red|blue] house in the snow"
+    drawing = running.draw(text, seeds=[4], negative="[fog|mist]")["drawing"]
+    assert [each["label"] for each in drawing["pictures"]] == ["plain", "yours"]
+    assert drawing["columns"] == [["yours", text]]
+    found = running.call("/api/suggest", {"text": text, "wait": True}).json["job"]
+    assert found["result"]["candidates"][0]["text"].startswith(text)
+    asked = {"text": text, "seeds": [2], "settings": {"num_inference_steps": 2}}
+    forms = {form["name"]: form for form in running.call("/api/export", asked).json["forms"]}
+    assert "'a [red:early][blue:late] house in the snow'" in forms["Command line"]["text"]
 
 
 def test_nothing_is_read_outside_the_folder(running: Running) -> None:

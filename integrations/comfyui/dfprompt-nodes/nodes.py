@@ -8,7 +8,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from dfprompt.prompt.dialects import DIALECTS, convert_prompt
 
-from . import drawing, encoding
+from . import asking, drawing, encoding
 
 _EXAMPLE = "a red horse in the snow, [anime style:early:1.5], [film grain:late]"
 _CATEGORY = "conditioning/dfprompt"
@@ -106,12 +106,40 @@ class Convert(io.ComfyNode):
         return io.NodeOutput(done.text, "\n".join(remarks))
 
 
+class Suggest(io.ComfyNode):
+    """Words that a running studio's policy adds to a prompt."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """What the node takes and gives."""
+        return io.Schema(
+            node_id="DFPromptSuggest",
+            display_name="DF-Prompt Suggest",
+            category=_CATEGORY,
+            description="Asks a running `dfprompt studio` for words with ranges and weights; yours stay.",
+            inputs=[
+                _text(),
+                io.String.Input("studio", default="", tooltip="a file: dfprompt studio --no-browser > FILE"),
+                io.Int.Input("seed", default=0, min=0, max=2**31, tooltip="another one, other words"),
+                io.Int.Input("most", default=4, min=1, max=20, tooltip="words or phrases at most"),
+            ],
+            outputs=[io.String.Output(display_name="text"), io.String.Output(display_name="remarks")],
+        )
+
+    @classmethod
+    def execute(cls, text: str, studio: str, seed: int, most: int) -> io.NodeOutput:
+        """Ask, or hand the text on where no studio is named."""
+        if not studio.strip():
+            return io.NodeOutput(text, "no studio is named; the text is as it was")
+        return io.NodeOutput(*asking.ask_studio(studio, text, seed, most))
+
+
 class Extension(ComfyExtension):
     """The pack."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every node of the pack."""
-        return [Encode, Plan, Convert]
+        return [Encode, Plan, Convert, Suggest]
 
 
 async def comfy_entrypoint() -> ComfyExtension:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfprompt.api.companions import HOW_TO_GET_A_POLICY, MINI, choose_lexicon, companions_of
 from dfprompt.api.written import plain_of, read_base, read_written
+from dfprompt.config.recipes import find_recipe
 from dfprompt.endpoint import check_url, is_url
 from dfprompt.errors import ConfigError, DFPromptWarning, ImageFileError, InputError, LoadError
 from dfprompt.excerpt import quote
@@ -156,8 +157,8 @@ def _check_calibration(request: CalibrateRequest) -> None:
 
 def _check_run(request: RunRequest) -> None:
     check_output(request.output)
-    if request.recipe is not None and not Path(request.recipe).is_file():
-        raise ConfigError(f"cannot read the recipe {request.recipe}: there is no such file")
+    if request.recipe is not None:
+        find_recipe(request.recipe)
 
 
 def _check_curation(request: CurateRequest) -> None:

@@ -120,6 +120,10 @@ def tokenizers_of(pipeline: Any) -> tuple[Any, ...]:
 
 
 def _find(source: str | Path) -> Path:
+    if str(source).startswith("hub:"):
+        from dfprompt.api.hub import find_shared
+
+        return find_shared(str(source))
     if source != MINI:
         from dfprompt.rewards.weights import find_source
 
@@ -129,13 +133,13 @@ def _find(source: str | Path) -> Path:
     except LoadError as error:
         raise LoadError(
             "the mini policy is not in this installation; train one with "
-            '"dfprompt train sft --recipe recipes/mini-sft.toml --output runs/mini" and pass '
+            '"dfprompt train sft --recipe mini-sft --output runs/mini" and pass '
             "--policy runs/mini/policy"
         ) from error
 
 
 def _name_strangers(domain: Domain, bases: Sequence[DFPrompt]) -> None:
-    strangers = domain.strangers([base.plain_text for base in bases])
+    strangers = domain.strangers([words for base in bases for words in base.runs])
     if strangers:
         shown = ", ".join(map(quote, strangers))
         warnings.warn(

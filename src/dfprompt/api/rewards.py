@@ -16,6 +16,7 @@ from dfprompt.config import load_config, nearest
 from dfprompt.config.keywords import names_keywords
 from dfprompt.endpoint import is_url
 from dfprompt.errors import ConfigError, ImageFileError, LoadError
+from dfprompt.excerpt import quote
 from dfprompt.images.reading import Picture, raise_together
 from dfprompt.rewards import (
     KINDS,
@@ -55,12 +56,13 @@ def load_reward(
 ) -> Score:
     """Load a reward or judge by name, folder or recipe.
 
-    `source`: "mini" (the built-in world's composite), "paper" (the paper's composite on published weights),
-    "clip", "aesthetic", "pickscore" or "hps" (published weights, from the local Hub cache), any of these four
-    with ":FOLDER", ":FILE" or ":owner/name" behind it, a recipe FILE.toml, a function FILE.py:FUNCTION, a
-    folder (a set of scores, an aesthetic head or a CLIP model), an address http://... of a server that speaks
-    the reward protocol, "atomic:FILE.py:FUNCTION" (fidelity by atoms, answered by a function), "taste:FILE"
-    (what `dfprompt taste` learnt, or its folder), or a callable.
+    `source`: "mini" (the built-in world's composite), "paper" (the paper's composite on published
+    weights), "clip", "aesthetic", "pickscore" or "hps" (published weights, from the local Hub cache),
+    any of these four with ":FOLDER", ":FILE" or ":owner/name" behind it, a recipe FILE.toml, a function
+    FILE.py:FUNCTION, a folder (a set of scores, an aesthetic head or a CLIP model), "hub:owner/name"
+    that `push_to_hub` shared, an address http://... of a server that speaks the reward protocol,
+    "atomic:FILE.py:FUNCTION" (fidelity by atoms, answered by a function), "taste:FILE" (what
+    `dfprompt taste` learnt, or its folder), or a callable.
     `assignments` are `section.key=value` on top of a recipe or set; `allow_code` lets code be run.
     Raises LoadError for missing weights (naming the command that fetches them), ConfigError for the rest.
 
@@ -71,6 +73,8 @@ def load_reward(
         return as_score(source)
     text = str(source)
     assignments = tuple(assignments)
+    if text.startswith("hub:"):
+        return _load_shared(text, device=device, dtype=dtype, batch_size=batch_size, allow_code=allow_code)
     if text.startswith("atomic:"):
         _refuse_assignments(text, assignments)
         named = text.removeprefix("atomic:")
@@ -100,6 +104,27 @@ def load_reward(
         return shelf.load_score(kind, str(folder.resolve()))
     settings, base = read_reward_settings(text, shelf, assignments)
     return make_reward(settings, shelf, base=base, allow_code=allow_code)
+
+
+def _load_shared(text: str, **options: Any) -> Score:
+    """A reward that somebody shared: its folder, or its recipe, which may not send pictures to a server."""
+    from dfprompt.api.hub import find_shared
+
+    folder = find_shared(text)
+    recipe = folder / "reward.toml"
+    if recipe.is_file():
+        settings = load_config(RewardSettings, recipe)
+        named = [*(each.score for each in settings.extra), *(each.score for each in settings.judges)]
+        servers = [each for each in named if each is not None and is_url(each)]
+        if servers:
+            raise ConfigError(
+                f"{text}: its recipe sends pictures to {quote(servers[0])}; "
+                "name that address yourself if you mean it"
+            )
+    alone = recipe.is_file() and not any(
+        (folder / part).is_dir() for part in ("clip", "aesthetic", "preference")
+    )
+    return load_reward(str(recipe if alone else folder), **options)
 
 
 def read_reward_settings(

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from dfprompt.cli import moved
+from dfprompt.cli.defaults import apply_defaults
 
 
 class Listed(NamedTuple):
@@ -88,6 +89,9 @@ def _make(name: str) -> dict[str, Any]:
     else:
         importlib.import_module(f"dfprompt.cli.{COMMANDS[name].module}").register(app)
     made: Any = typer.main.get_command(app)
+    for each, command in made.commands.items():
+        if name in COMMANDS:
+            apply_defaults(command, (each,))
     return dict(made.commands)
 
 

@@ -64,6 +64,7 @@ def rich_console() -> Console:
 def write(text: str) -> None:
     """Write lines for people to stdout: what a terminal would obey is shown escaped."""
     sys.stdout.write(_printable_lines(text, sys.stdout) + "\n")
+    sys.stdout.flush()  # an address that was sent into a file is wanted while the server runs
 
 
 def write_result(text: str) -> None:

@@ -25,7 +25,7 @@ def curate(request: CurateRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt curate mini --recipe recipes/mini-curate.toml --output data
+      dfprompt curate mini --recipe mini-curate --output data
       dfprompt curate prompts.csv --no-images --output data
       dfprompt curate prompts.jsonl --pipeline models/sd15 --output data
       dfprompt curate prompts.jsonl --pipeline models/sd15 --output data --resume

@@ -26,7 +26,6 @@ app = typer.Typer(
     cls=CommandGroup,
     help="Prompts whose words know when and how strongly to act.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # brackets in a help text are the language, not markup
 )

@@ -55,6 +55,11 @@ def plan(request: StudyPlanRequest, as_json: bool = JSON) -> None:
         f"each: {frozen.practice} for practice, {frozen.per_participant} pairs, {frozen.repeats} again, "
         f"{frozen.gold} controls"
     )
+    if frozen.identical:
+        console.write(
+            f"{frozen.identical} pairs show one picture twice, since the methods drew the same: all they can "
+            "tell is no difference"
+        )
     console.write(planned.power.sentence())
     console.write(f"digest of the plan: {planned.digest}")
     console.write(

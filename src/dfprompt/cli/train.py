@@ -57,8 +57,8 @@ def sft(request: TrainRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt train sft --recipe recipes/mini-sft.toml --set data.folder=data
-      dfprompt train sft --recipe recipes/mini-sft.toml --set optimizer.steps=200 --output my-policy
+      dfprompt train sft --recipe mini-sft --set data.folder=data
+      dfprompt train sft --recipe mini-sft --set optimizer.steps=200 --output my-policy
       dfprompt train sft --resume --output my-policy
     """
     check(request)
@@ -84,8 +84,8 @@ def ppo(request: ReinforceRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt train ppo --recipe recipes/mini-ppo.toml --set data.folder=data --output run
-      dfprompt train ppo --recipe recipes/mini-ppo.toml --set train=words \\
+      dfprompt train ppo --recipe mini-ppo --set data.folder=data --output run
+      dfprompt train ppo --recipe mini-ppo --set train=words \\
         --set rollout.control_draws=1 --output words-only
       dfprompt train ppo --resume --output run
     """
@@ -99,8 +99,8 @@ def grpo(request: ReinforceRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt train grpo --recipe recipes/mini-grpo.toml --set data.folder=data --output run
-      dfprompt train grpo --recipe recipes/mini-grpo.toml --set group.keep_plain=true
+      dfprompt train grpo --recipe mini-grpo --set data.folder=data --output run
+      dfprompt train grpo --recipe mini-grpo --set group.keep_plain=true
       dfprompt train grpo --resume --output run
     """
     _reinforce("grpo", request, as_json=as_json)

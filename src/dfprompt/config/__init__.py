@@ -4,7 +4,7 @@ from dfprompt.config.assignments import apply_assignments, parse_assignment
 from dfprompt.config.base import Config, describe_fields, iter_config_classes, undocumented_fields
 from dfprompt.config.problems import nearest
 from dfprompt.config.provenance import collect_provenance, git_commit, save_resolved, write_recipe
-from dfprompt.config.recipes import load_config, make_config, read_recipe
+from dfprompt.config.recipes import find_recipe, load_config, make_config, read_recipe
 from dfprompt.config.tomltext import to_toml
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "apply_assignments",
     "collect_provenance",
     "describe_fields",
+    "find_recipe",
     "git_commit",
     "iter_config_classes",
     "load_config",

@@ -55,9 +55,37 @@ def make_config(
     return made
 
 
+def packaged_recipes() -> dict[str, Path]:
+    """Return the recipes that come with dfprompt, by name: of the package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    places = (package / "recipes", package.parent.parent / "recipes")
+    return {file.stem: file for place in places for file in sorted(place.glob("*.toml"))}
+
+
+def find_recipe(recipe: str | Path) -> Path:
+    """Return the file of a recipe: a path, or the name of one that comes with dfprompt.
+
+    "mini-sft", "mini-sft.toml" and "recipes/mini-sft.toml" are one recipe where no such file lies here.
+    Raises ConfigError naming those there are.
+
+    >>> find_recipe("mini-sft").name
+    'mini-sft.toml'
+    """
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    known = packaged_recipes()
+    if path.suffix in ("", ".toml") and path.parent in (Path(), Path("recipes")) and path.stem in known:
+        return known[path.stem]
+    raise ConfigError(
+        f"cannot read the recipe {path}: no such file, and none of the recipes that come with dfprompt "
+        f"({', '.join(known)})"
+    )
+
+
 def read_recipe(path: str | Path) -> dict[str, Any]:
-    """The tables of a TOML file; raises ConfigError for a file that is missing or not TOML."""
-    path = Path(path)
+    """The tables of a TOML file or a named recipe; raises ConfigError for one missing or not TOML."""
+    path = find_recipe(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

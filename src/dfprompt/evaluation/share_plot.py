@@ -20,7 +20,7 @@ class Panel(NamedTuple):
     rows: Sequence[tuple[str, Sequence[Share | None]]]
 
 
-def draw_shares(panels: Sequence[Panel], series: Sequence[str], note: str = "") -> bytes:
+def draw_shares(panels: Sequence[Panel], series: Sequence[str], title: str = "") -> bytes:
     """Return a PNG of shares from 0 to 100 % with 95 % intervals, a colour per series, a line at one half."""
     check_plotting()
     from matplotlib.figure import Figure
@@ -40,7 +40,9 @@ def draw_shares(panels: Sequence[Panel], series: Sequence[str], note: str = "") 
         axis.set_xlim(0, 100)
         axis.set_title(shorten(printable(panel.title), 70), loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[-1].set_xlabel(note or "%")
+    axes[-1].set_xlabel("share preferred in %, draws counted half; 95 % intervals")
+    if title:
+        figure.suptitle(shorten(printable(title), 70), fontsize=11, fontweight="bold")
     handles = [
         axes[0].plot([], [], "o-", color=_COLOURS[place % 2], label=name)[0]
         for place, name in enumerate(series)

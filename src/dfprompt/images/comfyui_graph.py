@@ -33,6 +33,7 @@ _WIDGETS = {
     "CheckpointLoaderSimple": ("ckpt_name",),
     "UNETLoader": ("unet_name",),
     "DFPromptEncode": ("text", "steps", "dialect"),
+    "DFPromptSuggest": ("text",),
     "CLIPTextEncodeFlux": ("clip_l", "t5xxl", "guidance"),
 }
 Node = Mapping[str, Any]

@@ -210,7 +210,7 @@ class ImagePipeline:
         reading = replace(dialect or Dialect(), loaded=loaded_loras(self.pipe))
         request = read_request(prompts, seeds, negative_prompt, chosen, reading)
         if self.origin.domain is not None:
-            self.origin.domain.check_words([prompt.plain_text for prompt in request.prompts])
+            self.origin.domain.check_words([words for prompt in request.prompts for words in prompt.runs])
         return request
 
     def resolve(self, settings: RenderSettings | None = None) -> RenderSettings:

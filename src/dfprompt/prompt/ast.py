@@ -174,6 +174,25 @@ class DFPrompt:
         return tuple(piece if isinstance(piece, str) else piece.words for piece in self.spans)
 
     @property
+    def runs(self) -> tuple[str, ...]:
+        """The words as they can be read: cut where spans touch and share no time, as by turns.
+
+        >>> DFPrompt(["a ", Span("red", "early"), Span("blue", "late"), " cat"]).runs
+        ('a red', 'blue cat')
+        """
+        runs: list[str] = []
+        before: str | Span = ""
+        for piece, words in zip(self.spans, self.words, strict=True):
+            ends = [each.effect_range for each in (before, piece) if isinstance(each, Span)]
+            apart = len(ends) == 2 and (ends[0].end >= ends[1].start or ends[1].end >= ends[0].start)
+            if apart or not runs:
+                runs.append(words)
+            else:
+                runs[-1] += words
+            before = piece
+        return tuple(runs)
+
+    @property
     def tags(self) -> tuple[Span, ...]:
         """The spans that are network tags, in order."""
         return tuple(span for span in self.controls if span.tag)

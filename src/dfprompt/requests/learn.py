@@ -20,7 +20,7 @@ class RunRequest(Request):
     """A run by recipe, in a folder of its own."""
 
     recipe: Recipe = None
-    """What is done and how: a TOML file; see recipes/ and the page Settings."""
+    """What is done and how: a TOML file, or one that comes along, as mini-sft; see the page Settings."""
     assignments: Annotated[Words, Flag("--set", "KEY=VALUE")] = ()
     """Change a setting, as optimizer.steps=200; repeatable."""
     output: Annotated[str | Path | None, Flag(metavar="DIR", kind=Path)] = None

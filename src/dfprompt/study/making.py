@@ -56,6 +56,11 @@ def check_plan(asked: StudyPlanRequest) -> None:
             f"nobody can see {asked.per_participant} different pairs of {asked.pairs}; lower "
             "--per-participant, or plan more --pairs"
         )
+    if asked.participants * asked.per_participant < asked.pairs:
+        raise StudyError(
+            f"{asked.participants} people who see {asked.per_participant} pairs each leave some of "
+            f"{asked.pairs} unseen; plan fewer --pairs, or ask more people"
+        )
     repeated = max(1, asked.per_participant // 2)
     if asked.repeats > repeated:
         raise StudyError(
@@ -97,7 +102,7 @@ def write_study(
         schedule = _make_schedule(shown, asked)
         write_text(unfinished / SCHEDULE, "".join(f"{dump(each)}\n" for each in schedule))
         seal(unfinished, _sealed(evaluation, shown))
-        plan = _make_plan(asked, drawn, power, digest_files(unfinished))
+        plan = _make_plan(asked, drawn, power, digest_files(unfinished), _count_identical(drawn, contents))
         write_text(unfinished / PLAN, json.dumps(plan.model_dump(), indent=1) + "\n")
         write_text(unfinished / CONSENT, consent)
         plan, digest = read_plan(unfinished)
@@ -108,7 +113,7 @@ def write_study(
 
 
 def _make_plan(
-    asked: StudyPlanRequest, drawn: Sequence[DrawnPair], power: str, files: dict[str, str]
+    asked: StudyPlanRequest, drawn: Sequence[DrawnPair], power: str, files: dict[str, str], identical: int
 ) -> StudyPlan:
     kinds = Counter(pair.kind for pair in drawn)
     return StudyPlan(
@@ -122,6 +127,7 @@ def _make_plan(
         practice=kinds["practice"],
         repeats=asked.repeats,
         gold=kinds["gold"],
+        identical=identical,
         seed=asked.seed,
         exclusion=Exclusion(
             gold_failed=min(asked.exclude_gold, asked.gold),
@@ -132,6 +138,12 @@ def _make_plan(
         power=power,
         files=files,
     )
+
+
+def _count_identical(drawn: Sequence[DrawnPair], contents: Sequence[bytes]) -> int:
+    """Return how many main pairs show one picture twice, as where a method left the words alone."""
+    both = zip(drawn, contents[::2], contents[1::2], strict=True)
+    return sum(pair.kind == "main" and first == second for pair, first, second in both)
 
 
 def _new_ids(count: int) -> list[str]:

@@ -96,6 +96,8 @@ class StudyPlan(Config):
     """Pairs shown a second time with their sides swapped."""
     gold: Count = 0
     """Control pairs, in which one picture was drawn for other words."""
+    identical: Count = 0
+    """Pairs whose two pictures are the same, pixel by pixel."""
     seed: int
     """Drew the pairs, their order and their sides."""
     exclusion: Exclusion

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from dfprompt.evaluation.judge_check import describe_share
 from dfprompt.statistics.agreement import Share
@@ -15,7 +16,7 @@ from dfprompt.study.judging import Judged
 from dfprompt.study.plan import PREFER, SHOWS
 from dfprompt.study.template import fill_template
 from dfprompt.study.votes import QUESTIONS, Opened
-from dfprompt.table import Table, format_p, number
+from dfprompt.table import Table, escape_markdown, format_p, number
 
 FIGURE = "shares.png"
 EVERYBODY, KEPT = "everybody", "after exclusions"
@@ -43,7 +44,8 @@ class Report:
     def to_markdown(self) -> str:
         """Return the page."""
         parts = [
-            f"# {self.opened.study.plan.title}: report",
+            f"# {escape_markdown(self.opened.study.plan.title)}: report",
+            *([_SIMULATED] if self.simulated else []),
             self._status(),
             *(part for question in QUESTIONS for part in self._question(question)),
             "## Who was left out",
@@ -61,21 +63,29 @@ class Report:
         ]
         return "\n\n".join(parts) + "\n"
 
+    @property
+    def simulated(self) -> int:
+        """How many of the people were simulated."""
+        return sum(each.simulated for each in self.people)
+
     def _status(self) -> str:
         plan, finished = self.opened.study.plan, sum(each.finished for each in self.people)
+        overdue = datetime.now(UTC).date().isoformat() > plan.retain_until
         said = f"{len(self.people)} people consented, {finished} of {plan.participants} planned finished. "
         if finished < plan.participants:
             said += "**An interim look: the registration says to wait for all.** "
         return (
             f"{said}{self.everybody.answers} answers count, {plan.pairs} pairs of pictures for "
-            f"{plan.prompts} prompts; practice, repeats and controls are left aside. Plan "
+            f"{plan.prompts} prompts{_identical(plan.identical)}; practice, repeats and controls are left "
+            "aside. Plan "
             f"{self.digest[:12]}, frozen before the first answer. Answers are to be deleted after "
-            f"{plan.retain_until}. Intervals are 95 %, over people and prompts together."
+            f"{plan.retain_until}{' (**that day has passed**)' if overdue else ''}. Intervals are 95 %, over "
+            "people and prompts together."
         )
 
     def _question(self, question: str) -> list[str]:
         asked = self.opened.study.plan.questions[question]
-        parts = [f"## {TITLES[question]}", f'"{asked}"']
+        parts = [f"## {TITLES[question]}", f'"{escape_markdown(asked)}"']
         if question == QUESTIONS[0]:
             parts.append(f"![Shares preferred with intervals]({FIGURE})")
         heads = ("share, draws half", "for : draw : against", "without draws", "by person", "by prompt")
@@ -140,7 +150,7 @@ class Report:
                 table.add(said, group.people, TITLES[line.question], versus, describe_share(line.share))
         few = [group for group in found if group.lines is None]
         hidden = (
-            f"{len(few)} groups of fewer than {FEWEST} people are not shown. " if few else ""
+            f"Groups of fewer than {FEWEST} people are not shown ({len(few)}). " if few else ""
         ) + "Everybody, described and not tested: of many groups one will differ by chance."
         return [*parts, *([table.markdown()] if table.rows else []), hidden]
 
@@ -159,6 +169,10 @@ class Report:
         alike = {each.question: _percent(each.alike) for each in self.everybody.agreement}
         told = ", ".join(f"{alike[question]} ({TITLES[question].lower()})" for question in QUESTIONS)
         return f"People themselves agree with each other in {told}."
+
+
+def _identical(pairs: int) -> str:
+    return f" ({pairs} of them show one picture twice)" if pairs else ""
 
 
 def _cells(name: str, line: Line) -> tuple[object, ...]:
@@ -193,6 +207,7 @@ def _share(share: Share | None) -> str | None:
     return None if share is None else describe_share(share)
 
 
+_SIMULATED = "**Simulated people: nobody was asked. These numbers say nothing about any method.**"
 _QUALITY_NOTE = (
     "Alpha and kappa are 1 where all agree and 0 where they agree as often as chance has it; tastes differ, "
     "so low values are usual for liking. Left should hold 50 %. Repeats came later with their sides swapped."

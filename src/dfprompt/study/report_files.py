@@ -47,7 +47,7 @@ def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
     figure = draw_shares(
         [_panel(report, question) for question in QUESTIONS],
         list(report.analyses),
-        "share preferred in %, draws counted half; 95 % over people and prompts",
+        "Simulated people" if report.simulated else "",
     )
     files = {REPORT: report.to_markdown(), SHARES: shares.csv(), ANSWERS: _answers(report).csv()}
     with reported(folder, StudyError):
@@ -64,6 +64,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "methods": list(report.opened.methods),
         "participants": {
             "planned": report.opened.study.plan.participants,
+            "simulated": report.simulated,
             "consented": len(report.people),
             "finished": sum(each.finished for each in report.people),
             "excluded": dict(Counter(report.excluded.values())),

@@ -34,7 +34,7 @@ def fill_template(
         "Selection of pictures": "none: no picture was left out or chosen by hand",
         "Order and sides": "random, balanced within one per person and per pair; methods hidden from all",
         "Answers per pair": f"{found.answers / plan.pairs:.1f} on average",
-        "Participants": f"{len(people)} consented, {sum(each.finished for each in people)} finished",
+        "Participants": _came(people),
         "Recruitment": f"{TO_FILL}: platform or place, qualification, dates]",
         "Payment": f"{TO_FILL}: per hour, at the median time]",
         "Who they are": _who(people),
@@ -50,6 +50,11 @@ def fill_template(
         "Data": f"{TO_FILL}: where answers.csv is]; people by number, kept until {plan.retain_until}",
     }
     return Table("item", "this study", rows=rows.items())
+
+
+def _came(people: Sequence[Participant]) -> str:
+    kind = "SIMULATED people " if any(each.simulated for each in people) else ""
+    return f"{len(people)} {kind}consented, {sum(each.finished for each in people)} finished"
 
 
 def _who(people: Sequence[Participant]) -> str:

@@ -49,22 +49,28 @@ def draw(
         meter.batch(done)
         tell(drawing)
 
-    shown = draw_side_by_side(
-        pipeline,
-        [compared],
-        drawing.seeds,
-        board,
-        HowToDraw(settings, drawing.negative, progress=meter.within),
-        history.place(drawing) / ROWS,
-        lambda prompt, label, seed: f"{slug(label)}-seed{seed}.png",
-        resume=True,
-        at_once=AT_ONCE,
-        progress=batch_done,
-    )
-    there = {row.key for row in history.rows(drawing)}
-    shared = [row.to_line() for row in shown.rows if row.key not in there]  # drawn once, said several ways
-    if shared:
-        append_lines(history.place(drawing) / ROWS, shared)
+    first = (
+        (drawing.seeds[:1],) if drawing.id == "1" else ()
+    )  # who comes for the first time sees something soon
+    for seeds in dict.fromkeys((*first, drawing.seeds)):
+        shown = draw_side_by_side(
+            pipeline,
+            [compared],
+            seeds,
+            board,
+            HowToDraw(settings, drawing.negative, progress=meter.within),
+            history.place(drawing) / ROWS,
+            lambda prompt, label, seed: f"{slug(label)}-seed{seed}.png",
+            resume=True,
+            at_once=AT_ONCE,
+            progress=batch_done,
+        )
+        there = {row.key for row in history.rows(drawing)}
+        shared = [
+            row.to_line() for row in shown.rows if row.key not in there
+        ]  # drawn once, said several ways
+        if shared:
+            append_lines(history.place(drawing) / ROWS, shared)
 
 
 class _Meter:

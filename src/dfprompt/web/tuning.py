@@ -35,6 +35,7 @@ def make_tuning(
         "df": True,
         "images": images,
         "negative_prompt": values.get("negative") or None,
+        "keep": values.get("keep", ()),
     }
     return make_request(TuneRequest, {**shared, **drawing, "policy": None, **own})
 

@@ -99,13 +99,14 @@ export class Styles extends Component {
 }
 
 export class Tune extends Component {
-  render({ job, done, text }, { images = 48 }) {
+  render({ job, done, text }, { images = 48, keep = "" }) {
     const told = job?.result || done?.result;
     const most = Math.max(...(told?.best || []).map((each) => Math.abs(each.mean)), 0.001);
     return html`<${Panel} name="tune" title="Tune">
       <p class="hint">Draws candidates, keeps what scores better on the same seeds, and makes sure on fresh ones. Your own words stay.</p>
       <p class="row-of"><label>Pictures <input type="number" min="16" max="2000" step="8" value=${images} onChange=${(event) => this.setState({ images: Number(event.target.value) })} /></label>
-        ${job ? html`<button type="button" onClick=${() => state.cancel(job)}>Stop</button>` : html`<button type="button" class="go" onClick=${() => state.tune(images)}>Search</button>`}
+        <label>Keep <input type="text" placeholder="words, words" title="Words of the prompt that nothing tried may move or weigh" value=${keep} onInput=${(event) => this.setState({ keep: event.target.value })} /></label>
+        ${job ? html`<button type="button" onClick=${() => state.cancel(job)}>Stop</button>` : html`<button type="button" class="go" onClick=${() => state.tune(images, keep.split(",").map((words) => words.trim()).filter(Boolean))}>Search</button>`}
         <${Command} of="tune" />
         ${job && html`<span class="hint">${told?.stage || "waiting"} \u00b7 ${job.done} of ${job.total}</span>`}</p>
       ${done?.result?.sentence && !job && html`<p>${done.result.sentence}</p>`}

@@ -465,10 +465,10 @@ export function apply(found) {
   tell("Applied. Undo brings back what stood here.");
 }
 
-export async function tune(images) {
+export async function tune(images, keep = []) {
   const { text, negative } = texts.value;
   try {
-    takeJob((await call("/api/tune", { text, negative, images, settings: wanted() })).job);
+    takeJob((await call("/api/tune", { text, negative, images, keep, settings: wanted() })).job);
   } catch (error) {
     complain(error);
   }

@@ -71,6 +71,7 @@ function App(now) {
       </section>
       <div class="bar-of-actions">
         <button type="button" class="go" disabled=${Boolean(problems.text || problems.negative)} onClick=${state.drawAll} title="Ctrl Enter">Draw <kbd>Ctrl \u21b5</kbd></button>
+        <button type="button" class="quiet" aria-label="Copy the drawing as a command" title="Copy as command" onClick=${() => state.copyCommand("draw")}>${icon("copy")}</button>
         <span class="seeds-of"><label>Seeds <input type="number" min="1" max="64" value=${seeds.length} onChange=${(event) => state.setSeeds(seeds[0], event.target.value)} /></label>
         <label>from <input type="number" min="0" value=${seeds[0]} onChange=${(event) => state.setSeeds(event.target.value, seeds.length)} /></label>
         <button type="button" class="quiet" aria-label="Other seeds" title="Other seeds" onClick=${() => state.setSeeds(Math.floor(Math.random() * 1e6), seeds.length)}>${icon("shuffle")}</button></span>
@@ -118,9 +119,9 @@ effect(() => {
   look();
   if (asked) return;
   asked = true;
-  requestAnimationFrame(() => {
+  queueMicrotask(() => {
     asked = false;
-    render(html`<${App} ...${look()} />`, root);
+    render(html`<${App} ...${look()} />`, root); // at once: waiting for the next frame here is a frame more
   });
 });
 

@@ -1,0 +1,105 @@
+"""Defaults of one's own: the file `dfprompt.toml` of the folder a command runs in, and the environment.
+
+What is typed counts first, then `DFPROMPT_<OPTION>` in the environment, then the file, then the program's own
+default. A file may lie in a folder that came from elsewhere, so it cannot let code run, name servers, say yes
+or overwrite.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dfprompt.cli import console
+from dfprompt.errors import ConfigError
+from dfprompt.excerpt import quote
+
+FILE = Path("dfprompt.toml")
+ENVIRONMENT = "DFPROMPT_"
+# What a person says for one command, and no file for all.
+TYPED_ONLY = frozenset(
+    {
+        "allow-code",
+        "force",
+        "help",
+        "host",
+        "json",
+        "listen",
+        "llm",
+        "resume",
+        "retry-failed",
+        "token-file",
+        "yes",
+    }
+)
+
+
+def apply_defaults(command: Any, path: tuple[str, ...]) -> None:
+    """Give a command's options the defaults of the environment and of the file, and its commands theirs.
+
+    Raises ConfigError for a file that is not TOML and for keys that no option is.
+    """
+    for name, inner in getattr(command, "commands", {}).items():
+        apply_defaults(inner, (*path, name))
+    options = dict(_options(command))
+    for name, option in options.items():
+        option.envvar, option.show_envvar = ENVIRONMENT + name.replace("-", "_").upper(), False
+    if getattr(command, "commands", None) is None:
+        used = [name for name, value in _said(path, options).items() if _set(options[name], name, value)]
+        if used:
+            console.note(f"defaults of {FILE}: {', '.join(used)}")
+
+
+def _options(command: Any) -> Iterator[tuple[str, Any]]:
+    for each in command.params:
+        long = [option for option in each.opts if option.startswith("--")]
+        if long and not getattr(each, "hidden", False):
+            yield long[0].removeprefix("--"), each
+
+
+def _said(path: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the file says for a command: its plain keys, and over them those of the command's table."""
+    tables: list[dict[str, Any]] = [_read(FILE)]
+    found: dict[str, Any] = {}
+    for name in path:
+        inner = tables[-1].get(name, {})
+        tables.append(inner if isinstance(inner, dict) else {})
+    for depth, table in enumerate(tables):
+        for key, value in table.items():
+            if isinstance(value, dict):
+                continue
+            if key in TYPED_ONLY:
+                raise ConfigError(
+                    f"{FILE}: {key!r} is for the command line: no file may say it for every command"
+                )
+            if key in options:
+                found[key] = value
+            elif depth == len(path):
+                near = difflib.get_close_matches(key, options, 1)
+                hint = f"; did you mean {near[0]!r}" if near else ""
+                raise ConfigError(f"{FILE}: `dfprompt {' '.join(path)}` has no option {quote(key)}{hint}")
+    return found
+
+
+def _set(option: Any, name: str, value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    if any("://" in str(each) for each in values):
+        raise ConfigError(
+            f"{FILE}: {name} = {quote(value)}: addresses are for the command line or the environment"
+        )
+    if isinstance(value, list) and not option.multiple:
+        raise ConfigError(f"{FILE}: {name} takes one value, not {quote(value)}")
+    option.default, option.required = values if option.multiple else value, False
+    return True
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"cannot read {FILE}: {error}") from error
