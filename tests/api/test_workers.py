@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ import pytest
 
 from dfprompt.api.evaluation import evaluate
 from dfprompt.api.pipelines import load_pipeline
-from dfprompt.api.workers import MeasureWork, workers_for
-from dfprompt.errors import ConfigError, DFPromptError, GenerationError, WorkerLostError
+from dfprompt.api.workers import DrawScoreRequest, MeasureWork, workers_for
+from dfprompt.errors import ConfigError, DFPromptError, WorkerLostError
+from dfprompt.executor.answers import Answer, Lost
 from dfprompt.executor.dispatch import CrewExecutor
-from dfprompt.executor.processes import ProcessCrew
-from dfprompt.measurement.log import MeasurementLog
+from dfprompt.measurement.log import ROWS, read_rows
 from dfprompt.measurement.measure import Batch, HowToDraw, Manner, Measured, Shot
 from dfprompt.measurement.prompts import PlainPrompt
+from dfprompt.measurement.rows import Row
 from dfprompt.prompt import DFPrompt
 from dfprompt.requests.evaluate import EvaluateRequest
 from dfprompt.storage import lock_folder
@@ -27,25 +27,46 @@ POISON = "a poison cat"
 
 
 class PoisonedWork(MeasureWork):
-    """Measures, but a picture of some words ends the process."""
-
-    def __init__(self) -> None:
-        super().__init__(EvaluateRequest(prompts=["a"], output="out"))  # type: ignore[arg-type]
+    """Measures without drawing; what becomes of lost batches is as it is."""
 
     def build(self) -> Any:
         return None
 
     def work(self, built: Any, item: tuple[Manner, Batch]) -> Measured:
-        if any(POISON in str(shot.words) for shot in item[1].shots):
-            os.kill(os.getpid(), signal.SIGKILL)
-        log = MeasurementLog()
-        log.append(_row(shot) for shot in item[1].shots)
-        return Measured(tuple(log.rows.values()), len(log.rows))
+        return Measured(tuple(_row(shot) for shot in item[1].shots), len(item[1].shots))
 
 
-def _row(shot: Shot) -> Any:
-    from dfprompt.measurement.rows import Row
+class HereCrew:
+    """Two workers that are no processes: one is lost where a picture of some words is asked for."""
 
+    size = 2
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.came: list[tuple[int, Answer | Lost]] = []
+
+    def start(self, place: int) -> None:
+        self.started += 1
+        self.came = [each for each in self.came if each[0] != place]
+
+    def ready(self, place: int) -> bool:
+        return True
+
+    def give(self, place: int, fn: Callable[[Any], Any], item: tuple[Manner, Batch]) -> None:
+        poisoned = any(POISON in str(shot.words) for shot in item[1].shots)
+        self.came.append((place, Lost("was lost") if poisoned else Answer(fn(item))))
+
+    def wait(self, seconds: float) -> list[tuple[int, Answer | Lost]]:
+        return [self.came.pop(0)] if self.came else []
+
+    def end(self, place: int) -> None:
+        raise AssertionError("nobody hangs here")
+
+    def close(self) -> None:
+        self.came.clear()
+
+
+def _row(shot: Shot) -> Row:
     return Row(shot.method, shot.prompt.id, shot.prompt.text, shot.seed, df_prompt=str(shot.words))
 
 
@@ -57,24 +78,24 @@ def _shots(words: Sequence[str]) -> list[Shot]:
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("isolated", [True, False])
 def test_a_poison_prompt_fails_its_row_or_is_named(tmp_path: Path, isolated: bool) -> None:
     manner = Manner(HowToDraw(), tmp_path, isolated)
     batch = Batch(tuple(_shots(["a cat", "a mild cat", POISON])), {})
-    with CrewExecutor(ProcessCrew(2)) as executor:
+    crew = HereCrew()
+    with CrewExecutor(crew) as executor:
+        results = executor.map(PoisonedWork(DrawScoreRequest()), [(manner, batch)])
         if not isolated:
-            with pytest.raises(WorkerLostError, match=f"the picture of '?{POISON}"):
-                list(executor.map(PoisonedWork(), [(manner, batch)]))
+            with pytest.raises(WorkerLostError, match=f'the picture of "{POISON}": 3 workers were lost'):
+                next(results)
             return
-        (done,) = executor.map(PoisonedWork(), [(manner, batch)])
-    rows = {row.key[::2]: row for row in done.rows}
-    assert len(rows) == 6
+        (done,) = results
+    rows = {(row.method, row.seed): row for row in done.rows}
+    assert sorted(rows) == [(method, seed) for method in ("mild", "plain", "wild") for seed in (0, 1)]
     for (method, _), row in rows.items():
-        if method == "wild":
-            assert row.failed["picture"].startswith("3 workers were lost on it; the last one was killed")
-        else:
-            assert row.failed == {}
+        told = {"picture": "3 workers were lost on it; the last one was lost"} if method == "wild" else {}
+        assert row.failed == told
+    assert crew.started == 2 + 3 + 2 * (1 + 3)  # the batch; each of its halves, then the picture itself
 
 
 def test_objects_of_this_process_cannot_travel() -> None:
@@ -85,14 +106,16 @@ def test_objects_of_this_process_cannot_travel() -> None:
 
 @pytest.mark.slow
 def test_two_drivers_in_one_folder_and_a_folder_that_refuses(tmp_path: Path) -> None:
-    def run() -> None:
-        evaluate(["a cat"], ["plain"], tmp_path / "out", seeds=2, num_inference_steps=1, workers=1)
+    def run(seeds: int) -> None:
+        evaluate(["a cat"], ["plain"], tmp_path / "out", seeds=seeds, num_inference_steps=1, workers=1)
 
     with lock_folder(tmp_path / "out"), pytest.raises(DFPromptError, match="another"):
-        run()
-    (tmp_path / "out").mkdir(exist_ok=True)
+        run(1)
+    run(1)
+    shutil.rmtree(tmp_path / "out" / "pictures")
     (tmp_path / "out" / "pictures").write_text("a file where pictures go")
-    with pytest.raises(GenerationError, match="pictures"):
-        run()
+    with pytest.raises(DFPromptError, match=r"out/pictures; choose another"):
+        run(2)
     (tmp_path / "out" / "pictures").unlink()
-    run()  # nothing was lost: it goes on
+    run(2)  # nothing was lost: it goes on
+    assert len(read_rows(tmp_path / "out" / ROWS)) == 2
