@@ -30,13 +30,23 @@ EXCLUDED = {
     "http://127.0.0.1": "asks a server that must run: tests/rewards/test_remote.py",
     "--resume": "goes on with what a stop has left: tests/training, tests/search, tests/data",
     "curate mini": "draws for a minute: tests/data; .ci/try_readme.py runs it",
+    "curate prompts.jsonl --pipeline": "scores with published weights: tests/data",
+    "calibrate --pipeline": "calibrates scores with published weights: tests/rewards",
+    "learn": "needs a search of some hundred pictures: tests/api/test_learning.py",
+    "--restraint": "needs a policy with a measured curve: tests/api/test_restraint.py",
+    "--max-risk": "needs a policy with a measured curve: tests/api/test_risk.py",
+    "serve": "a server that runs until it is stopped: tests/web",
+    "taste": "needs choices of a person: tests/api/test_taste.py",
     "owner/name": "downloads a data set: tests/data",
     "sd15-gpt2-sft": "needs GPT-2's weights: tests/training, on a language model of the same layout",
     "sd14-gpt2-ppo": "needs GPT-2's weights: tests/training, on a language model of the same layout",
     "nowhere/at/all": "is shown for its error, which tests/docs/test_blocks.py compares",
 }
 # Commands that fail on purpose, with the exit code their page shows.
-FAILING = {'parse "a red house in the snow, [watercolor:0-0.5:1.5]"': 2}
+FAILING = {
+    'parse "a red house in the snow, [watercolor:0-0.5:1.5]"': 2,
+    'parse "(a red horse:1.2)" --strict': 2,
+}
 _REWARDS = ("clip", "aesthetic", "pickscore", "hps")  # published weights, none of which lies here
 _TASTE = "\n\n".join(
     f"def {name}(images, prompts, records=None):\n    return images.float().mean(dim=(1, 2, 3)) * {at + 1}"
@@ -122,7 +132,8 @@ def runnable(arguments: tuple[str, ...]) -> list[str]:
     for flag, most in (("--images", 16), ("--seeds", 2)):
         if flag in made:
             at = made.index(flag) + 1
-            made[at] = str(min(int(made[at]), most))
+            least = 27 if flag == "--images" and "--best-of-n" in made else 0
+            made[at] = str(max(least, min(int(made[at]), most)))
     for at, word in enumerate(arguments[:-1]):
         if word in ("--reward", "--judge") and arguments[at + 1] in _REWARDS:
             made[at + 1] = f"taste.py:{arguments[at + 1]}"
@@ -151,7 +162,7 @@ _SHORT: dict[str, tuple[tuple[str, str], ...]] = {
     "ablate range": (("--count", "2"), ("--seeds", "1")),
     "ablate weight": (("--count", "2"), ("--seeds", "1")),
     "ablate attribution": (("--seeds", "1"),),
-    "restrain": (("--count", "2"), ("--seeds", "1")),
+    "restrain": (("--count", "6"), ("--seeds", "1")),
     "calibrate": (("--seeds", "4"),),
 }
 
@@ -190,7 +201,9 @@ def make_reader(
         "rewrites.jsonl": rewrites,
         "their.jsonl": rewrites,
         "prompts.csv": "prompt\n" + "".join(f'"{line}"\n' for line in modified.splitlines()),
-        "prompts.jsonl": "".join(json.dumps({"prompt": line}) + "\n" for line in modified.splitlines()),
+        "prompts.jsonl": "".join(
+            json.dumps({"image": "a.png", "prompt": each}) + "\n" for each in prompts[:1]
+        ),
         "my-words.txt": "watercolor\nfilm grain\ngolden hour\n",
         "taste.py": _TASTE + "\n",
         "token.txt": "a token of thirty two characters!\n",

@@ -25,7 +25,7 @@ def generate(request: GenerateRequest, as_json: bool = JSON) -> None:
     Examples:
       dfprompt generate "a red house in the snow, [watercolor:late]" --seeds 4
       dfprompt generate "a red horse, [anime style:early:1.5]" --pipeline models/sd15 --steps 10
-      dfprompt generate "a castle" "a castle, [fog:1->0.7]" --seed 7 --share --output castle
+      dfprompt generate "a red house" "a red house, [mist:1->0.7]" --seed 7 --share --output house
     """
     check(request)
     from dfprompt.api.gallery import choose_folder, draw_texts

@@ -38,7 +38,7 @@ def optimize(request: OptimizeRequest, as_json: bool = JSON) -> None:
       dfprompt optimize "portrait of a fisherman" --style photo
       dfprompt optimize "a blue boat, [mist:early]" --df --to a1111 --steps 20
       dfprompt optimize "a castle by the sea" --policy runs/sft/policy --json
-      dfprompt optimize "a red cat on a hill" --max-risk 2%
+      dfprompt optimize "a red cat on a hill" --policy run/policy --max-risk 2%
       dfprompt optimize "a red cat on a hill" --candidates 4 --reward taste:my-taste
     """
     check(request)
