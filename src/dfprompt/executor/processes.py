@@ -19,8 +19,6 @@ from dfprompt.executor.answers import Answer, Lost
 from dfprompt.executor.dispatch import Starts
 from dfprompt.executor.worker import OUT_OF_MEMORY, READY
 
-_MAIN = "import sys; from dfprompt.executor.worker import main; main(int(sys.argv[1]))"
-
 
 @dataclass
 class _Worker:
