@@ -79,7 +79,7 @@ def start_drawing(page: Any, seeds: int | None = None) -> None:
         page.get_by_label("Seeds", exact=True).fill(str(seeds))
         page.get_by_label("Seeds", exact=True).press("Enter")
     with page.expect_response("**/api/draw"):
-        page.get_by_role("button", name="Draw").click()
+        page.locator("button.go").click()
 
 
 def settle(served: Served) -> list[dict[str, Any]]:
