@@ -370,6 +370,51 @@ def test_suggestions_are_taken_one_by_one_and_exports_name_what_they_lose(page: 
     assert "dfprompt compare" in page.inner_text(".forms")
 
 
+def test_the_negative_prompt_has_bars_and_every_panel_adds_to_the_text(page: Any, served: Served) -> None:
+    page.get_by_role("tab", name="Negative").click()
+    page.fill(FIELD, "[fog:early:0.5]")
+    page.wait_for_function("() => document.querySelector('.row .words')?.textContent === 'fog'")
+    drag(page, page.locator("#bar-0"), page.locator(".rows .track").first.bounding_box()["width"] / 10)
+    text_is(page, "[fog:0.9->0.4:0.5]")
+    page.get_by_role("tab", name="Prompt").click()
+    text_is(page, TEXT)
+    page.get_by_role("button", name="Add words").click()
+    offer = page.locator("#panel-lexicon .offer:not([disabled])").first
+    begins = f"{TEXT}, [{offer.inner_text()}"
+    offer.click()
+    page.wait_for_function(
+        "(begins) => document.querySelector('textarea').value.startsWith(begins)", arg=begins
+    )
+    write(page, "a red house in the snow, [glossy:late]")
+    page.get_by_role("button", name="Styles").click()
+    page.get_by_label("Name of the style").fill("shiny")
+    page.get_by_role("button", name="Keep the brackets").click()
+    page.locator(".styles li", has_text="shiny").wait_for()
+    write(page, "a boat")
+    page.locator(".styles li", has_text="shiny").get_by_role("button").first.click()
+    text_is(page, "a boat, [glossy:late]")
+    page.get_by_role("button", name="Forget shiny").click()
+    page.locator(".styles li", has_text="shiny").wait_for(state="detached")
+
+
+def test_what_a_word_did_and_what_each_step_looked_like(page: Any, served: Served) -> None:
+    settle(served)
+    page.get_by_label("Seeds", exact=True).fill("1")
+    page.get_by_label("Seeds", exact=True).press("Enter")
+    page.locator(".row:not(.plain)").first.hover()
+    with page.expect_response("**/api/draw"):
+        page.get_by_label("Which difference does watercolor make?").click()
+    drawing = settle(served)[0]
+    assert drawing["columns"] == [["yours", TEXT]]  # without its only bracket it is plain
+    page.wait_for_function("() => document.querySelectorAll('figure img').length === 2")
+    page.get_by_role("button", name="Slider").click()
+    page.wait_for_selector(".stage img[alt='plain, seed 0']")
+    page.get_by_role("button", name="Side by side").click()
+    page.get_by_role("button", name="Steps of yours").click()
+    page.wait_for_function("() => document.querySelectorAll('.steps li').length === 10", timeout=60_000)
+    assert "watercolor" in page.locator(".steps li").nth(5).inner_text()
+
+
 AXE = Path(__file__).parent / "axe.min.js"
 
 

@@ -66,7 +66,7 @@ def serve_study(
     study = Study.open(request.study)
     with lock_folder(request.study), open_socket(Place(request.port, request.listen)) as bound:
         begun = _check_kind(study, request.rehearsal)
-        if TO_FILL in study.consent_text and not request.rehearsal:
+        if study.has_draft and not request.rehearsal:
             raise InputError(
                 f"{study.folder / CONSENT} has places to be filled in, marked {TO_FILL}; write them before "
                 "people come, or look at the draft with --rehearsal"

@@ -430,11 +430,13 @@ export async function attribute(index, bar) {
   const { text } = texts.value;
   try {
     const { document } = await call("/api/read", { text, settings: wanted(), change: { do: "remove", bar: index } });
-    await draw({
+    const label = `without ${bar.words}`.slice(0, 60);
+    const drawing = await draw({
       kind: "without", plain: documents.value.text?.plain,
-      columns: [{ label: `without ${bar.words}`.slice(0, 60), text: document.text }, { label: "yours", text }],
+      columns: [{ label, text: document.text }, { label: "yours", text }],
     });
-    pair.value = [`without ${bar.words}`.slice(0, 60), "yours"];
+    // Without its only words a prompt is plain, and that column stands there already.
+    if (drawing) pair.value = [labels(drawing).includes(label) ? label : "plain", "yours"];
   } catch (error) {
     complain(error);
   }
