@@ -74,7 +74,7 @@ def test_a_file_that_is_wrong_is_one_error(cli: Any, text: str, said: str) -> No
     assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize("key", ["allow-code", "llm", "force", "yes"])
+@pytest.mark.parametrize("key", ["allow-code", "llm", "force", "yes", "ray"])
 def test_a_file_runs_nothing_overwrites_nothing_and_agrees_to_nothing(cli: Any, key: str) -> None:
     Path("dfprompt.toml").write_text(f'{key} = "true"\n')
     assert "is for the command line" in cli("compare", "a red house").stderr

@@ -29,6 +29,7 @@ TYPED_ONLY = frozenset(
         "json",
         "listen",
         "llm",
+        "ray",
         "resume",
         "retry-failed",
         "token-file",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -24,6 +24,14 @@ class Config(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,
     )
+
+    @classmethod
+    def refuse_in_file(cls, values: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what a file must not say, a line each: files come from anywhere, what is typed does not."""
+        for name, field in cls.model_fields.items():
+            kind, inner = field.annotation, values.get(name)
+            if isinstance(kind, type) and issubclass(kind, Config) and isinstance(inner, Mapping):
+                yield from (f"{name}.{line}" for line in kind.refuse_in_file(inner))
 
 
 def iter_config_classes(root: type[Config] = Config) -> Iterator[type[Config]]:

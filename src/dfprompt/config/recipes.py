@@ -31,8 +31,10 @@ def load_config(
     20
     """
     values = read_recipe(recipe) if recipe is not None else {}
+    refused = list(config.refuse_in_file(values))
     changed, problems = apply_assignments(values, assignments)
-    return make_config(config, changed, origin=str(recipe) if recipe else "settings", problems=problems)
+    origin = str(recipe) if recipe else "settings"
+    return make_config(config, changed, origin=origin, problems=[*refused, *problems])
 
 
 def make_config(

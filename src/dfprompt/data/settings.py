@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dfprompt.config import Config
-from dfprompt.requests.scale import ScaleRequest
+from dfprompt.requests.scale import ScaleSection
 
 
 class SourceSettings(Config):
@@ -110,5 +110,5 @@ class CurateSettings(Config):
     """How sure the modifiers must be."""
     sets: SetsSettings = SetsSettings()
     """Which set each row goes to."""
-    scale: ScaleRequest = ScaleRequest()
+    scale: ScaleSection = ScaleSection()
     """Who draws and scores."""

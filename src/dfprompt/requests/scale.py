@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from dfprompt.requests.base import Flag, Request
+
+NAMED_CLUSTERS = ("auto", "local")
+"""What --ray takes beside an address: the cluster that runs here, and one begun for the command."""
 
 
 class ScaleRequest(Request):
@@ -46,6 +50,29 @@ class ScaleRequest(Request):
         given = {name: getattr(self, name) for name in ScaleRequest.model_fields}
         plain = ScaleRequest.model_fields
         return tuple(f"scale.{name}={value}" for name, value in given.items() if value != plain[name].default)
+
+
+class ScaleSection(ScaleRequest):
+    """The same as a section of recipes. A cluster's address is said with --ray, and kept in no file.
+
+    Whoever answers at such an address can run code here, and recipes come from anywhere.
+
+    >>> ScaleSection(ray="head:6379").model_dump()["ray"], ScaleSection(ray="local").model_dump()["ray"]
+    (None, 'local')
+    """
+
+    @classmethod
+    def refuse_in_file(cls, values: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a line for a cluster's address."""
+        if values.get("ray", None) not in (None, *NAMED_CLUSTERS):
+            yield (
+                f"ray: a file names no cluster but {' and '.join(NAMED_CLUSTERS)}, for whoever answers at an "
+                "address can run code here; give the address as --ray"
+            )
+
+    @field_serializer("ray")
+    def _without_address(self, ray: str | None) -> str | None:
+        return ray if ray in NAMED_CLUSTERS else None
 
 
 class CostRequest(Request):

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from dfprompt.config import Config
 from dfprompt.requests.render import RenderRequest
-from dfprompt.requests.scale import ScaleRequest
+from dfprompt.requests.scale import ScaleSection
 from dfprompt.training.settings import (
     CheckpointSettings,
     LoggingSettings,
@@ -224,7 +224,7 @@ class RlSettings(Config):
         """How many rows of a rollout rewrite one prompt on one noise."""
         return self.group.size * self.rollout.control_draws
 
-    scale: ScaleRequest = ScaleRequest()
+    scale: ScaleSection = ScaleSection()
     """Who draws and scores."""
 
     @property
