@@ -45,8 +45,11 @@ def test_with_two_processes_of_which_one_is_killed(
 
 @pytest.mark.nightly
 @pytest.mark.enable_socket
-@pytest.mark.parametrize("on", ["processes", "ray"])
-@pytest.mark.parametrize("kill", [False, True], ids=["all live", "one is killed"])
+@pytest.mark.parametrize(
+    ("on", "kill"),
+    [("processes", True), ("ray", False), ("ray", True)],
+    ids=["processes, one is killed", "ray", "ray, one is killed"],
+)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_with_two_workers(
     request: pytest.FixtureRequest, reference: Reference, tmp_path: Path, name: str, kill: bool, on: str

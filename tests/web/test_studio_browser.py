@@ -163,6 +163,21 @@ def test_words_by_turns_have_a_bar_that_is_not_dragged(page: Any) -> None:
     text_is(page, "a [red|blue] house, [snow:0.7->0.2]")
 
 
+def test_a_number_half_typed_stays_while_the_page_is_drawn_again(page: Any) -> None:
+    field = page.get_by_label("Seeds", exact=True)
+    field.fill("7")
+    page.locator(".row.plain .track").hover()  # the step under the pointer is shown
+    page.wait_for_function("() => document.querySelector('.readout')?.innerText.length > 0")
+    page.wait_for_timeout(100)
+    assert field.input_value() == "7"
+    field.press("Enter")
+    page.locator(".row.plain .track").hover(position={"x": 5, "y": 5})
+    assert field.input_value() == "7"
+    field.fill("0")
+    field.press("Enter")
+    page.wait_for_function("() => document.querySelector('.seeds-of input').value === '1'")
+
+
 def test_errors_are_told_in_place_with_corrections_that_work(page: Any) -> None:
     page.fill(FIELD, "a red house, [watercolor:0-0.5]")
     page.wait_for_selector(".problem")

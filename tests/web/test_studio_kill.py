@@ -54,7 +54,7 @@ def test_a_kill_at_any_moment_loses_no_drawing_and_no_picture(tmp_path: Path) ->
                 assert state["problem"] is None
                 time.sleep(0.1)
             if asked % 8 == 4:
-                time.sleep(moments.uniform(0, 6))
+                time.sleep(moments.uniform(0, 2))
             else:
                 wait_for(pictures + moments.randrange(1, 16), folder)
             served.process.kill()

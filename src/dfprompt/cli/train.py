@@ -109,7 +109,8 @@ def grpo(request: ReinforceRequest, as_json: bool = JSON) -> None:
 def _reinforce(algorithm: Literal["ppo", "grpo"], request: ReinforceRequest, *, as_json: bool) -> None:
     check(request)
     cost = partial(estimate_training, algorithm, _recipe_of(request), request.changes)
-    if tell(cost, asked=request.estimate, as_json=as_json):
+    # A run that goes on has drawn a part of it, and what stops it is said by the run.
+    if (request.estimate or not request.resume) and tell(cost, asked=request.estimate, as_json=as_json):
         return
     from dfprompt.api.reinforcement import run_reinforcement
 

@@ -134,13 +134,13 @@ class RayCrew:
 
     def wait(self, seconds: float) -> list[tuple[int, Answer | Lost]]:
         """Return the answers and losses of the next moment in which there are any."""
+        self._look_at_head()  # actors may outlive it for a minute, and then Ray ends this process
         heads = {self._greeted.get(place) or asked[0]: place for place, asked in self._waiting()}
         if not heads:
             time.sleep(seconds)
             return []
         done, _ = self._ray.wait(list(heads), num_returns=1, timeout=seconds)
         if not done:
-            self._look_at_head()
             return []
         done, _ = self._ray.wait(list(heads), num_returns=len(heads), timeout=0)
         return [each for ref in done for each in self._take(heads[ref], ref)]

@@ -21,6 +21,14 @@ export const pure = (show) =>
     }
   };
 
+// A field whose typed text stays until it is done, whatever is drawn again meanwhile.
+export class Field extends Component {
+  render({ value, commit, type = "number", ...rest }, { typed = null }) {
+    return html`<input type=${type} ...${rest} value=${typed ?? value} onInput=${(event) => this.setState({ typed: event.target.value })}
+      onChange=${(event) => { commit(event.target.value); this.setState({ typed: null }); }} onBlur=${() => this.setState({ typed: null })} />`;
+  }
+}
+
 // A colour per words, the same wherever they stand.
 const hues = new Map();
 export function hue(words) {

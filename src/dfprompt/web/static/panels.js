@@ -1,6 +1,6 @@
 // What helps in place: words to take or leave, the lexicon, how it is drawn.
 
-import { Component, html, hue, icon } from "./html.js";
+import { Component, Field, html, hue, icon } from "./html.js";
 import * as state from "./state.js";
 import { call } from "./wire.js";
 
@@ -52,8 +52,8 @@ export class Lexicon extends Component {
 }
 
 export function Settings({ settings, defaults, seeds }) {
-  const field = (name, label, attributes = {}) => html`<label>${label}<input type=${attributes.type || "number"} value=${settings[name] ?? ""} placeholder=${defaults[name] ?? ""} ...${attributes}
-    onChange=${(event) => state.setSettings({ [name]: event.target.value === "" ? null : attributes.type === "text" ? event.target.value : Number(event.target.value) })} /></label>`;
+  const field = (name, label, attributes = {}) => html`<label>${label}<${Field} value=${settings[name] ?? ""} placeholder=${defaults[name] ?? ""} ...${attributes}
+    commit=${(typed) => state.setSettings({ [name]: typed === "" ? null : attributes.type === "text" ? typed : Number(typed) })} /></label>`;
   return html`<${Panel} name="settings" title="How it is drawn">
     <div class="fields">
       ${field("num_inference_steps", "Steps", { min: 1, max: 1000 })}
@@ -104,7 +104,7 @@ export class Tune extends Component {
     const most = Math.max(...(told?.best || []).map((each) => Math.abs(each.mean)), 0.001);
     return html`<${Panel} name="tune" title="Tune">
       <p class="hint">Draws candidates, keeps what scores better on the same seeds, and makes sure on fresh ones. Your own words stay.</p>
-      <p class="row-of"><label>Pictures <input type="number" min="16" max="2000" step="8" value=${images} onChange=${(event) => this.setState({ images: Number(event.target.value) })} /></label>
+      <p class="row-of"><label>Pictures <${Field} min="16" max="2000" step="8" value=${images} commit=${(typed) => this.setState({ images: Number(typed) })} /></label>
         <label>Keep <input type="text" placeholder="words, words" title="Words of the prompt that nothing tried may move or weigh" value=${keep} onInput=${(event) => this.setState({ keep: event.target.value })} /></label>
         ${job ? html`<button type="button" onClick=${() => state.cancel(job)}>Stop</button>` : html`<button type="button" class="go" onClick=${() => state.tune(images, keep.split(",").map((words) => words.trim()).filter(Boolean))}>Search</button>`}
         <${Command} of="tune" />

@@ -5,7 +5,7 @@ import { effect } from "./vendor/signals-core.mjs";
 import { Editor, EditorBar } from "./editor.js";
 import { drop, Dropped, Export, Reference } from "./elsewhere.js";
 import { History } from "./history.js";
-import { html, icon } from "./html.js";
+import { Field, html, icon } from "./html.js";
 import { Lexicon, Settings, Styles, Suggest, Tune } from "./panels.js";
 import { Pictures } from "./pictures.js";
 import * as state from "./state.js";
@@ -72,8 +72,8 @@ function App(now) {
       <div class="bar-of-actions">
         <button type="button" class="go" disabled=${Boolean(problems.text || problems.negative)} onClick=${state.drawAll} title="Ctrl Enter">Draw <kbd>Ctrl \u21b5</kbd></button>
         <button type="button" class="quiet" aria-label="Copy the drawing as a command" title="Copy as command" onClick=${() => state.copyCommand("draw")}>${icon("copy")}</button>
-        <span class="seeds-of"><label>Seeds <input type="number" min="1" max="64" value=${seeds.length} onChange=${(event) => state.setSeeds(seeds[0], event.target.value)} /></label>
-        <label>from <input type="number" min="0" value=${seeds[0]} onChange=${(event) => state.setSeeds(event.target.value, seeds.length)} /></label>
+        <span class="seeds-of"><label>Seeds <${Field} min="1" max="64" value=${seeds.length} commit=${(typed) => state.setSeeds(seeds[0], typed)} /></label>
+        <label>from <${Field} min="0" value=${seeds[0]} commit=${(typed) => state.setSeeds(typed, seeds.length)} /></label>
         <button type="button" class="quiet" aria-label="Other seeds" title="Other seeds" onClick=${() => state.setSeeds(Math.floor(Math.random() * 1e6), seeds.length)}>${icon("shuffle")}</button></span>
         <span class="grow" />
         <span class="helpers">${helper("suggest", "spark", "Suggest", () => { if (panel !== "suggest") state.suggest(); toggle("suggest"); })}
