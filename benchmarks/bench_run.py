@@ -3,7 +3,7 @@
 Pairs are interleaved and the ratio is that of the medians, because the machine may be shared. Random weights;
 nothing is cached between runs but what a second run of the same prompts would find cached.
 
-    python benchmarks/bench_run.py [--pairs 9] [--shape]      --shape adds Stable Diffusion 1.5's whole shape
+    python benchmarks/bench_run.py [--pairs 40] [--shape]      --shape adds Stable Diffusion 1.5's whole shape
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def compare_weights(name: str, block: nn.Module, sites: Any, rows: int, pairs: i
 def main() -> None:
     """Print everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument(
         "--shape", action="store_true", help="also Stable Diffusion 1.5's shape, 8 rows, 64 px"
     )
