@@ -31,7 +31,7 @@ REFUSED = [
     (["optimize", ""], "empty prompt"),
     (["optimize", "x", "--device", "abacus"], "no device"),
     (["optimize", "x", "--taste", "painted:9"], "the strength from 0 to 2"),
-    (["optimize", "x", "--taste", "painted"], "has learnt no taste 'painted'; it has none"),
+    (["optimize", "x", "--taste", "painted"], 'has learnt no taste "painted"; it has none'),
     (["optimize", "x", "--policy", "starter", "--taste", "painted"], "it has none"),
     (["compare", "x", "--taste", "painted", "--pipeline", "mini"], "the policy mini has learnt no taste"),
     (["evaluate", "--prompts", "p.txt", "--output", "e", "--taste", "painted,painted"], "named twice"),
