@@ -97,7 +97,7 @@ def table(gains: dict[str, dict[str, np.ndarray]], alone: dict[str, int], count:
     said = [
         NOTE,
         "",
-        f"{count} held-out prompts, {noises} noises, over the plain prompt, 95 % over prompts.",
+        f"{count} held-out prompts, {noises} noise per prompt, over the plain prompt, 95 % over prompts.",
         "",
     ]
     said += ["| written for | " + " | ".join(raters) + " | fidelity, points | left alone |", "|---" * 6 + "|"]
