@@ -58,6 +58,7 @@ class Vocabulary:
             if piece.strip(" ") in self.separators and number not in special
         )
         self._separator_tokens = self._find_separators(pieces)
+        self.separator_id = self.separator_of(self.separators[0])
         words = torch.zeros(size, dtype=torch.bool)
         for number, piece in enumerate(pieces):
             words[number] = number not in special and _is_word(piece, forbidden, self.separators)
