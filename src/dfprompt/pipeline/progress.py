@@ -30,7 +30,6 @@ def reporting(progress: bool | Report, label: str = "drawing") -> Iterator[Repor
         yield report_nothing
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
     from rich.table import Column
 
     width = 40 if console.width >= 80 else 10  # on a narrow terminal the bar gives way, not the time left
