@@ -4,8 +4,8 @@ Each was written down before any policy was evaluated on it. The mini world's ge
 prompts in one order. The first set are the 96 behind the first 200, with noises from 5200 on. So few are left
 behind these that the second set, for policies trained under a limit of two modifiers, are the 96 before them,
 with noises from 6200 on: tables of earlier policies used them, nobody looked at them for this method. The
-third set is for what was trained with a part taken away. No prompts are left that nobody looked at: it is the last 48
-of the second set, with noises from 7200 on that nobody drew. Run:
+third set is for what was trained with a part taken away. No prompts are left that nobody looked at: it is the
+last 48 of the second set, with noises from 7200 on that nobody drew. Run:
 
     python experiments/critic-taught-heads/confirm.py 2 PROMPTS.jsonl
 """
