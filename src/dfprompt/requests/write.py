@@ -40,7 +40,7 @@ class OptimizeRequest(Request):
     allow_code: bool = False
     """Let a reward bring Python code, which is run."""
     pipeline: Annotated[Any, Flag(metavar="X", kind=str)] = "mini"
-    """What draws for --max-risk and --reward: mini, a folder, a .safetensors file or a hub id."""
+    """What draws for --max-risk and --reward: mini, a folder, a .safetensors or .gguf file or a hub id."""
     judges: Annotated[Things, Flag("--judge", "J", kind=str, commas=True)] = ()
     """What judges the probe, by default the pipeline's own judge."""
     ban: Annotated[Words, Flag(metavar="WORD")] = ()
