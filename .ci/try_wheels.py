@@ -59,7 +59,7 @@ def try_pair(python: str, torch: str, wheels: Path, place: Path) -> str:
         own = output(python, "-c", "import torch; print(torch.__version__)")
     except FileNotFoundError:
         return "not run: there is no such Python here"
-    lent = own.startswith(f"{torch}.")
+    lent = own.split("\n")[-1].startswith(f"{torch}.")  # a library may have said something before
     subprocess.run([python, "-m", "venv", *(["--system-site-packages"] * lent), str(place)], check=True)
     binaries = place / ("Scripts" if os.name == "nt" else "bin")
     pip = [str(binaries / "python"), "-m", "pip", "install", "--quiet"]

@@ -33,9 +33,9 @@ from dfprompt.evaluation.variations import knows_weights, vary
 from dfprompt.images.metadata import ModelMark
 from dfprompt.images.saving import Entry, check_free, save_pictures
 from dfprompt.measurement.log import ROWS
-from dfprompt.measurement.measure import HowToDraw
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import Row
+from dfprompt.measurement.shots import HowToDraw
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget

@@ -28,9 +28,9 @@ from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import format_markdown, write_tables
 from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS, read_head
-from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.measurement.shards import Shard
+from dfprompt.measurement.shots import Progress
 from dfprompt.pipeline.companions import Companions
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.vendor import find_vendor
