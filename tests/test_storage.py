@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from dfprompt import storage
 from dfprompt.errors import InputError
 from dfprompt.storage import (
     LineFile,
@@ -15,6 +14,7 @@ from dfprompt.storage import (
     lock_folder,
     read_lines,
     remove,
+    whole,
     whole_files,
     whole_folder,
     write_text,
@@ -76,7 +76,7 @@ def test_a_folder_is_replaced_where_names_cannot_be_exchanged_too(
     exchanges: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not exchanges:
-        monkeypatch.setattr(storage, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(whole, "_exchange", lambda one, other: False)
     for text in ("old", "new"):
         with whole_folder(tmp_path / "p") as unfinished:
             (unfinished / text).touch()

@@ -17,10 +17,10 @@ from dfprompt.data import CurateSettings, PromptRecord, curate
 from dfprompt.data.sets import SETS
 from dfprompt.errors import EvaluationError, InputError
 from dfprompt.evaluation.run import Plan, run_evaluation
-from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.rows import Row
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.measurement.shards import SHARD, Shard
+from dfprompt.measurement.shots import Progress
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from tiny_curation import Painter, instruments
 from tiny_evaluation import PROMPTS, SETTINGS, Broken, Styled, brightness, redness

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 import dfprompt
 from dfprompt.api.companions import companions_of
-from dfprompt.api.mini_evaluation import mini_modifiers
 from dfprompt.api.policies import load_policy, optimize_prompt, read_base, tokenizers_of
 from dfprompt.conditioning.compile import compile_prompts
 from dfprompt.conditioning.families import adapter_for
@@ -24,6 +23,7 @@ from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import read_schedule
 from dfprompt.domain import Domain
 from dfprompt.errors import ConfigError, DFPromptWarning, InputError, LoadError
+from dfprompt.mini.modifiers import MODIFIERS
 from dfprompt.policy import Bans, SamplingSettings, TokenBudget, save_policy_folder
 from dfprompt.prompt import parse_prompt
 from dfprompt.prompt.plan import make_plan
@@ -202,7 +202,7 @@ def test_the_starter_writes_mini_words_in_the_mini_world() -> None:
     rewrites = policy.rewrite(["a red cat on a hill"] * 20, range(20))
     words = {span.text for each in rewrites for span in each.modifiers}
     assert words
-    assert words <= set(mini_modifiers())
+    assert words <= set(MODIFIERS)
 
 
 def test_the_packaged_policies_load_by_name() -> None:

@@ -16,8 +16,8 @@ from dfprompt.api.restraint import measure_risk
 from dfprompt.api.risk import gate_rewrites, open_gate
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.measurement.log import read_rows
-from dfprompt.measurement.measure import HowToDraw
 from dfprompt.measurement.scoreboard import Scoreboard
+from dfprompt.measurement.shots import HowToDraw
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy, Rewrite, SamplingSettings, load_policy_folder, save_policy_folder
 from dfprompt.policy.rewrite import append_modifiers

@@ -16,9 +16,9 @@ from dfprompt.errors import ConfigError, DFPromptError, WorkerLostError
 from dfprompt.executor.answers import Answer, Lost
 from dfprompt.executor.dispatch import CrewExecutor
 from dfprompt.measurement.log import ROWS, read_rows
-from dfprompt.measurement.measure import Batch, HowToDraw, Manner, Measured, Shot
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import Row
+from dfprompt.measurement.shots import Batch, HowToDraw, Manner, Measured, Shot
 from dfprompt.prompt import DFPrompt
 from dfprompt.requests.evaluate import EvaluateRequest
 from dfprompt.storage import lock_folder

@@ -30,6 +30,11 @@ REFUSED = [
     (["generate", "x", "--output", "file/deep"], "nothing can be written into"),
     (["optimize", ""], "empty prompt"),
     (["optimize", "x", "--device", "abacus"], "no device"),
+    (["optimize", "x", "--taste", "painted:9"], "the strength from 0 to 2"),
+    (["optimize", "x", "--taste", "painted"], 'has learnt no taste "painted"; it has none'),
+    (["optimize", "x", "--policy", "starter", "--taste", "painted"], "it has none"),
+    (["compare", "x", "--taste", "painted", "--pipeline", "mini"], "the policy mini has learnt no taste"),
+    (["evaluate", "--prompts", "p.txt", "--output", "e", "--taste", "painted,painted"], "named twice"),
     (["evaluate", "--prompts", "p.txt", "--rewards", "clip", "--output", "e"], "--rewards is --reward now"),
     (
         ["ablate", "range", "--prompts", "p.txt", "--judges", "clip", "--output", "e"],

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from dfprompt.cli import stopping
+from dfprompt.cli.commands import COMMANDS
 from dfprompt.cli.kept import describe_kept
+from dfprompt.cli.main import app
 from dfprompt.cli.options import takes
 from dfprompt.cli.stopping import Stopped
 from dfprompt.requests.compare import TuneRequest
@@ -41,3 +45,16 @@ def test_a_command_says_it_when_it_is_stopped() -> None:
     app.command()(draw)
     with pytest.raises(Stopped):
         CliRunner().invoke(app, ["a cat", "--output", "nowhere-at-all"])
+
+
+def options(command: Any) -> set[str]:
+    inner = [each for part in getattr(command, "commands", {}).values() for each in options(part)]
+    return {name for each in command.params for name in each.opts} | set(inner)
+
+
+def test_every_command_that_can_go_on_says_how() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    able = {name for name in COMMANDS if "--resume" in options(commands[name])}
+    assert able == {*stopping._RESUMED, *stopping._GOES_ON}
+    for name in able:
+        assert "goes on" in stopping.describe(Stopped(2), [name, "x"])

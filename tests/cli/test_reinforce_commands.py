@@ -106,6 +106,7 @@ def test_a_run_leaves_a_policy_metrics_and_pages(
         assert page.width > 300
 
 
+@pytest.mark.slow
 def test_words_alone_draw_the_default_and_heads_alone_keep_the_words(
     arguments: list[str], tmp_path: Path
 ) -> None:
@@ -136,6 +137,7 @@ def test_words_alone_draw_the_default_and_heads_alone_keep_the_words(
     assert any((start[name] != after[name]).any() for name in heads)
 
 
+@pytest.mark.slow
 def test_the_placebo_draws_the_same_and_earns_otherwise(arguments: list[str], tmp_path: Path) -> None:
     settings = [*arguments, "optimizer.steps=1"]
     rows = {}
@@ -165,6 +167,7 @@ def test_meaning_is_measured_at_validations_on_plain_pictures_drawn_once(
     assert not any("scores/meaning" in row for row in rows), "rollouts draw no plain pictures for it"
 
 
+@pytest.mark.slow
 def test_lost_meaning_stops_the_run_with_its_policy(
     arguments: list[str], tmp_path: Path, reward_set: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import itertools
 import json
 import runpy
 import shlex
@@ -53,6 +54,16 @@ def test_every_page_and_the_help_are_read() -> None:
     assert len(RUN) > 60
     pages = {command.page for command in COMMANDS.values()}
     assert {"README.md", "start.md", "how-to.md", "training.md", "cli.md"} <= pages
+
+
+def test_no_command_goes_on_in_the_next_line_without_saying_so() -> None:
+    """A shell ends a command at the line's end: what was written below it would be another command."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+            lines = [line.strip().removeprefix("$ ") for line in block[2].splitlines()]
+            for line, following in itertools.pairwise(lines):
+                cut = line.startswith("dfprompt ") and following.startswith("-")
+                assert not cut or line.endswith("\\"), f"{page.name}: {line}"
 
 
 @pytest.mark.parametrize("what", EXCLUDED)

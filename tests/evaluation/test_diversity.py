@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfprompt.evaluation.diversity import compute_self_similarity, measure_diversity
-from dfprompt.evaluation.modifiers import find_modifiers, neutralize, split_phrases
+from dfprompt.evaluation.modifiers import find_modifiers, split_phrases
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
 
@@ -46,10 +46,6 @@ def test_what_a_policy_appends_is_found_again(plain: str, spans: list[Span]) -> 
 
 def test_phrases_end_at_separators() -> None:
     assert split_phrases(" , a;b.\nc. d.e ,,") == ["a", "b", "c", "d.e"]
-
-
-def test_neutral_modifiers_keep_their_words() -> None:
-    assert neutralize([Span("a", "late"), Span("b", "full", 2)]) == [Span("a"), Span("b")]
 
 
 def test_by_hand() -> None:

@@ -23,10 +23,10 @@ from dfprompt.evaluation.side_by_side import Compared, Rewrite, SideBySide, draw
 from dfprompt.images.metadata import find_metadata
 from dfprompt.images.reading import read_image
 from dfprompt.images.tensors import to_pil, to_tensor
-from dfprompt.measurement.measure import HowToDraw
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import Row
 from dfprompt.measurement.scoreboard import Scoreboard
+from dfprompt.measurement.shots import HowToDraw
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
 from dfprompt.statistics.comparison import compare_scores

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dfprompt.errors import EvaluationError, InputError
 from dfprompt.measurement.log import MeasurementLog, read_rows
-from dfprompt.measurement.measure import file_name
+from dfprompt.measurement.places import file_name
 from dfprompt.measurement.rows import Row, parse_row
 from dfprompt.prompt import DFPrompt, parse_prompt
 

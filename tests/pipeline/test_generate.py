@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import combinations
@@ -380,6 +381,19 @@ def test_a_bar_is_for_terminals_only(sd: ImagePipeline, capfd: pytest.CaptureFix
     with reporting(True) as report:
         report(1, 2)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_bar_says_what_is_drawn_and_the_time_left_on_a_narrow_terminal(
+    sd: ImagePipeline, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    generate(sd, "sd1", "a cat", [1, 2], num_inference_steps=3, progress=True)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capfd.readouterr().err).split("\r")
+    last = [line.strip() for line in shown if "%" in line][-1]
+    assert last.startswith("drawing 2 at 16x16, 3 steps \u2501\u2501\u2501")
+    assert re.search(r"% [-0-9]:[-0-9:]+ left$", last)
+    assert len(last) <= 60
 
 
 # ---- what goes wrong -------------------------------------------------------------------------------------

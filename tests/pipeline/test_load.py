@@ -317,7 +317,7 @@ def test_a_source_that_is_not_there_or_never_read(source: str, message: str) -> 
 def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
     for name, message in {
         "a.ckpt": "is a pickle",
-        "a.txt": "no .safetensors file",
+        "a.txt": "neither a .safetensors nor a .gguf file",
         "a.onnx": "only those",
     }.items():
         (tmp_path / name).write_bytes(b"x")

@@ -69,7 +69,7 @@ def test_a_window_is_the_same_as_cutting_the_whole(
     assert torch.equal(resize_levels(levels, target, (top, bottom, left, right)), cut)
 
 
-@given(length=st.integers(1, 300), target=st.integers(1, 300), kernel=st.sampled_from(KERNELS))
+@given(length=st.integers(1, 300), target=st.integers(1, 300), kernel=st.sampled_from(list(KERNELS)))
 def test_rows_sum_to_one_so_that_a_flat_picture_stays_flat(length: int, target: int, kernel: str) -> None:
     matrix = resampling_matrix(length, target, kernel)
     assert matrix.shape == (target, length)

@@ -37,7 +37,9 @@ def drawn(seed: int, rows: int, table: torch.Tensor, luck: float = 0.0) -> tuple
     rewards = rewards + (luck * torch.randn(rows // GROUP, generator=generator)).repeat_interleave(GROUP)
     rewards = rewards + 0.1 * torch.randn(rows, generator=generator)
     ends = torch.zeros(rows, 2, dtype=torch.long)
-    return Phrases(states, words, company, controls * mask, ends, mask), rewards[:, None]
+    return Phrases(states, words, company, controls * mask, ends, mask, torch.zeros(rows, 0)), rewards[
+        :, None
+    ]
 
 
 def test_it_is_the_gaussian_process_computed_phrase_by_phrase() -> None:

@@ -44,6 +44,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_it_learns_what_people_append(tmp_path: Path) -> None:
     result = run(tmp_path / "run", tiny_settings(steps=250))
     assert result.validation_loss < 0.6
@@ -162,7 +163,9 @@ class Stop(Exception):
     """The test pulls the plug."""
 
 
-@pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 11, 12])
+@pytest.mark.parametrize(
+    "at", [1, 3, 8, 12, *(pytest.param(each, marks=pytest.mark.nightly) for each in (2, 5, 11))]
+)
 def test_a_run_stopped_anywhere_goes_on_to_the_same_bits(at: int, tmp_path: Path, whole: Path) -> None:
     def pull_the_plug(row: Mapping[str, Any]) -> None:
         if row["step"] == at:

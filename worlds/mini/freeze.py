@@ -32,7 +32,7 @@ def compute_digests(weights: Path) -> dict[str, str]:
     """
     from worlds.mini.build import digest
 
-    out = {part: _digest_modules(names) for part, names in PARTS.items()}
+    out = {part: digest_modules(names) for part, names in PARTS.items()}
     return out | {"pipeline": digest(weights / "pipeline"), "judges": digest(weights / "judge")}
 
 
@@ -52,7 +52,7 @@ def changed_since_freeze(weights: Path) -> list[str]:
     return [part for part in now if frozen.get(part) != now[part]]
 
 
-def _digest_modules(names: tuple[str, ...]) -> str:
+def digest_modules(names: tuple[str, ...]) -> str:
     total = hashlib.sha256()
     for name in names:
         source = (Path(str(files("dfprompt.mini"))) / f"{name}.py").read_text(encoding="utf-8")

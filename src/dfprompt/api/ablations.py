@@ -22,8 +22,8 @@ from dfprompt.evaluation.plotting import check_plotting
 from dfprompt.evaluation.run import Plan
 from dfprompt.evaluation.summary import Failure
 from dfprompt.measurement.log import ROWS
-from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
+from dfprompt.measurement.shots import Progress
 from dfprompt.pipeline.companions import NOTHING, Companions
 from dfprompt.prompt.reading import read_prompt
 from dfprompt.requests.doors import front_door

@@ -19,10 +19,11 @@ from dfprompt.errors import ConfigError
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.methods import Method, rewrite_checked
 from dfprompt.evaluation.modifiers import find_modifiers
-from dfprompt.measurement.measure import Elsewhere, HowToDraw, Measurement, Shot
+from dfprompt.measurement.measure import Measurement
 from dfprompt.measurement.prompts import PlainPrompt, noise_seed
 from dfprompt.measurement.rows import PLAIN
 from dfprompt.measurement.scoreboard import Scoreboard
+from dfprompt.measurement.shots import Elsewhere, HowToDraw, Shot
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import FULL, DFPrompt, Span, make_plan, parse_prompt

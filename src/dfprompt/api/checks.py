@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfprompt.api.companions import HOW_TO_GET_A_POLICY, MINI, choose_lexicon, companions_of
+from dfprompt.api.world import MINI_POLICIES, mini_folder
 from dfprompt.api.written import plain_of, read_base, read_written
 from dfprompt.config.recipes import find_recipe
 from dfprompt.endpoint import check_url, is_url
@@ -17,12 +18,15 @@ from dfprompt.errors import ConfigError, DFPromptWarning, ImageFileError, InputE
 from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
+from dfprompt.modelfiles import read_small_json
 from dfprompt.pipeline.weight_files import refuse_pickle
+from dfprompt.policy.tastes import parse_taste, strengths_of
 from dfprompt.prompt.keeping import check_keep
 from dfprompt.prompt.reading import NATIVE, read_prompt
 from dfprompt.published import USUAL_SCORES, check_weights
 from dfprompt.search.budget import Budget
 from dfprompt.search.candidates import SpanSpace
+from dfprompt.search.starter import NAME as STARTER
 from dfprompt.search.styles import find_style
 from dfprompt.sources import DTYPES, check_device, is_hub_id, peek_cached
 
@@ -70,6 +74,8 @@ def _check_comparison(request: CompareRequest) -> None:
     check_output(request.output)
     if request.style is not None:
         find_style(request.style)
+    own = companions_of(request.pipeline).policy if request.writer is None else request.writer
+    check_taste(request.taste, own)
     texts = [] if list(request.texts) == STDIN else list(request.texts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DFPromptWarning)
@@ -98,6 +104,10 @@ def _check_search(request: TuneRequest) -> None:
 
 
 def _check_evaluation(request: EvaluateRequest) -> None:
+    own = companions_of(request.pipeline).policy if request.policy is None else request.policy
+    named = [str(method).partition("=") for method in request.methods if isinstance(method, str)]
+    others = [source for _, _, source in named if source and Path(source).is_dir()]
+    check_taste(request.taste, next((each for each in others if known_tastes(each)), own))
     if not isinstance(request.prompts, str | Path):
         _check_rewrites(request.methods, as_prompts(request.prompts))
     elif str(request.prompts) != MINI:
@@ -176,6 +186,7 @@ def _check_rewriting(request: OptimizeRequest) -> None:
             for text in request.texts:
                 read_base(text, df=request.df)
     check_device(request.device)
+    check_taste(request.taste, request.writer)
     if request.style is not None:
         find_style(request.style)
 
@@ -210,6 +221,28 @@ def _check_scoring(request: ScoreImagesRequest) -> None:
                 raise ImageFileError(f"{image}: no such file")
     check_device_name(request.device)
     check_scores(request)
+
+
+def check_taste(taste: str | None, policy: object) -> None:
+    """Refuse what is no taste, and one the policy has not learnt; only loading tells that of a hub id."""
+    if taste is None:
+        return
+    mix, names = parse_taste(taste), known_tastes(policy)
+    if names is not None:
+        strengths_of(mix, names, str(getattr(policy, "name", policy)))
+
+
+def known_tastes(policy: object) -> list[str] | None:
+    """The tastes a policy's own config names; None where only loading it can tell."""
+    if not isinstance(policy, str | Path):
+        return list(getattr(policy.model.config, "tastes", ())) if hasattr(policy, "model") else []
+    name = str(policy)
+    folder = mini_folder(MINI_POLICIES[name]) if name in MINI_POLICIES else Path(policy)
+    if not folder.is_dir():
+        return [] if name.partition(":")[0] == STARTER else None
+    configs = [each for each in (folder / "config.json", folder / "policy" / "config.json") if each.is_file()]
+    found = read_small_json(configs[0]).get("tastes", []) if configs else []
+    return [str(each) for each in found] if isinstance(found, list) else []
 
 
 def check_prompts(texts: Sequence[str], *, plain: bool) -> None:

@@ -33,13 +33,14 @@ from dfprompt.evaluation.variations import knows_weights, vary
 from dfprompt.images.metadata import ModelMark
 from dfprompt.images.saving import Entry, check_free, save_pictures
 from dfprompt.measurement.log import ROWS
-from dfprompt.measurement.measure import HowToDraw
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import Row
+from dfprompt.measurement.shots import HowToDraw
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
 from dfprompt.policy import Policy, SamplingSettings, TokenBudget
 from dfprompt.policy import Rewrite as Proposed
+from dfprompt.policy.tastes import parse_taste
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
 from dfprompt.requests.compare import CompareRequest
@@ -161,7 +162,7 @@ def compare_prompts(
                 writer = load_policy(writer, device=request.device, companions=companions)
             found = _rewrites(bases, writer, request, sampling, loaded)
             if request.max_risk is not None:
-                asked = sampling or SamplingSettings(min_modifiers=request.at_least)
+                asked = sampling or _asked(request)
                 gate = open_gate(writer, request.max_risk, board, asked)
                 found, gate = gate_rewrites(gate, bases, found, loaded, board, how, seeds[0])
             _add_rewrites(prompts, bases, writer, found)
@@ -218,9 +219,14 @@ def _rewrites(
 ) -> list[list[Proposed]]:
     steps = pipeline.resolve(request.settings).num_inference_steps
     acting = policy.model.config.tables.acting(steps)
-    asked = sampling or SamplingSettings(min_modifiers=request.at_least)
+    asked = sampling or _asked(request)
     sampling = budgeted(asked, policy, pipeline)
     return policy.candidates(bases, request.candidates, request.numbers[0], sampling, acting=acting)
+
+
+def _asked(request: CompareRequest) -> SamplingSettings:
+    taste = parse_taste(request.taste) if request.taste else ()
+    return SamplingSettings(min_modifiers=request.at_least, taste=taste)
 
 
 def _add_rewrites(

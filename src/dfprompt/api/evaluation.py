@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,14 @@ from dfprompt.evaluation.summary import Summary, summarize
 from dfprompt.evaluation.tables import format_markdown, write_tables
 from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS, read_head
-from dfprompt.measurement.measure import Progress
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.measurement.shards import Shard
+from dfprompt.measurement.shots import Progress
 from dfprompt.pipeline.companions import Companions
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.vendor import find_vendor
 from dfprompt.policy import Policy, SamplingSettings
+from dfprompt.policy.tastes import parse_taste
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.evaluate import EvaluateRequest
 from dfprompt.requests.render import RenderSettings
@@ -125,7 +126,7 @@ def evaluate(
             suffix=request.suffix,
             lexicon=[entry.text for entry in choose_lexicon(request.modifiers, companions).entries],
             constant=request.constant,
-            sampling=lambda writer: budgeted(sampling, writer, loaded),
+            sampling=lambda writer: budgeted(_for_taste(sampling, request.taste, writer), writer, loaded),
             num_inference_steps=loaded.resolve(drawn).num_inference_steps,
             baselines=baselines,
             pipe=loaded.pipe,
@@ -235,6 +236,15 @@ def _read_validation(
 def _load_methods(methods: Sequence[str | Method], choices: MethodChoices) -> list[Method]:
     named = iter(load_methods([each for each in methods if isinstance(each, str)], choices))
     return [next(named) if isinstance(each, str) else each for each in methods]
+
+
+def _for_taste(
+    sampling: SamplingSettings | None, taste: str | None, policy: Policy
+) -> SamplingSettings | None:
+    """How a policy is drawn from: those that have learnt tastes write for the one asked for."""
+    if taste is None or not getattr(policy.model.config, "tastes", ()):
+        return sampling
+    return replace(sampling or SamplingSettings(), taste=parse_taste(taste))
 
 
 def _policy_loader(policy: str | Path | Policy | None, companions: Companions, *, device: str) -> Any:

@@ -32,13 +32,6 @@ _RENDERS = 8  # per modifier and scene: what a user has seen of it
 _LOG_SEED = 880_001  # users of their own, apart from those of the training logs
 
 
-def mini_modifiers() -> list[str]:
-    """Return the words of the mini world that change pictures, and those that are only popular."""
-    from dfprompt.mini.modifiers import MODIFIERS
-
-    return list(MODIFIERS)
-
-
 def make_mini_prompts(
     count: int, *, human: bool = False, seed: int = _LOG_SEED, part: str = "test"
 ) -> list[PlainPrompt]:

@@ -126,6 +126,10 @@ def make_picture_reward(
     reward = load_reward(
         choice.source, device=settings.device, allow_code=allow_code, assignments=choice.changes
     )
+    tastes = {
+        name: load_reward(source, device=settings.device, allow_code=allow_code, assignments=choice.changes)
+        for name, source in settings.tastes.rewards.items()
+    }
     judges = load_judges(choice.judges, device=settings.device, allow_code=allow_code)
     meaning = None
     if choice.meaning:
@@ -138,6 +142,7 @@ def make_picture_reward(
         pictures.settings,
         judges=judges,
         meaning=meaning,
+        tastes=tastes,
         share=pictures.share,
         negative_prompt=pictures.negative_prompt,
     )

@@ -29,11 +29,12 @@ def load_pipeline(
     vae: str | Path | None = None,
     config: str | Path | None = None,
 ) -> ImagePipeline:
-    """Load a text-to-image pipeline by name: "mini", a folder, a single .safetensors file or a hub id.
+    """Load a text-to-image pipeline by name: "mini", a folder, a single file or a hub id.
 
     `loras` are files, folders or hub ids, "FILE:0.8" for a strength; `vae` a folder or file; `config`
-    a folder with the configuration of a single file's base model. Only a hub id touches the network, after
-    a warning with size, licence and folder. Raises LoadError naming what is missing, damaged or pickled.
+    a folder with the configuration of a single .safetensors file's base model, or with all that a .gguf
+    file, a packed denoiser, lacks. Only a hub id touches the network, after a warning with size, licence
+    and folder. Raises LoadError naming what is missing, damaged or pickled.
 
     >>> # pipeline = load_pipeline("mini")
     >>> # images = pipeline.generate("a red house, [watercolor:late]", seeds=[1, 2])

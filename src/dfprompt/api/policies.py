@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.api.companions import MINI, usual_lexicon
-from dfprompt.api.world import mini_folder, reading_mini
+from dfprompt.api.world import MINI_POLICIES, mini_folder, reading_mini
 from dfprompt.api.written import read_base as read_base
 from dfprompt.config.keywords import names_keywords
 from dfprompt.domain import Domain
@@ -21,13 +21,13 @@ from dfprompt.policy.bans import Bans
 from dfprompt.policy.budget import TokenBudget
 from dfprompt.policy.policy import Policy, check_count
 from dfprompt.policy.settings import SamplingSettings
+from dfprompt.policy.tastes import strengths_of
 from dfprompt.prompt import DFPrompt
 from dfprompt.search.starter import NAME as STARTER
 from dfprompt.search.starter import StarterPolicy
 from dfprompt.search.styles import find_style
 from dfprompt.sources import pick_device
 
-MINI_SFT = "mini-sft"
 _TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 
 
@@ -48,14 +48,15 @@ def load_policy(
     name, colon, style = str(source).partition(":")
     if name == STARTER:
         return StarterPolicy(usual_lexicon(companions), style=find_style(style) if colon else None)
-    folder = mini_folder("sft") if source == MINI_SFT else _find(source)
+    packaged = str(source) in MINI_POLICIES and source != MINI
+    folder = mini_folder(MINI_POLICIES[str(source)]) if packaged else _find(source)
     from dfprompt.training.learned import is_learned, load_learned
 
     if is_learned(folder):
         return load_learned(folder)
     from dfprompt.policy.folders import load_policy_folder
 
-    with reading_mini(folder) if source in (MINI, MINI_SFT) else nullcontext():
+    with reading_mini(folder) if str(source) in MINI_POLICIES else nullcontext():
         return load_policy_folder(folder, device=pick_device(device))
 
 
@@ -91,6 +92,7 @@ def optimize_prompt(
     settings = sampling or SamplingSettings()
     name_banned([base.plain_text for base in bases], settings.bans)
     writer = policy if isinstance(policy, Policy) else load_policy(policy, device=device)
+    strengths_of(settings.taste, getattr(writer.model.config, "tastes", ()), writer.name)
     if writer.domain is not None:
         _name_strangers(writer.domain, bases)
     if pipeline is not None and settings.budget is None:

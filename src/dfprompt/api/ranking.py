@@ -8,9 +8,10 @@ from dfprompt.api.pipelines import load_pipeline
 from dfprompt.api.scoring import load_scoreboard
 from dfprompt.errors import RewardError
 from dfprompt.excerpt import quote
-from dfprompt.measurement.measure import HowToDraw, Measurement, Shot
+from dfprompt.measurement.measure import Measurement
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN
+from dfprompt.measurement.shots import HowToDraw, Shot
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Rewrite
 from dfprompt.prompt import DFPrompt

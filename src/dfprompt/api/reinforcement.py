@@ -63,7 +63,8 @@ def run_reinforcement(
         settings = load_config(SETTINGS_OF[algorithm], recipe, assignments)
         train, validation = read_tasks(settings.data.folder)
         base = find_policy_source(settings.model.base)
-        policy = open_trainable(base, settings.model, settings.policy, seed=settings.seed)
+        tastes = tuple(settings.tastes.rewards)
+        policy = open_trainable(base, settings.model, settings.policy, seed=settings.seed, tastes=tastes)
         policy.max_modifiers = settings.rollout.max_modifiers or None
         work = PictureWork(settings, allow_code=allow_code)
         with opened(**settings.scale.chosen) as executor:
@@ -88,6 +89,10 @@ def run_reinforcement(
                         base,
                         pipeline=facts.weights,
                         reward=digest_source(settings.reward.source),
+                        **{
+                            f"taste {name}": digest_source(each)
+                            for name, each in settings.tastes.rewards.items()
+                        },
                     ),
                 ),
                 report=pages.take,

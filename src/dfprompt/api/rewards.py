@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dfprompt.api.pictures import ImageLike, check_origins, read_pictures
-from dfprompt.api.world import mini_folder
+from dfprompt.api.world import mini_folder, mini_taste
 from dfprompt.config import load_config, nearest
 from dfprompt.config.keywords import names_keywords
 from dfprompt.endpoint import is_url
@@ -56,7 +56,8 @@ def load_reward(
 ) -> Score:
     """Load a reward or judge by name, folder or recipe.
 
-    `source`: "mini" (the built-in world's composite), "paper" (the paper's composite on published
+    `source`: "mini" (the built-in world's composite), "mini-painted" or "mini-graphic" (the same with another
+    population's taste), "paper" (the paper's composite on published
     weights), "clip", "aesthetic", "pickscore" or "hps" (published weights, from the local Hub cache),
     any of these four with ":FOLDER", ":FILE" or ":owner/name" behind it, a recipe FILE.toml, a function
     FILE.py:FUNCTION, a folder (a set of scores, an aesthetic head or a CLIP model), "hub:owner/name"
@@ -71,7 +72,7 @@ def load_reward(
     """
     if not isinstance(source, str | Path):
         return as_score(source)
-    text = str(source)
+    text = str(mini_taste(str(source)) or source)
     assignments = tuple(assignments)
     if text.startswith("hub:"):
         return _load_shared(text, device=device, dtype=dtype, batch_size=batch_size, allow_code=allow_code)

@@ -17,10 +17,11 @@ from dfprompt.api.scoring import load_judges
 from dfprompt.errors import ConfigError, DFPromptWarning
 from dfprompt.evaluation.gate import lost_on
 from dfprompt.excerpt import quote
-from dfprompt.measurement.measure import HowToDraw, Measurement, Shot
+from dfprompt.measurement.measure import Measurement
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN
 from dfprompt.measurement.scoreboard import Scoreboard
+from dfprompt.measurement.shots import HowToDraw, Shot
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy, Rewrite, SamplingSettings
 from dfprompt.policy.rewrite import LOST

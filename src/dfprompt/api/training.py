@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from dfprompt.api.companions import MINI
 from dfprompt.api.gallery import choose_folder
 from dfprompt.api.training_plots import plotted
-from dfprompt.api.world import mini_folder
+from dfprompt.api.world import mini_folder, mini_taste
 from dfprompt.config import load_config
 from dfprompt.domain import FILE_NAME as DOMAIN
 from dfprompt.errors import ConfigError
@@ -101,14 +101,16 @@ def find_policy_source(name: str) -> Path:
     return mini_folder(_PACKAGED[name]) if name in _PACKAGED else policy_in(find_source(name, Path()))
 
 
-def open_trainable(base: Path, model: ModelSettings, card: PolicySettings, *, seed: int) -> Policy:
+def open_trainable(
+    base: Path, model: ModelSettings, card: PolicySettings, *, seed: int, tastes: Sequence[str] = ()
+) -> Policy:
     """A policy ready to be trained: the base as it is, or new heads on a plain language model.
 
     Tokens of whole prompts are counted with the tokenizer the recipe names, else with the one the base
     counts with.
     """
     loaded = load_policy_model(base, settings=policy_fields(model))
-    ready = set_up_model(loaded, model, seed=seed, base=base)
+    ready = set_up_model(loaded, model, seed=seed, base=base, tastes=tastes)
     tokenizer = load_tokenizer(base)
     if card.tokenizer:
         counting = load_tokenizer(_tokenizer_folder(card.tokenizer))
@@ -129,7 +131,9 @@ def digest_inputs(data: str, base: Path, **others: str) -> dict[str, str]:
 
 def digest_source(source: str) -> str:
     """A digest of the files a reward's name stands for; of the name itself where it stands for no file."""
-    place = mini_folder() if source == MINI else Path(source)
+    place = mini_folder() if source == MINI else mini_taste(source) or Path(source)
+    if place.suffix == ".toml" and place.with_suffix("").is_dir():  # a mini taste, its head beside it
+        place = place.with_suffix("")
     if place.is_dir():
         files = [path for path in place.rglob("*") if path.suffix in _READ and path.is_file()]
         return hash_weights(files, place)

@@ -23,10 +23,11 @@ from dfprompt.evaluation.files import write_text
 from dfprompt.images.grid import make_grid
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.measurement.log import ROWS, MeasurementLog
-from dfprompt.measurement.measure import AT_ONCE, HowToDraw, Measurement, fingerprint
+from dfprompt.measurement.measure import Measurement, fingerprint
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rescoring import check_scores
 from dfprompt.measurement.scoreboard import Scoreboard
+from dfprompt.measurement.shots import AT_ONCE, HowToDraw
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy import Policy
 from dfprompt.prompt import DFPrompt

@@ -15,9 +15,10 @@ from dfprompt.errors import ConfigError, EvaluationError, ExecutorError, WorkerL
 from dfprompt.excerpt import quote
 from dfprompt.executor import Executor, Work, opened
 from dfprompt.measurement.log import MeasurementLog
-from dfprompt.measurement.measure import Batch, Manner, Measured, Measurement, Shot
+from dfprompt.measurement.measure import Measurement
 from dfprompt.measurement.rows import PLAIN, Row
 from dfprompt.measurement.scoreboard import Scoreboard
+from dfprompt.measurement.shots import Batch, Manner, Measured, Shot
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.requests.render import RenderRequest
 from dfprompt.requests.score import ScoreRequest

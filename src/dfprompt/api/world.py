@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dfprompt.errors import LoadError
 
+MINI_POLICIES = {"mini": "policy", "mini-sft": "sft"}
 BUILD = "python -m worlds.mini build --install"  # in a checkout of the project; hours on a CPU
 
 
@@ -27,6 +28,17 @@ def mini_folder(piece: str = "") -> Path:
             f"on a CPU: {BUILD}), or pass a folder built elsewhere"
         )
     return folder
+
+
+def mini_taste(source: str) -> Path | None:
+    """The recipe of a reward of the mini world's further populations, "mini-painted" and "mini-graphic".
+
+    >>> mini_taste("mini") is None
+    True
+    """
+    name = source.removeprefix("mini-")
+    recipe = Path(str(files("dfprompt.mini"))) / "weights" / "tastes" / f"{name}.toml"
+    return recipe if source.startswith("mini-") and name.isalpha() and recipe.is_file() else None
 
 
 @contextmanager

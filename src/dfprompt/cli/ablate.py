@@ -39,8 +39,8 @@ def ablate_range(request: AblateModifiersRequest, as_json: bool = JSON) -> None:
     \b
     Examples:
       dfprompt ablate range --prompts mini --output ranges
-      dfprompt ablate range --prompts p.txt --modifiers "film grain" --pipeline models/sd15 --output ranges
-          --reward pickscore --judge clip --output ranges
+      dfprompt ablate range --prompts p.txt --modifiers "film grain" --pipeline models/sd15 \\
+        --reward pickscore --judge clip --output ranges
     """
     check(request)
     from dfprompt.api.ablations import ablate_ranges
@@ -56,8 +56,8 @@ def ablate_weight(request: AblateModifiersRequest, as_json: bool = JSON) -> None
     \b
     Examples:
       dfprompt ablate weight --prompts mini --output weights
-      dfprompt ablate weight --prompts p.txt --modifiers "film grain" --pipeline models/sd15 --output weights
-          --reward pickscore --judge clip --output weights
+      dfprompt ablate weight --prompts p.txt --modifiers "film grain" --pipeline models/sd15 \\
+        --reward pickscore --judge clip --output weights
     """
     check(request)
     from dfprompt.api.ablations import ablate_weights
@@ -77,8 +77,8 @@ def ablate_attribution(request: AttributionRequest, as_json: bool = JSON) -> Non
     \b
     Examples:
       dfprompt ablate attribution "a red cat on a hill, [glossy:late:1.25], [golden hour:late]" --output out
-      dfprompt ablate attribution "a cat, [snow:early], [mist::0.75]" --pipeline models/sd15 --output out
-          --reward pickscore --judge clip --output out
+      dfprompt ablate attribution "a cat, [snow:early], [mist::0.75]" --pipeline models/sd15 \\
+        --reward pickscore --judge clip --output out
     """
     check(request)
     from dfprompt.api.ablations import attribute_modifiers

@@ -38,6 +38,7 @@ def optimize(request: OptimizeRequest, as_json: bool = JSON) -> None:
       dfprompt optimize "portrait of a fisherman" --style photo
       dfprompt optimize "a blue boat, [mist:early]" --df --to a1111 --steps 20
       dfprompt optimize "a castle by the sea" --policy runs/sft/policy --json
+      dfprompt optimize "a red cat on a hill" --policy run/policy --taste painted:0.5,graphic:0.5
       dfprompt optimize "a red cat on a hill" --policy run/policy --max-risk 2%
       dfprompt optimize "a red cat on a hill" --candidates 4 --reward taste:my-taste
     """
@@ -78,11 +79,13 @@ def optimize(request: OptimizeRequest, as_json: bool = JSON) -> None:
 def _sampling(request: OptimizeRequest) -> SamplingSettings:
     from dfprompt.policy.bans import Bans
     from dfprompt.policy.settings import SamplingSettings
+    from dfprompt.policy.tastes import parse_taste
 
     return SamplingSettings(
         temperature=request.temperature,
         control_temperature=request.control_temperature,
         restraint=request.restraint,
+        taste=parse_taste(request.taste) if request.taste else (),
         max_modifiers=request.max_modifiers,
         min_modifiers=request.at_least,
         bans=Bans(words=request.ban, substrings=request.ban_substring, artists=request.ban_artists),

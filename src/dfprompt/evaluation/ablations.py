@@ -17,10 +17,11 @@ from dfprompt.evaluation.methods import Method
 from dfprompt.evaluation.run import Outcome, Plan, run_evaluation
 from dfprompt.evaluation.summary import Failure, Summary, summarize
 from dfprompt.excerpt import quote
-from dfprompt.measurement.measure import AT_ONCE, Progress, file_name
+from dfprompt.measurement.places import file_name
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN
 from dfprompt.measurement.scoreboard import Role
+from dfprompt.measurement.shots import AT_ONCE, Progress
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.prompt import EARLY, FULL, LATE, DFPrompt, EffectRange, Span, Weight

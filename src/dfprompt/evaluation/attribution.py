@@ -18,10 +18,10 @@ from dfprompt.evaluation.methods import Method
 from dfprompt.evaluation.run import Outcome, Plan, run_evaluation
 from dfprompt.evaluation.summary import Failure, summarize
 from dfprompt.excerpt import quote
-from dfprompt.measurement.measure import AT_ONCE, Progress
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN
 from dfprompt.measurement.scoreboard import Role
+from dfprompt.measurement.shots import AT_ONCE, Progress
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import FULL, DFPrompt, Span
 from dfprompt.prompt.effect import UNIT

@@ -18,6 +18,7 @@ from dfprompt.measurement.rows import PLAIN
 from dfprompt.policy import Policy, SamplingSettings
 from dfprompt.policy.policy import candidate_seed
 from dfprompt.policy.rewrite import append_modifiers
+from dfprompt.policy.tastes import show_taste
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
 from dfprompt.storage import parse_object
 
@@ -173,6 +174,7 @@ class PolicyMethod:
         chosen += f", controls at {of_controls:g}" if of_controls else ", likeliest controls"
         chosen += f", end bias {drawn.end_bias:g}" if drawn.end_bias else ""
         chosen += f", restraint {drawn.restraint:g}" if drawn.restraint else ""
+        chosen += f", taste {show_taste(drawn.taste)}" if drawn.taste else ""
         digest = f" {policy.digest}" if policy.digest else ""
         self.definition = f"the policy {policy.name}{digest}, {chosen}, seeded per prompt"
 

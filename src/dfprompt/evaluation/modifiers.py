@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from dfprompt.policy.bans import normalize
 from dfprompt.prompt import DFPrompt, Span
@@ -33,7 +33,7 @@ def find_modifiers(plain: str, prompt: DFPrompt) -> list[Span]:
     """
     own = Counter(normalize(phrase) for phrase in split_phrases(plain))
     found = []
-    for span in _pieces(prompt, plain):
+    for span in _pieces(prompt):
         key = normalize(span.text)
         if own[key]:
             own[key] -= 1
@@ -42,18 +42,9 @@ def find_modifiers(plain: str, prompt: DFPrompt) -> list[Span]:
     return found
 
 
-def _pieces(prompt: DFPrompt, plain: str) -> Iterable[Span]:
+def _pieces(prompt: DFPrompt) -> Iterable[Span]:
     for piece in prompt.spans:
         if isinstance(piece, Span):
             yield piece
         else:
             yield from map(Span, split_phrases(piece))
-
-
-def neutralize(spans: Sequence[Span]) -> list[Span]:
-    """Return the same words without control.
-
-    >>> neutralize([Span("film grain", "late", 1.5)]) == [Span("film grain")]
-    True
-    """
-    return [Span(span.text) for span in spans]

@@ -12,7 +12,7 @@ from typing import Any
 from dfprompt.errors import EvaluationError
 from dfprompt.evaluation.files import write_text
 from dfprompt.evaluation.methods import Method, is_free, rewrite_checked
-from dfprompt.measurement.measure import file_name
+from dfprompt.measurement.places import file_name
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.prompt import DFPrompt
 from dfprompt.storage import undamaged

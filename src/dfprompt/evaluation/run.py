@@ -16,22 +16,14 @@ from dfprompt.errors import ConfigError
 from dfprompt.evaluation.methods import Method, Plain, check_complete, is_free
 from dfprompt.evaluation.rewrites import Rewrites, RewriteStore
 from dfprompt.measurement.log import ROWS, MeasurementLog
-from dfprompt.measurement.measure import (
-    AT_ONCE,
-    Elsewhere,
-    HowToDraw,
-    Measurement,
-    Progress,
-    Shot,
-    batch_names,
-    fingerprint,
-    picture_place,
-)
+from dfprompt.measurement.measure import Measurement, fingerprint
+from dfprompt.measurement.places import picture_place
 from dfprompt.measurement.prompts import PlainPrompt, check_prompts, noise_seed
 from dfprompt.measurement.rescoring import check_scores
 from dfprompt.measurement.rows import PLAIN, Row, RowKey
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.measurement.shards import Shard, note_shard
+from dfprompt.measurement.shots import AT_ONCE, Elsewhere, HowToDraw, Progress, Shot, batch_names
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.requests.render import RenderSettings
 

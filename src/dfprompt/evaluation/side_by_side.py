@@ -14,19 +14,12 @@ from dfprompt.evaluation.summary import ScoreLine, score_lines
 from dfprompt.images.metadata import ModelMark
 from dfprompt.images.reading import read_image
 from dfprompt.measurement.log import MeasurementLog
-from dfprompt.measurement.measure import (
-    AT_ONCE,
-    Elsewhere,
-    HowToDraw,
-    Measurement,
-    Progress,
-    Shot,
-    fingerprint,
-)
+from dfprompt.measurement.measure import Measurement, fingerprint
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rescoring import check_scores
 from dfprompt.measurement.rows import PLAIN, Row
 from dfprompt.measurement.scoreboard import Scoreboard
+from dfprompt.measurement.shots import AT_ONCE, Elsewhere, HowToDraw, Progress, Shot
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.plan import Plan

@@ -73,10 +73,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         ...
     dfprompt.errors.ImageFileError: missing.png: no such file
     """
-    path = Path(path)
-    _refuse_early(path)
-    with _decoding(path, max_pixels), Image.open(path, formats=FORMATS) as opened:
-        _refuse_size(opened, str(path), max_pixels)
+    with _opened(Path(path), max_pixels) as opened:
         opened.load()
         return picture_from_pil(opened, name=str(path))
 
@@ -89,10 +86,7 @@ def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         ...
     dfprompt.errors.ImageFileError: missing.png: no such file
     """
-    path = Path(path)
-    _refuse_early(path)
-    with _decoding(path, max_pixels), Image.open(path, formats=FORMATS) as opened:
-        _refuse_size(opened, str(path), max_pixels)
+    with _opened(Path(path), max_pixels) as opened:
         opened.load()
         levels = _to_rgb(ImageOps.exif_transpose(opened), str(path), []).transpose(1, 2, 0)
         return Image.fromarray((levels * 255).round().astype("uint8"))
@@ -180,10 +174,7 @@ def read_text(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> dict[str, st
         ...
     dfprompt.errors.ImageFileError: missing.png: no such file
     """
-    path = Path(path)
-    _refuse_early(path)
-    with _decoding(path, max_pixels), Image.open(path, formats=FORMATS) as opened:
-        _refuse_size(opened, str(path), max_pixels)
+    with _opened(Path(path), max_pixels) as opened:
         return _text_of(opened)
 
 
@@ -198,6 +189,15 @@ def text_of_bytes(content: bytes, name: str = "the picture") -> dict[str, str]:
     with _decoding(Path(name), MAX_PIXELS), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
         _refuse_size(opened, name, MAX_PIXELS)
         return _text_of(opened)
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """A picture file whose head was read and refused or not; its pixels are read inside."""
+    _refuse_early(path)
+    with _decoding(path, max_pixels), Image.open(path, formats=FORMATS) as opened:
+        _refuse_size(opened, str(path), max_pixels)
+        yield opened
 
 
 @contextmanager

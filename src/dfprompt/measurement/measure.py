@@ -9,12 +9,10 @@ its file scores the same.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -28,97 +26,29 @@ from dfprompt.errors import (
     UnsupportedPipelineError,
     each_warning_once,
 )
-from dfprompt.images.metadata import GenerationMetadata, ModelMark
+from dfprompt.images.metadata import GenerationMetadata
 from dfprompt.images.reading import read_image
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil, to_tensor
 from dfprompt.measurement.isolation import attempt, forget
 from dfprompt.measurement.log import MeasurementLog
-from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN, UNSCORED, Row, RowKey
 from dfprompt.measurement.scoreboard import Plain, Scoreboard, Scored
 from dfprompt.measurement.shards import Shard
+from dfprompt.measurement.shots import (
+    AT_ONCE,
+    Batch,
+    Elsewhere,
+    HowToDraw,
+    Manner,
+    Measured,
+    Progress,
+    Shot,
+    batches_of,
+    left_of,
+)
 from dfprompt.pipeline.denoise import check_lockstep
 from dfprompt.pipeline.image_pipeline import ImagePipeline
-from dfprompt.pipeline.progress import Report
-from dfprompt.prompt import DFPrompt
-from dfprompt.requests.render import RenderSettings
-
-AT_ONCE = 64  # pictures drawn, scored and written down together
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One picture asked for: a method's words for a plain prompt, from the noise of a seed.
-
-    With several `noises` a picture is drawn from each, and the best by the first reward is kept. `picture`
-    is its file, relative to the log's folder; None keeps no file. `policy` wrote the words.
-    """
-
-    method: str
-    prompt: PlainPrompt
-    words: DFPrompt
-    seed: int
-    noises: tuple[int, ...]
-    picture: str | None = None
-    policy: ModelMark | None = None
-    stage: str = ""
-
-    @property
-    def key(self) -> RowKey:
-        """What its row is found by."""
-        return self.method, self.prompt.id, self.seed
-
-
-@dataclass(frozen=True)
-class HowToDraw:
-    """Settings and negative prompt of every picture; `metadata`: files carry how they were drawn.
-
-    `share` draws in the lockstep loop where it knows the pipeline. `progress` is shown while drawing.
-    """
-
-    settings: RenderSettings | None = None
-    negative_prompt: str | None = None
-    metadata: bool = True
-    share: bool = True
-    progress: bool | Report = False
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Shots to be drawn together, and the rows there are of them and of their plain pictures."""
-
-    shots: tuple[Shot, ...]
-    known: Mapping[RowKey, Row]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What came of a batch: the rows, pictures drawn, and what stopped it in the middle."""
-
-    rows: tuple[Row, ...]
-    drawn: int = 0
-    error: DFPromptError | None = None
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How batches are measured, beside the pipeline and the scores; pictures are saved below `folder`."""
-
-    how: HowToDraw
-    folder: Path
-    isolated: bool = True
-    save_first: bool = False
-    only: tuple[str, ...] | None = None
-
-
-class Elsewhere(Protocol):
-    """Measures batches in other processes, which build pipeline and scores for themselves."""
-
-    def measure(self, manner: Manner, batches: Iterable[Batch]) -> Iterator[Measured]:
-        """What came of each batch, in order."""
-        ...
 
 
 class Drawn(NamedTuple):
@@ -181,7 +111,7 @@ class Measurement:
         where only a score did, the picture is read from its file.
         """
         size = at_once or self.at_once
-        own = list(_batches(shots, size))
+        own = list(batches_of(shots, size))
         if shard is not None:
             own = list(shard.pick(own))
         picked = [shot for batch in own for shot in batch]
@@ -194,7 +124,7 @@ class Measurement:
         if progress and missing:
             progress(done, len(picked))
         with each_warning_once():
-            batches = _left(own, missing, size)
+            batches = left_of(own, missing, size)
             for count in self._measure_here(batches) if self.elsewhere is None else self._fetch(batches):
                 done += count
                 if progress:
@@ -240,7 +170,7 @@ class Measurement:
         started = time.perf_counter()
         forget(self.scoreboard.scores.values())
         pictures = self._look(shots)
-        chosen = [self._choose(shot, pictures, shots) for shot in shots]
+        chosen = [self._choose(shot, pictures) for shot in shots]
         good = [(shot, each) for shot, each in zip(shots, chosen, strict=True) if isinstance(each, Drawn)]
         scored: dict[RowKey, Scored] = {}
 
@@ -328,7 +258,7 @@ class Measurement:
     # ---- choosing and scoring ----------------------------------------------------------------------------
 
     def _choose(
-        self, shot: Shot, pictures: Mapping[RowKey, list[Drawn] | DFPromptError], shots: Sequence[Shot]
+        self, shot: Shot, pictures: Mapping[RowKey, list[Drawn] | DFPromptError]
     ) -> Drawn | DFPromptError:
         """Return the picture a shot keeps: its only one, or the best by the first reward."""
         own = pictures[shot.key]
@@ -410,45 +340,6 @@ class Measurement:
         raise RewardError(f"{needed} failed for all {len(rows)} pictures of a seed: {reason}{kept}")
 
 
-def batch_names(shots: Sequence[Shot], at_once: int = AT_ONCE) -> list[list[str]]:
-    """Return what is in each batch, by name."""
-    batches = _batches(shots, at_once)
-    return [[json.dumps([*shot.key, str(shot.words)]) for shot in batch] for batch in batches]
-
-
-def _left(
-    batches: Iterable[Sequence[Shot]], missing: Container[RowKey], at_once: int
-) -> Iterator[Sequence[Shot]]:
-    """Yield what is missing, in the batches it is in where all is missing: so that it has the same bits."""
-    some: list[Shot] = []
-    for batch in batches:
-        left = [shot for shot in batch if shot.key in missing]
-        if len(left) == len(batch):
-            yield left
-            continue
-        some += left
-        if sum(len(shot.noises) for shot in some) >= at_once:
-            yield some
-            some = []
-    if some:
-        yield some
-
-
-def _batches(shots: Sequence[Shot], at_once: int) -> Iterator[list[Shot]]:
-    """Yield shots in batches that part no prompt and seed: its plain picture is scored beside the others."""
-    together: dict[tuple[str, int], list[Shot]] = {}
-    for shot in shots:
-        together.setdefault((shot.prompt.id, shot.seed), []).append(shot)
-    batch: list[Shot] = []
-    for group in together.values():
-        batch += group
-        if sum(len(shot.noises) for shot in batch) >= at_once:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def fingerprint(pipeline: ImagePipeline, scoreboard: Scoreboard, how: HowToDraw) -> dict[str, Any]:
     """Return what must be the same for pictures to be compared; the batch size changes none."""
     settings = pipeline.resolve(how.settings)
@@ -467,25 +358,3 @@ def can_share(pipeline: ImagePipeline) -> bool:
     except UnsupportedPipelineError:
         return False  # drawn by the stock call; the pictures are the same
     return True
-
-
-def picture_place(folder: str, method: str, prompt_id: str, seed: int) -> str:
-    """Return the name of a picture's file below a folder.
-
-    >>> picture_place("pictures", "best-of-4", "a/b", 3)
-    'pictures/best-of-4/a_2fb-3.png'
-    """
-    return (Path(folder) / file_name(method) / f"{file_name(prompt_id)}-{seed}.png").as_posix()
-
-
-def file_name(text: str) -> str:
-    """Return a text as part of a file name: letters, digits, dots, hyphens; others as hex.
-
-    >>> file_name("best-of-4"), file_name("a/b")
-    ('best-of-4', 'a_2fb')
-    """
-    safe = "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in ".-") else f"_{ord(letter):x}"
-        for letter in text
-    )
-    return safe if safe.strip(".") else f"_{safe}"

@@ -174,7 +174,7 @@ class _Run:
             timestep,
             encoder_hidden_states=self._sides(heard, "prompt_embeds"),
             timestep_cond=self._guidance_embedding(latents),
-            added_cond_kwargs=self._added(heard, len(rows)),
+            added_cond_kwargs=self._added(heard),
             return_dict=False,
         )[0]
         if not self.guided:
@@ -201,7 +201,7 @@ class _Run:
     def _sides(self, heard: dict[str, Tensor], name: str) -> Tensor:
         return torch.cat([heard[f"negative_{name}"], heard[name]]) if self.guided else heard[name]
 
-    def _added(self, heard: dict[str, Tensor], rows: int) -> dict[str, Tensor] | None:
+    def _added(self, heard: dict[str, Tensor]) -> dict[str, Tensor] | None:
         """Return what SDXL adds to the time embedding: the pooled vector and the picture's size."""
         if "pooled_prompt_embeds" not in heard:
             return None

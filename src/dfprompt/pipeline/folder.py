@@ -26,8 +26,10 @@ class FolderParts(NamedTuple):
     variant: str | None
 
 
-def check_folder(folder: Path) -> FolderParts:
+def check_folder(folder: Path, brought: str | None = None) -> FolderParts:
     """Check that a folder holds a pipeline of a known family with all its parts and whole weights.
+
+    The weights of the part `brought`, if any, come from elsewhere and may be missing.
 
     Raises LoadError naming the file that is missing, damaged, pickled or asks for code of its own,
     UnsupportedPipelineError for an unknown class.
@@ -39,7 +41,7 @@ def check_folder(folder: Path) -> FolderParts:
         part = folder / name
         if not part.is_dir():
             raise LoadError(f"{part} is missing; {folder / INDEX} asks for it: download or save it again")
-        if (part / "config.json").is_file():
+        if name != brought and (part / "config.json").is_file():
             found = check_weights(part)
             variants |= set() if "" in found else {found[0]}
         if "Tokenizer" in str(index[name][1]):

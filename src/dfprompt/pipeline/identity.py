@@ -18,14 +18,17 @@ _known: dict[str, str] = {}
 def hash_weights(files: Iterable[Path], root: Path | None = None) -> str:
     """Return the first characters of the SHA-256 of a file, or of the names and hashes of several.
 
-    Names count from `root`, so the folder's own place does not matter. Hashes are kept on disk by
-    path, size and time of change, because reading 5 GB takes seconds. Raises LoadError for a file
-    that cannot be read.
+    Names count from `root`, so the folder's own place does not matter; a file outside has its own name.
+    Hashes are kept on disk by path, size and time of change, because reading 5 GB takes seconds. Raises
+    LoadError for a file that cannot be read.
     """
     paths = sorted(files)
     if len(paths) == 1:
         return _hash_file(paths[0])[:SHOWN]
-    lines = [f"{_hash_file(path)}  {path.relative_to(root or path.parent).as_posix()}\n" for path in paths]
+    inside = (path.relative_to(root) if root and path.is_relative_to(root) else path.name for path in paths)
+    lines = [
+        f"{_hash_file(path)}  {Path(name).as_posix()}\n" for path, name in zip(paths, inside, strict=True)
+    ]
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:SHOWN]
 
 

@@ -246,7 +246,7 @@ class ImagePipeline:
             scheduled(self.pipe, scheduler),
             _tiled(self.pipe, request.settings.vae_tiling),
             each_warning_once(),
-            reporting(progress) as report,
+            reporting(progress, f"drawing {request.size()}") as report,
         ):
             warn_of_idle_negative(self.pipe, request)
             return self._draw(request, share and self._can_share(request), report)

@@ -1,7 +1,7 @@
-"""Loading pipelines: a folder, a hub id or a single .safetensors file becomes an `ImagePipeline`.
+"""Loading pipelines: a folder, a hub id or a single file becomes an `ImagePipeline`.
 
-Weights are read as safetensors only, code that comes with a model is never run, and nothing touches the
-network unless the source is a hub id.
+Weights are read as safetensors only (a packed denoiser as GGUF), code that comes with a model is never
+run, and nothing touches the network unless the source is a hub id.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from dfprompt.pipeline.companions import find_companions
 from dfprompt.pipeline.defaults import PipelineDefaults, read_defaults
 from dfprompt.pipeline.encoder_weights import check_tokenizers, check_whole, load_encoders
 from dfprompt.pipeline.folder import check_folder, read_index
+from dfprompt.pipeline.gguf_file import SUFFIX as GGUF
+from dfprompt.pipeline.gguf_file import find_denoiser, load_denoiser
 from dfprompt.pipeline.hub import fetch_pipeline
 from dfprompt.pipeline.identity import hash_weights, list_weights
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Origin
@@ -47,10 +49,11 @@ def load_pipeline_from(
     vae: str | Path | None = None,
     config: str | Path | None = None,
 ) -> ImagePipeline:
-    """Load a text-to-image pipeline from a folder, a hub id or a single .safetensors checkpoint.
+    """Load a text-to-image pipeline from a folder, a hub id, a single .safetensors checkpoint or a .gguf.
 
     `loras` are files, folders or hub ids, each "FILE", "FILE:SCALE" or (file, scale); `vae` is a folder or
-    file; `config` a folder with the configuration of a single file's base model. Raises LoadError naming
+    file; `config` a folder with the configuration of a single file's base model (a GGUF file, which holds a
+    denoiser alone, takes all other parts from there, too). Raises LoadError naming
     what is missing, damaged or pickled, UnsupportedPipelineError for an unknown family, ConfigError for
     a device, dtype or offload there is not.
 
@@ -64,7 +67,7 @@ def load_pipeline_from(
         hub_id = _hub_id(str(source))
         if path.is_dir() or hub_id is not None:
             if config is not None:
-                raise ConfigError("config goes with a single .safetensors file; a folder brings its own")
+                raise ConfigError("config goes with a single file; a folder brings its own")
             folder = path if hub_id is None else fetch_pipeline(hub_id)
             pipe, defaults, origin = _load_folder(folder, hub_id or _name(folder), dtype, picked)
         else:
@@ -98,14 +101,22 @@ def _without_bars() -> Iterator[None]:
             library.enable_progress_bar()
 
 
-def _load_folder(folder: Path, name: str, dtype: str | torch.dtype, device: torch.device) -> Loaded:
+def _load_folder(
+    folder: Path,
+    name: str,
+    dtype: str | torch.dtype,
+    device: torch.device,
+    packed: tuple[Path, str] | None = None,
+) -> Loaded:
+    """Load a folder; `packed` is a GGUF file and the part whose place it takes."""
     from diffusers import DiffusionPipeline
 
-    parts = check_folder(folder)
+    parts = check_folder(folder, brought=packed[1] if packed else None)
     defaults = read_defaults(folder)
     precision = _precision(defaults, dtype, device, _family([parts.class_name]))
     # SD3 runs without its T5 encoder, but only if the loader is told so.
     left_out = {name: None for name in parts.absent if name.startswith(("text_encoder", "tokenizer"))}
+    brought = {} if packed is None else {packed[1]: load_denoiser(packed[0], folder, packed[1], precision)}
     with load_errors(f"{folder} cannot be loaded", "download or save the pipeline again"):
         encoders = load_encoders(folder, precision)
         pipe = DiffusionPipeline.from_pretrained(
@@ -117,6 +128,7 @@ def _load_folder(folder: Path, name: str, dtype: str | torch.dtype, device: torc
             trust_remote_code=False,
             **left_out,
             **encoders,
+            **brought,
         )
     check_whole(pipe, folder)
     check_tokenizers(pipe, folder)
@@ -124,7 +136,12 @@ def _load_folder(folder: Path, name: str, dtype: str | torch.dtype, device: torc
     return (
         pipe,
         defaults,
-        Origin(defaults.name or name, partial(_hash_folder, folder), domain=marks[0], companions=marks[1]),
+        Origin(
+            defaults.name or name,
+            partial(_hash_folder, folder, packed),
+            domain=marks[0],
+            companions=marks[1],
+        ),
     )
 
 
@@ -134,8 +151,11 @@ def _load_file(
     refuse_pickle(path)
     if not path.exists():
         raise LoadError(f"{quote(str(path))} is neither a folder, nor a file, nor a hub id (hub:owner/name)")
+    if path.suffix.lower() == GGUF:
+        folder, part = find_denoiser(path, config)
+        return _load_folder(folder, path.stem, dtype, device, (path, part))
     if path.suffix.lower() != ".safetensors":
-        raise LoadError(f"{path} is no .safetensors file; only those are read")
+        raise LoadError(f"{path} is neither a .safetensors nor a .gguf file; only those are read")
     folder = find_configuration(path, config)
     defaults = read_defaults(folder)
     family = _family([read_index(folder)["_class_name"]])
@@ -158,7 +178,7 @@ def _precision(
 
 def _hub_id(source: str) -> str | None:
     """The hub id a source names, None for a folder or a file."""
-    is_file = Path(source).suffix.lower() in (".safetensors", *PICKLED)
+    is_file = Path(source).suffix.lower() in (".safetensors", GGUF, *PICKLED)
     return None if is_file or Path(source).exists() else hub_id_of(source)
 
 
@@ -166,5 +186,8 @@ def _name(folder: Path) -> str:
     return folder.resolve().name or "pipeline"
 
 
-def _hash_folder(folder: Path) -> str:
-    return hash_weights(list_weights(folder), folder)
+def _hash_folder(folder: Path, packed: tuple[Path, str] | None) -> str:
+    files = list_weights(folder)
+    if packed is not None:
+        files = [packed[0], *(path for path in files if folder / packed[1] not in path.parents)]
+    return hash_weights(files, folder)

@@ -27,6 +27,11 @@ class Request:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def size(self) -> str:
+        """Say how much is drawn: pictures, their size in pixels, steps."""
+        asked = self.settings
+        return f"{len(self)} at {asked.width}x{asked.height}, {asked.num_inference_steps} steps"
+
     def take(self, rows: Sequence[int]) -> Request:
         """Return the request for some of the rows, in this order."""
         return replace(

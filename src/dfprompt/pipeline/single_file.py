@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,17 @@ import torch
 
 from dfprompt.conditioning.identify import INDEX
 from dfprompt.errors import LoadError, load_errors
+from dfprompt.excerpt import quote
 from dfprompt.pipeline.folder import list_parts, read_index
 from dfprompt.pipeline.hub import CONFIGURATIONS
 from dfprompt.pipeline.weight_files import PICKLED, read_header, refuse_pickle
 from dfprompt.sources import find_cached
+
+# Scales of packed weights as other programs name them: scaled fp8, int8 and fp4, bitsandbytes.
+_SCALE = re.compile(
+    r"(^|\.)(scaled_fp8|comfy_quant|((scale|scaled)_(weight|input)|(weight|input)_scale(_\d)?))$"
+    r"|\.(absmax|quant_map|quant_state\.[\w.]+|SCB)$"
+)
 
 
 def find_configuration(path: Path, config: str | Path | None) -> Path:
@@ -22,6 +30,7 @@ def find_configuration(path: Path, config: str | Path | None) -> Path:
     The hub's local cache is looked through, never the network. Raises LoadError that says what to pass.
     """
     tensors = read_header(path)
+    _refuse_packed(path, tensors)
     folder = Path(config) if config is not None else _find_base(path, tensors)
     for name in list_parts(read_index(folder)):
         _refuse_pickled_part(folder / name)
@@ -68,6 +77,19 @@ def _find_base(path: Path, tensors: dict[str, Any]) -> Path:
             f'hf download {base} --include "*.json" "*.txt" "*.model" --local-dir FOLDER'
         )
     return cached
+
+
+def _refuse_packed(path: Path, tensors: dict[str, Any]) -> None:
+    """Refuse weights that mean something only together with scales that diffusers passes over.
+
+    Plain fp8 weights are numbers like any other, and are cast.
+    """
+    packed = next((name for name in tensors if _SCALE.search(name)), None)
+    if packed is not None:
+        raise LoadError(
+            f"{path} holds packed weights with scales ({quote(packed)}), which diffusers would leave "
+            "out, and draw noise; use the model in bf16, fp16 or plain fp8, or GGUF with --config FOLDER"
+        )
 
 
 def _refuse_pickled_part(part: Path) -> None:

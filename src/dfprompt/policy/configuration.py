@@ -18,6 +18,7 @@ from dfprompt.policy.tables import (
     check_start,
     make_tables,
 )
+from dfprompt.policy.tastes import check_names
 
 # phrase: one draw per phrase, after its last token; token: the paper's draw per token, majority per
 # phrase; none: words only, every modifier with the default control (a plain language model).
@@ -33,6 +34,7 @@ POLICY_FIELDS = (
     "weight_start",
     "separators",
     "forbidden",
+    "tastes",
 )
 
 
@@ -42,7 +44,8 @@ class PolicyConfig(PreTrainedConfig):
     `trunk` is the config of any causal language model. `ranges` and `weights` are the control tables,
     `range_start` and `weight_start` the probabilities the heads begin with (the paper's .001 for the
     outer weights is a legal start, but is drawn once in 1,000 phrases). `separators` close a phrase
-    (generation writes the first one). Tokens that hold a `forbidden` character are never appended.
+    (generation writes the first one). Tokens that hold a `forbidden` character are never appended. `tastes`
+    names the tastes there are vectors of.
 
     >>> PolicyConfig(trunk={"model_type": "gpt2", "n_embd": 32}).tables.ranges[1].words
     'early half'
@@ -61,6 +64,7 @@ class PolicyConfig(PreTrainedConfig):
     weight_start: list[float] | tuple[float, ...] = WEIGHT_START
     separators: list[str] | tuple[str, ...] = (",",)
     forbidden: str = FORBIDDEN
+    tastes: list[str] | tuple[str, ...] = ()
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -72,6 +76,7 @@ class PolicyConfig(PreTrainedConfig):
             )
         if not isinstance(self.forbidden, str):
             raise ConfigError(f"forbidden must be a text of characters, not {quote(self.forbidden)}")
+        self.tastes = check_names(self.tastes)
         tables = self.tables
         self.range_start = list(check_start(self.range_start, len(tables.ranges), "range_start"))
         self.weight_start = list(check_start(self.weight_start, len(tables.weights), "weight_start"))

@@ -234,6 +234,8 @@ def _load_adapted(folder: Path, dtype: torch.dtype, above: tuple[Path, ...]) -> 
     config = _guarded(folder, PolicyConfig.from_pretrained, folder)
     settings = {name: getattr(config, name) for name in POLICY_FIELDS}
     model = load_policy_model(base, dtype=dtype, settings=settings, _above=above)
+    if config.tastes and not model.config.tastes:
+        model.add_tastes(config.tastes)
     with load_errors(f"{folder}: cannot be loaded"), _quietly():
         return load_adapter(model, folder)
 

@@ -70,6 +70,7 @@ def read_trajectory(model: torch.nn.Module, trajectory: Trajectory) -> PolicyOut
         attention_mask=mask,
         position_ids=(mask.cumsum(1) - 1).clamp_min(0),
         keep=trajectory.tokens.shape[1] + 1,
+        **({"tastes": trajectory.tastes} if trajectory.tastes.shape[1] else {}),
     )
     return out
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfprompt.errors import ConfigError
-from dfprompt.policy.modeling import HEADS, PolicyModel
+from dfprompt.policy.modeling import HEADS, TASTES, PolicyModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ def add_lora(
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=targets,
-        modules_to_save=list(HEADS),
+        modules_to_save=[*HEADS, *([TASTES] if model.config.tastes else [])],
         fan_in_fan_out=_is_transposed(model, targets),
     )
     with _together():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from dfprompt.errors import LoadError
 from dfprompt.policy.configuration import PolicyConfig
 
 HEADS = ("range_head", "weight_head")
+TASTES = "taste_vectors"
 
 
 # What a language model calls its key-value cache: transformers 5.24 and later, and before.
@@ -42,6 +44,8 @@ class PolicyOutput(NamedTuple):
 
 class PolicyModel(PreTrainedModel):
     """A causal language model that also says when (effect range) and how strongly (weight) words act.
+
+    One that has tastes adds their vectors, each times its strength, to the embedding of every token.
 
     Both heads are linear on the hidden state the token head reads. They start at `range_start` and
     `weight_start` of the config through their bias alone: their matrices start at zero.
@@ -70,6 +74,8 @@ class PolicyModel(PreTrainedModel):
         self.trunk = trunk
         self.range_head = nn.Linear(config.hidden_size, len(config.ranges))
         self.weight_head = nn.Linear(config.hidden_size, len(config.weights))
+        if config.tastes:
+            self.add_tastes(config.tastes)
         accepted = inspect.signature(self.trunk.forward).parameters
         self._keeps_logits = "logits_to_keep" in accepted
         self._cache_keyword = next((name for name in _CACHE_KEYWORDS if name in accepted), None)
@@ -83,6 +89,13 @@ class PolicyModel(PreTrainedModel):
             getattr(model, head).to(trunk.device)
         return model
 
+    def add_tastes(self, names: Sequence[str]) -> None:
+        """Give the model a vector for each taste; they begin at zero, so that it writes as before."""
+        vectors = nn.Linear(len(names), self.config.hidden_size, bias=False)
+        nn.init.zeros_(vectors.weight)
+        self.taste_vectors = vectors.to(self.range_head.weight.device)
+        self.config.tastes = list(names)
+
     def get_input_embeddings(self) -> nn.Module:
         """The trunk's input embeddings."""
         return self.trunk.get_input_embeddings()
@@ -94,13 +107,21 @@ class PolicyModel(PreTrainedModel):
         position_ids: Tensor | None = None,
         cache: Any = None,
         keep: int = 0,
+        tastes: Tensor | None = None,
         **kwargs: Any,
     ) -> PolicyOutput:
         """Run the trunk over input_ids (B, T) and read the heads at the last `keep` positions (0: all).
 
-        A `cache` from `new_cache` is read and filled in place; never looked for in what the trunk returns.
+        `tastes` (B, N) are the strengths of its N tastes; none is the crowd's taste. A `cache` from
+        `new_cache` is read and filled in place; never looked for in what the trunk returns.
         """
-        inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
+        inputs: dict[str, Any] = {"attention_mask": attention_mask}
+        if tastes is None or not tastes.any():
+            inputs["input_ids"] = input_ids
+        else:
+            embedded = self.get_input_embeddings()(input_ids)
+            vectors = self.taste_vectors(tastes.to(self.taste_vectors.weight.dtype))
+            inputs["inputs_embeds"] = embedded + vectors[:, None].to(embedded.dtype)
         inputs |= {"position_ids": position_ids, "use_cache": cache is not None}
         if cache is not None and self._cache_keyword is not None:
             inputs[self._cache_keyword] = cache
@@ -140,6 +161,8 @@ class PolicyModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
+        if module is getattr(self, TASTES, None):
+            initialization.zeros_(self.taste_vectors.weight)
         starts = {"range_head": self.config.range_start, "weight_head": self.config.weight_start}
         for name, shares in starts.items():
             head = getattr(self, name, None)

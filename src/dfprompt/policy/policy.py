@@ -15,6 +15,7 @@ from dfprompt.policy.kinds import KindHunt
 from dfprompt.policy.restraint import Restraint
 from dfprompt.policy.rewrite import Rewrite, rewrites_of
 from dfprompt.policy.settings import SamplingSettings
+from dfprompt.policy.tastes import Mix, strengths_of
 from dfprompt.prompt import DFPrompt
 from dfprompt.statistics.risk import RiskCurve
 
@@ -59,15 +60,26 @@ class Policy:
         settings: SamplingSettings,
         *,
         acting: Sequence[bool] | None = None,
+        tastes: Sequence[Mix] | None = None,
     ) -> Trajectory:
         """Draw one row per prompt; the policy's own budget holds where the settings name none.
 
-        Raises ConfigError for a restraint where the policy has no curve of it.
+        `tastes` gives each row a taste of its own, in place of the settings'. Raises ConfigError for a
+        restraint where the policy has no curve of it, and for a taste it has not learnt.
         """
         from dfprompt.policy.sampling import sample_trajectory
 
+        known = self.model.config.tastes
+        mixes = [settings.taste] * len(prompts) if tastes is None else tastes
+        strengths = [strengths_of(mix, known, self.name) for mix in mixes]
         return sample_trajectory(
-            self.model, self.vocabulary, prompts, seeds, self._settled(settings), acting=acting
+            self.model,
+            self.vocabulary,
+            prompts,
+            seeds,
+            self._settled(settings),
+            acting=acting,
+            tastes=strengths,
         )
 
     def rewrite(

@@ -26,19 +26,21 @@ def sample_trajectory(
     settings: SamplingSettings,
     *,
     acting: Sequence[bool] | None = None,
+    tastes: Sequence[Sequence[float]] | None = None,
 ) -> Trajectory:
     """Draw one row per prompt, row i from the numbers of seeds[i] alone.
 
-    `acting` says which range classes may be drawn (`ControlTables.acting`); all by default. The model
-    is put into evaluation mode. Raises ConfigError for seeds that do not match the prompts and for
-    more new tokens than the trunk can read.
+    `acting` says which range classes may be drawn (`ControlTables.acting`); all by default.
+    `tastes` holds the strengths of the model's tastes for each row. The model is put into evaluation
+    mode. Raises ConfigError for seeds that do not match the prompts and for more new tokens than the
+    trunk can read.
     """
     if not prompts:
         raise ConfigError("there is no prompt to continue")
     if len(seeds) != len(prompts):
         raise ConfigError(f"{len(prompts)} prompts need {len(prompts)} seeds, got {len(seeds)}")
     model.eval()
-    return _Loop(model, vocabulary, prompts, seeds, settings, acting).run()
+    return _Loop(model, vocabulary, prompts, seeds, settings, acting, tastes).run()
 
 
 class _Loop:
@@ -52,6 +54,7 @@ class _Loop:
         seeds: Sequence[int],
         settings: SamplingSettings,
         acting: Sequence[bool] | None,
+        tastes: Sequence[Sequence[float]] | None,
     ) -> None:
         self.model, self.vocabulary, self.settings = model, vocabulary, settings
         self.device = model.device
@@ -66,6 +69,8 @@ class _Loop:
             raise ConfigError(f"acting needs {len(tables.ranges)} entries, one at least true, got {acting}")
         self.acting = self.acting.to(self.device)
         self.ids, self.mask = encode_contexts(model, vocabulary, prompts, settings.max_new_tokens)
+        rows = tastes if tastes is not None else [[0.0] * len(model.config.tastes)] * len(prompts)
+        self.tastes = torch.tensor(rows, dtype=torch.float, device=self.device).reshape(len(prompts), -1)
         self.context = self.ids.shape[1]
         self.cache = model.new_cache() if settings.use_cache else None
 
@@ -91,6 +96,7 @@ class _Loop:
             position_ids=positions[:, -new:],
             cache=self.cache,
             keep=1,
+            tastes=self.tastes,
         )
         return out
 
@@ -222,6 +228,7 @@ class _Loop:
             range_allowed=self.acting.expand(len(self.rows), -1).clone(),
             phrases=tuple(tuple(row.phrases) for row in self.rows),
             ends=tuple(row.end for row in self.rows),
+            tastes=self.tastes,
         )
 
 

@@ -9,6 +9,7 @@ from dfprompt.errors import ConfigError
 from dfprompt.excerpt import quote
 from dfprompt.policy.bans import Bans
 from dfprompt.policy.budget import TokenBudget
+from dfprompt.policy.tastes import STRONGEST, Mix
 
 REDRAWS = 4
 
@@ -24,11 +25,12 @@ class SamplingSettings:
     temperature of their own, `control_temperature`, by default 0: a modifier's likeliest control is what the
     policy learnt of it, and what differs between rewrites are words. `end_bias` is added to the logit of
     ending: more of it leaves more prompts alone; `restraint`, 0 to 1, is the share of the policy's gain to
-    give up for that, by the policy's measured curve. `max_new_tokens` counts the policy's tokens per row,
-    `budget` the reader's tokens of the whole text, `max_modifiers` appended modifiers; before `min_modifiers`
-    stand there the policy may not end, even where it would leave the prompt alone. A finished modifier that
-    breaks a ban, repeats another one or looks like another tool's control (`tidy`) is redrawn up to
-    `redraws` times, then dropped.
+    give up for that, by the policy's measured curve. `taste` is whom it writes for, names with strengths
+    from 0 to 2, as `parse_taste` reads them; none is the crowd. `max_new_tokens` counts the policy's tokens
+    per row, `budget` the reader's tokens of the whole text, `max_modifiers` appended modifiers; before
+    `min_modifiers` stand there the policy may not end, even where it would leave the prompt alone. A
+    finished modifier that breaks a ban, repeats another one or looks like another tool's control (`tidy`)
+    is redrawn up to `redraws` times, then dropped.
 
     >>> SamplingSettings().for_rollouts().temperature
     1.0
@@ -40,6 +42,7 @@ class SamplingSettings:
     control_temperature: float = 0.0
     end_bias: float = 0.0
     restraint: float = 0.0
+    taste: Mix = ()
     max_new_tokens: int = 60
     max_modifiers: int | None = None
     min_modifiers: int = 0
@@ -56,6 +59,11 @@ class SamplingSettings:
                 raise ConfigError(f"{name} must be 0 or more, not {quote(value)}")
         if not (math.isfinite(self.restraint) and 0 <= self.restraint <= 1):
             raise ConfigError(f"restraint must be from 0 to 1, not {quote(self.restraint)}")
+        for name, strength in self.taste:
+            if not 0 <= strength <= STRONGEST:
+                raise ConfigError(
+                    f"the strength of the taste {name} must be from 0 to {STRONGEST:g}, not {quote(strength)}"
+                )
         if not math.isfinite(self.end_bias):
             raise ConfigError(f"end_bias must be a finite number, not {quote(self.end_bias)}")
         if not 0 < self.top_p <= 1:

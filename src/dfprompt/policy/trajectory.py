@@ -53,7 +53,8 @@ class Trajectory:
     tokens at which a range and a weight were drawn (closing tokens with control "phrase", words with
     "token"); range_ids, weight_ids (B, T): the classes drawn there. *_logprobs (B, T), float32:
     log-probability of each draw at temperature 1 under the masks, 0 where nothing was drawn.
-    range_allowed (B, R): classes that could be drawn. phrases: per row, in order. ends: per row "end",
+    range_allowed (B, R): classes that could be drawn. tastes (B, N): strength of each taste the model has,
+    N being 0 for most. phrases: per row, in order. ends: per row "end",
     or what cut it: "length", "budget", "phrases".
     """
 
@@ -73,6 +74,11 @@ class Trajectory:
     range_allowed: Tensor
     phrases: tuple[tuple[Phrase, ...], ...]
     ends: tuple[str, ...]
+    tastes: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(0, 0))
+
+    def __post_init__(self) -> None:
+        if len(self.tastes) != len(self.tokens):  # none were given
+            object.__setattr__(self, "tastes", self.tokens.new_zeros(len(self.tokens), 0, dtype=torch.float))
 
     def __len__(self) -> int:
         return len(self.tokens)

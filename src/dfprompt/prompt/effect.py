@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal
 
 from dfprompt.errors import PromptValueError
 from dfprompt.excerpt import quote
@@ -14,7 +13,6 @@ from dfprompt.prompt.exact import MAX_PLACES, Number, format_decimal, to_decimal
 
 MAX_WEIGHT = 10
 MIN_WEIGHT = -10
-RangeWord = Literal["early", "late", "full"]
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)

@@ -14,7 +14,7 @@ from dfprompt.requests.base import Flag, FolderRequest, ListedThings, MaxRisk, S
 from dfprompt.requests.render import DialectRequest, RenderRequest
 from dfprompt.requests.scale import CostRequest, ScaleRequest
 from dfprompt.requests.score import ScoreRequest
-from dfprompt.requests.write import Style
+from dfprompt.requests.write import Style, Taste
 
 Policy = Annotated[Any, Flag(metavar="P", kind=str)]
 Modifiers = Annotated[ListedThings, Flag("--modifiers", "A,B|FILE", kind=Words, commas=True)]
@@ -39,6 +39,8 @@ class CompareRequest(
     """What rewrites TEXT: a folder, starter, or mini; by default the pipeline's own, without --vary."""
     style: Style = None
     """Rewrite by rules for a look: photo, painting, watercolor, anime, cinematic, line-art or render."""
+    taste: Taste = None
+    """Whom the policy writes for: a taste it learnt, with a strength of 0 to 2; several between commas."""
     candidates: Annotated[int, Flag(metavar="C")] = Field(default=1, ge=1)
     """Rewrites of each prompt."""
     max_risk: MaxRisk = Field(default=None, gt=0, lt=1)

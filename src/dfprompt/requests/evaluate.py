@@ -12,6 +12,7 @@ from dfprompt.requests.compare import Keep, Policy
 from dfprompt.requests.render import RenderRequest
 from dfprompt.requests.scale import CostRequest, ScaleRequest, ShardRequest
 from dfprompt.requests.score import ScoreRequest
+from dfprompt.requests.write import Taste
 
 METHODS = (
     "What to compare: plain, suffix, suffix-controls, random, starter, human, sft, policy, stripped, "
@@ -43,6 +44,8 @@ class EvaluateRequest(
     """What to compare: names of methods, NAME=FILE.jsonl or NAME=POLICY_FOLDER."""
     policy: Policy = None
     """The method policy: a folder; by default the pipeline's own policy, if it has one."""
+    taste: Taste = None
+    """Whom policies with tastes write for: a taste, with a strength of 0 to 2; several between commas."""
     seeds: Annotated[Any, Flag(metavar="K", kind=int)] = 4
     """Pictures per prompt: seeds S to S+K-1; in Python also the seeds themselves."""
     count: Annotated[int, Flag(metavar="N")] = Field(default=100, ge=1)

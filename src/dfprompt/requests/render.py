@@ -97,7 +97,7 @@ class LoadRequest(DeviceRequest):
     vae: Annotated[Any, Flag(metavar="X", kind=str)] = None
     """Another VAE: a folder or a .safetensors file."""
     config: Annotated[Any, Flag(metavar="DIR", kind=str)] = None
-    """A folder with the configuration of a single file's base model."""
+    """A folder with the configuration of a single file's base model; of a .gguf, all other parts."""
 
 
 class RenderRequest(RenderSettings, LoadRequest):
@@ -108,7 +108,7 @@ class RenderRequest(RenderSettings, LoadRequest):
     """
 
     pipeline: Annotated[Any, Flag(metavar="X", kind=str)] = "mini"
-    """What draws: mini, a folder, a .safetensors file or a hub id."""
+    """What draws: mini, a folder, a .safetensors or .gguf file or a hub id."""
     negative_prompt: Annotated[Any, Flag("--negative", "TEXT", kind=str)] = None
     """What pictures should not show; a DF-Prompt too."""
 

@@ -17,7 +17,7 @@ class StartRequest(SeedRequest, FolderRequest, ScoreRequest, RenderRequest):
     text: Annotated[str | None, Flag(metavar="[TEXT]", argument=True)] = None
     """Plain words: what the pictures shall show."""
     pipeline: Annotated[Any, Flag(metavar="X", kind=str)] = None
-    """What draws: mini, a folder, a .safetensors file or a hub id; what lies here is offered."""
+    """What draws: mini, a folder, a .safetensors or .gguf file or a hub id; what lies here is offered."""
     vary: Annotated[str | None, Flag("--vary", "WORDS")] = None
     """The words to try all the time, early, late, and late and gently."""
     seeds: Annotated[Any, Flag(metavar="K", kind=int)] = 2

@@ -12,6 +12,7 @@ from dfprompt.requests.base import Flag, MaxRisk, Request, Texts, Things, Words
 from dfprompt.requests.render import DialectRequest, LoadRequest
 
 Style = Annotated[str | None, Flag(metavar="S")]
+Taste = Annotated[str | None, Flag(metavar="NAME[:S]")]
 
 
 class OptimizeRequest(Request):
@@ -33,6 +34,8 @@ class OptimizeRequest(Request):
     """The same of ranges and weights: 0, the likeliest."""
     restraint: Annotated[float, Flag(metavar="R")] = 0.0
     """Share of the policy's gain to give up to append less, 0 to 1."""
+    taste: Taste = None
+    """Whom the policy writes for: a taste it learnt, with a strength of 0 to 2; several between commas."""
     max_risk: MaxRisk = Field(default=None, gt=0, lt=1)
     """Leave a prompt alone unless its probe picture shows that at most this share loses what was asked."""
     rewards: Annotated[Things, Flag("--reward", "R", kind=str, commas=True)] = ()
@@ -40,7 +43,7 @@ class OptimizeRequest(Request):
     allow_code: bool = False
     """Let a reward bring Python code, which is run."""
     pipeline: Annotated[Any, Flag(metavar="X", kind=str)] = "mini"
-    """What draws for --max-risk and --reward: mini, a folder, a .safetensors file or a hub id."""
+    """What draws for --max-risk and --reward: mini, a folder, a .safetensors or .gguf file or a hub id."""
     judges: Annotated[Things, Flag("--judge", "J", kind=str, commas=True)] = ()
     """What judges the probe, by default the pipeline's own judge."""
     ban: Annotated[Words, Flag(metavar="WORD")] = ()

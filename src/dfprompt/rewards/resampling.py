@@ -30,11 +30,10 @@ def _bilinear(distance: Tensor) -> Tensor:
 
 
 # name -> (kernel, its reach in pixels at scale 1)
-_KERNELS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+KERNELS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "bicubic": (_bicubic, 2.0),
     "bilinear": (_bilinear, 1.0),
 }
-KERNELS = tuple(_KERNELS)
 
 
 @functools.lru_cache(maxsize=64)
@@ -47,7 +46,7 @@ def resampling_matrix(
     tensor([[0.4286, 0.4286, 0.1429, 0.0000],
             [0.0000, 0.1429, 0.4286, 0.4286]], dtype=torch.float64)
     """
-    weigh, reach = _KERNELS[kernel]
+    weigh, reach = KERNELS[kernel]
     scale = length / target
     stretch = max(scale, 1.0)
     centre = (torch.arange(start, target if stop is None else stop, dtype=torch.float64) + 0.5) * scale

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfprompt.measurement.measure import Measurement, Shot
+from dfprompt.measurement.measure import Measurement
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN, Row, RowKey
+from dfprompt.measurement.shots import Shot
 from dfprompt.prompt import DFPrompt
 from dfprompt.search.budgeted_scores import Pair
 

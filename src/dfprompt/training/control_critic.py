@@ -13,6 +13,8 @@ other words of their rows are as well. Two controls are alike by range, by weigh
     k(phrase, phrase') = k_words (1 + k_state + k_state k_company) / 3          each exp(-distance^2 / 2
     scale^2) k(control, control') = (1 + [same range] + k_weight + [same range] k_weight) / 4
 
+and where rows are written for several tastes, times (1 + [same taste]) / 2: half of what pleases pleases all.
+
 A row's kernel is the sum over pairs of phrases of the product, centred within groups on both sides;
 pull = (K + noise)^-1 rewards, and worth is the kernel of a phrase with all phrases seen times their rows'
 pull (Rasmussen and Williams 2006, equation 2.25). Pictures of long ago count less: their noise grows with
@@ -35,6 +37,7 @@ from dfprompt.training.rl_settings import CriticSettings
 
 _SMALLEST_SPREAD = 1e-4
 _PARTS = ("states", "words", "company")
+_ROWS = ("controls", "rows", "rewards", "tastes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,7 @@ class Seen:
     controls: Tensor
     rows: Tensor
     rewards: Tensor
+    tastes: Tensor
     group: int
 
 
@@ -103,7 +107,7 @@ class ControlCritic:
         """All pictures it has learnt from: what a checkpoint keeps. The rest is computed from them."""
         found = {}
         for number, each in enumerate(self.seen):
-            for name in (*_PARTS, "controls", "rows", "rewards"):
+            for name in (*_PARTS, *_ROWS):
                 found[f"{number:06d}/{name}"] = getattr(each, name)
             found[f"{number:06d}/group"] = torch.tensor(each.group)
         for name, (mean, spread) in self.scale.items():
@@ -115,7 +119,7 @@ class ControlCritic:
         self.seen, self.kernel = [], torch.zeros(0, 0)
         self.scale = {name: tuple(tensors[f"scale/{name}"]) for name in _PARTS if f"scale/{name}" in tensors}
         for number in sorted({name.split("/")[0] for name in tensors if not name.startswith("scale/")}):
-            parts = {name: tensors[f"{number}/{name}"] for name in (*_PARTS, "controls", "rows", "rewards")}
+            parts = {name: tensors[f"{number}/{name}"] for name in (*_PARTS, *_ROWS)}
             self._add(Seen(**parts, group=int(tensors[f"{number}/group"])))
         if self.seen:
             self._solve()
@@ -126,7 +130,12 @@ class ControlCritic:
         features = {name: self._scaled(name, getattr(phrases, name).cpu()[mask]) for name in _PARTS}
         rows = torch.arange(len(mask))[:, None].expand_as(mask)[mask]
         return Seen(
-            **features, controls=phrases.controls.cpu()[mask], rows=rows, rewards=targets, group=group
+            **features,
+            controls=phrases.controls.cpu()[mask],
+            rows=rows,
+            rewards=targets,
+            tastes=phrases.tastes.cpu()[rows],
+            group=group,
         )
 
     def _measure(self, phrases: Phrases) -> None:
@@ -189,7 +198,11 @@ class ControlCritic:
         words = rbf(one.words, two.words, how.words_scale)
         state = rbf(one.states, two.states, how.state_scale)
         company = rbf(one.company, two.company, how.company_scale)
-        return words * (1 + state + state * company) / 3
+        alike = words * (1 + state + state * company) / 3
+        if not one.tastes.shape[1]:
+            return alike
+        same = (one.tastes[:, None] == two.tastes).all(-1)
+        return alike * (1 + same) / 2
 
 
 def control_kernel(ranges: int, weights: Tensor, scale: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from dfprompt.errors import ConfigError
 from dfprompt.policy import PolicyModel
 from dfprompt.policy.configuration import POLICY_FIELDS
 from dfprompt.policy.lora import add_lora
+from dfprompt.policy.tastes import check_names
 from dfprompt.training.settings import ModelSettings
 
 
@@ -22,10 +24,16 @@ def policy_fields(settings: ModelSettings) -> dict[str, Any]:
 
 
 def set_up_model(
-    model: PolicyModel, settings: ModelSettings, *, seed: int, base: Path | None = None
+    model: PolicyModel,
+    settings: ModelSettings,
+    *,
+    seed: int,
+    base: Path | None = None,
+    tastes: Sequence[str] = (),
 ) -> PolicyModel:
     """Change a loaded model as the recipe says, in place; low-rank layers start from the seed.
 
+    `tastes` are given to a model that has none.
     Raises ConfigError where the model is a policy with other tables or another control than the
     recipe: what it has learnt would not be what the recipe says.
     """
@@ -38,6 +46,8 @@ def set_up_model(
                 f"model.{name} is {value} in the recipe, and the base policy has {here}; "
                 "take the policy's own, or a plain language model as base"
             )
+    if tastes and not model.config.tastes:
+        model.add_tastes(check_names(tastes))
     if settings.dropout is not None:
         set_dropout(model, settings.dropout)
     if settings.lora.rank:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dfprompt.errors import ConfigError
-from dfprompt.policy.modeling import HEADS
+from dfprompt.policy.modeling import HEADS, TASTES
 from dfprompt.training.settings import OptimizerSettings
 
 _RATE = "rate"  # of a group, in the schedule's rate
@@ -20,7 +20,8 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """AdamW over the trainable parameters; only matrices decay. Raises ConfigError if nothing trains.
 
-    `heads_rate` is the learning rate of range and weight head, in that of everything else.
+    `heads_rate` is the learning rate of range and weight head and of tastes, which all begin from nothing,
+    in that of everything else.
     """
     named = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
     if not named:
@@ -31,7 +32,7 @@ def make_optimizer(
             "params": [
                 each
                 for name, each in named
-                if (apart and is_head(name)) == heads and (each.ndim >= 2) == matrix
+                if (apart and _is_new(name)) == heads and (each.ndim >= 2) == matrix
             ],
             "weight_decay": settings.weight_decay if matrix else 0.0,
             _RATE: heads_rate if heads else 1.0,
@@ -65,6 +66,10 @@ def set_learning_rate(optimizer: Any, rate: float) -> None:
     """Give every group of an optimiser the learning rate, the heads' in their multiple of it."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get(_RATE, 1.0)
+
+
+def _is_new(name: str) -> bool:
+    return is_head(name) or TASTES in name.split(".")
 
 
 def is_head(name: str) -> bool:

@@ -24,7 +24,8 @@ class Phrases(NamedTuple):
     """The phrases of B rows, at most K each.
 
     states, words, company (B, K, D): features; controls (B, K): range * weights + weight of what was drawn;
-    ends (B, K): where each phrase's closing token is; mask (B, K): which there are.
+    ends (B, K): where each phrase's closing token is; mask (B, K): which there are; tastes (B, N): whom its
+    row is written for.
     """
 
     states: Tensor
@@ -33,6 +34,7 @@ class Phrases(NamedTuple):
     controls: Tensor
     ends: Tensor
     mask: Tensor
+    tastes: Tensor
 
 
 @torch.no_grad()
@@ -48,7 +50,7 @@ def describe_phrases(reference: nn.Module, trajectory: Trajectory, weights: int,
     words = _mean_embeddings(reference, trajectory, ends.shape[1]) * there
     company = (words.sum(1, keepdim=True) - words) * there
     drawn = (trajectory.range_ids * weights + trajectory.weight_ids)[row, ends] * mask
-    return Phrases(states, words, company, drawn, ends, mask)
+    return Phrases(states, words, company, drawn, ends, mask, trajectory.tastes)
 
 
 def _closing_tokens(trajectory: Trajectory) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from dfprompt.errors import ConfigError
 from dfprompt.measurement.isolation import forget
 from dfprompt.measurement.plain import PlainScores
 from dfprompt.pipeline.image_pipeline import ImagePipeline
@@ -17,7 +19,7 @@ from dfprompt.requests.render import RenderSettings
 from dfprompt.rewards import CompositeReward, Score
 from dfprompt.rewards.composite import RewardTerms
 from dfprompt.rewards.tower import ImageBatch
-from dfprompt.training.rollout import PLAIN_MEANING, SHOWN, Attempt
+from dfprompt.training.rollout import PLAIN_MEANING, SHOWN, Attempt, join_terms, select_terms
 
 _PLAIN_KEPT = 4096  # plain pictures whose scores are remembered; a validation set is far smaller
 
@@ -36,7 +38,8 @@ class PictureReward:
 
     `judges` are scored beside the reward, as scores "judge/NAME", and never enter it; `meaning` likewise,
     for watched attempts alone, as "meaning" and the plain picture's "plain_meaning". Plain pictures are drawn
-    for that and where the reward compares with them, each once per prompt and noise.
+    for that and where the reward compares with them, each once per prompt and noise. `tastes` are the rewards
+    of attempts for a taste, by name, in the place of `reward`; none of them may compare with plain pictures.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class PictureReward:
         *,
         judges: Mapping[str, Score] | None = None,
         meaning: Score | None = None,
+        tastes: Mapping[str, Score] | None = None,
         share: bool = True,
         negative_prompt: str | None = None,
     ) -> None:
@@ -54,6 +58,12 @@ class PictureReward:
         self.judges, self.share, self.negative = dict(judges or {}), share, negative_prompt
         self.composite = reward if isinstance(reward, CompositeReward) else None
         self.compares = self.composite is not None and self.composite.needs_plain
+        self.tastes = {"": reward, **(tastes or {})}
+        if len(self.tastes) > 1 and any(getattr(each, "needs_plain", False) for each in self.tastes.values()):
+            raise ConfigError(
+                "rewards of tastes cannot compare with plain pictures: set composite.b=0 and thresholds that "
+                "are not relative"
+            )
         self.meaning = meaning
         self.spent = Spent()
         self.plain = PlainScores(self._measure_plain, _PLAIN_KEPT)
@@ -72,7 +82,8 @@ class PictureReward:
         keys = list(zip(texts, seeds, strict=True))
         plain = self.plain.columns(keys, records) if self.compares or watched else {}
         images = self._draw([each.rewrite.prompt for each in attempts], seeds)
-        return self._score(images, texts, records, plain, watched)
+        terms = self._reward(images, texts, records, plain, [each.taste for each in attempts])
+        return self._watch(terms, images, texts, records, plain, watched)
 
     def _measure_plain(
         self, keys: Sequence[tuple[str, int]], records: Sequence[Mapping[str, Any]]
@@ -91,7 +102,7 @@ class PictureReward:
 
     def _draw(self, prompts: Sequence[DFPrompt], seeds: Sequence[int]) -> Tensor:
         watched = [] if self.meaning is None else [self.meaning]
-        forget([self.reward, *self.judges.values(), *watched])
+        forget([*self.tastes.values(), *self.judges.values(), *watched])
         with warnings.catch_warnings():
             # What a policy tries on the way need not be words of the pipeline's world; its users' words are.
             warnings.filterwarnings("ignore", message="outside the")
@@ -103,8 +114,27 @@ class PictureReward:
         self.spent.saved += drawn.saved
         return drawn.images
 
-    def _score(
+    def _reward(
         self,
+        images: Tensor,
+        texts: Sequence[str],
+        records: Sequence[Mapping[str, Any]],
+        plain: Mapping[str, Tensor],
+        tastes: Sequence[str],
+    ) -> RewardTerms:
+        """Each picture's reward by its own taste."""
+        order: list[int] = []
+        parts = []
+        for taste in dict.fromkeys(tastes):
+            rows = [at for at, each in enumerate(tastes) if each == taste]
+            of = [texts[at] for at in rows], [records[at] for at in rows]
+            parts.append(_terms(self.tastes[taste], ImageBatch(images[rows]), *of, plain))
+            order += rows
+        return parts[0] if len(parts) == 1 else select_terms(join_terms(parts), torch.tensor(order).argsort())
+
+    def _watch(
+        self,
+        terms: RewardTerms,
         images: Tensor,
         texts: Sequence[str],
         records: Sequence[Mapping[str, Any]],
@@ -112,11 +142,6 @@ class PictureReward:
         watched: bool,
     ) -> RewardTerms:
         batch = ImageBatch(images)
-        if self.composite is None:
-            values = self.reward.score_batch(batch, texts, records).cpu()
-            terms = RewardTerms(values, {self.reward.name: values}, {}, {})
-        else:
-            terms = self.composite.score_terms(batch, texts, records, plain=plain)
         scores = dict(terms.scores)
         for name, judge in self.judges.items():
             scores[f"judge/{name}"] = judge.score_batch(batch, texts, records).cpu()
@@ -124,3 +149,16 @@ class PictureReward:
             scores[SHOWN] = self.meaning.score_batch(batch, texts, records).cpu()
             scores[PLAIN_MEANING] = plain[PLAIN_MEANING]
         return replace(terms, scores=scores)
+
+
+def _terms(
+    reward: Score,
+    batch: ImageBatch,
+    texts: Sequence[str],
+    records: Sequence[Mapping[str, Any]],
+    plain: Mapping[str, Tensor],
+) -> RewardTerms:
+    if isinstance(reward, CompositeReward):
+        return reward.score_terms(batch, texts, records, plain=plain)
+    values = reward.score_batch(batch, texts, records).cpu()
+    return RewardTerms(values, {reward.name: values}, {}, {})

@@ -107,16 +107,28 @@ class Trainer(Generic[SettingsT]):
             given = sources.digests or None
             open_run(folder, settings, seed=settings.seed, resume=resume, force=force, inputs=given)
         accelerator.wait_for_everyone()
+        tastes = tuple(settings.tastes.rewards)
+        if list(tastes) != policy.model.config.tastes:
+            raise ConfigError(
+                f"the policy has the tastes {policy.model.config.tastes}, and tastes.rewards names "
+                f"{list(tastes)}; name those of the policy, or begin at one without any"
+            )
         learner = self.algorithm(accelerator, policy, settings)
         rows, copies = settings.rollout.rows, settings.rollout.control_draws
         plan = RolloutPlan(
-            train, rows=rows, group=settings.group.size, control_draws=copies, seed=settings.seed
+            train,
+            rows=rows,
+            group=settings.group.size,
+            control_draws=copies,
+            seed=settings.seed,
+            tastes=tastes,
+            dropout=settings.tastes.dropout,
         )
         checkpoints = Checkpoints(folder / "checkpoints", keep=settings.checkpoints.keep)
         stage = _Stage(
             accelerator, policy, reward, executor or LocalExecutor(), settings, acting, checkpoints
         )
-        checked = validation_draws(validation[: settings.validation.rows], settings.seed)
+        checked = validation_draws(validation[: settings.validation.rows], settings.seed, tastes)
         loop = _Loop(stage, learner, plan, checked, folder, extra=sources.files, report=report)
         done, stop = loop.run()
         export_policy(accelerator, policy, folder, settings.export, sources.files)

@@ -159,6 +159,15 @@ class CriticSettings(Config):
     """The same of weights."""
 
 
+class TastesSettings(Config):
+    """Tastes that one policy learns side by side, each from a reward of its own."""
+
+    rewards: dict[str, str] = Field(default_factory=dict)
+    """The reward of each taste by the taste's name; what `reward.changes` changes is changed in them too."""
+    dropout: float = Field(default=0.25, ge=0, le=1)
+    """Share of groups without a taste, rewarded by `reward.source`: the crowd's."""
+
+
 class RlValidationSettings(Config):
     """What is measured while training."""
 
@@ -208,6 +217,8 @@ class RlSettings(Config):
     """What keeps it near stage 1."""
     group: SharedNoiseSettings = SharedNoiseSettings()
     """Rewrites of one prompt on one noise."""
+    tastes: TastesSettings = TastesSettings()
+    """Whose tastes it learns beside the crowd's."""
     validation: RlValidationSettings = RlValidationSettings()
     """What is measured meanwhile."""
     watchdogs: WatchdogSettings = WatchdogSettings()

@@ -7,7 +7,7 @@ seed and scores it, a toy reads the words. Nothing here knows of pictures.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from dfprompt.training.rl_settings import RolloutSettings
 # What watched pictures, and the plain ones on the same noise, show of their plain prompts.
 SHOWN, PLAIN_MEANING = "meaning", "plain_meaning"
 # Streams of random numbers that must not meet: what is drawn, and how minibatches are cut.
-_DRAWING, MINIBATCHES, _VALIDATION = 11, 12, 13
+_DRAWING, MINIBATCHES, _VALIDATION, _TASTES = 11, 12, 13, 14
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,15 @@ class Attempt:
     """One rewrite to be rewarded; `image_seed` is that of its picture's noise.
 
     The reward is for what the rewrite makes of `rewrite.plain`, and must be scored on that plain prompt.
-    `watched`: an attempt of a validation, whose picture may also be held against the plain one.
+    `watched`: an attempt of a validation, whose picture may also be held against the plain one. `taste`:
+    whose reward is asked for; "" is the crowd's.
     """
 
     rewrite: Rewrite
     image_seed: int
     record: Mapping[str, Any] | None = None
     watched: bool = False
+    taste: str = ""
 
 
 # Scores attempts, in order: RewardTerms with tensors (B,). Raises RewardError or GenerationError.
@@ -74,19 +76,29 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Draws:
-    """What is drawn for one step: one entry per group."""
+    """What is drawn for one step: one entry per group; `tastes` too, where there are some."""
 
     tasks: tuple[Task, ...]
     seeds: tuple[tuple[int, ...], ...]
     image_seeds: tuple[int, ...]
+    tastes: tuple[str, ...] = ()
 
 
 class RolloutPlan:
     """Which prompts and which random numbers each step gets: functions of (seed, step) alone."""
 
     def __init__(
-        self, tasks: Sequence[Task], *, rows: int, group: int, seed: int, control_draws: int = 1
+        self,
+        tasks: Sequence[Task],
+        *,
+        rows: int,
+        group: int,
+        seed: int,
+        control_draws: int = 1,
+        tastes: Sequence[str] = (),
+        dropout: float = 0.0,
     ) -> None:
+        self.tastes, self.dropout = tuple(tastes), dropout
         self.tasks, self.group, self.groups, self.seed = tasks, group, rows // (group * control_draws), seed
         self._order = RowOrder([True] * len(tasks), rejected_share=0.0, seed=seed)
 
@@ -94,12 +106,22 @@ class RolloutPlan:
         """The draws of a step, counted from 0; an epoch takes every prompt once."""
         first = step * self.groups
         tasks = [self.tasks[self._order.at(at)] for at in range(first, first + self.groups)]
-        return draws_for(tasks, self.group, [self.seed, _DRAWING, step])
+        drawn = draws_for(tasks, self.group, [self.seed, _DRAWING, step])
+        return replace(drawn, tastes=self._tastes(step)) if self.tastes else drawn
+
+    def _tastes(self, step: int) -> tuple[str, ...]:
+        """A taste for each group, evenly drawn; none for a share of them."""
+        generator = np.random.default_rng([self.seed, _TASTES, step])
+        which = generator.integers(len(self.tastes), size=self.groups)
+        dropped = generator.random(self.groups) < self.dropout
+        return tuple("" if off else self.tastes[at] for at, off in zip(which, dropped, strict=True))
 
 
-def validation_draws(tasks: Sequence[Task], seed: int) -> Draws:
-    """One rewrite of each task, with the same numbers at every validation."""
-    return draws_for(tasks, 1, [seed, _VALIDATION])
+def validation_draws(tasks: Sequence[Task], seed: int, tastes: Sequence[str] = ()) -> Draws:
+    """One rewrite of each task, with the same numbers at every validation, the tastes in turn."""
+    drawn = draws_for(tasks, 1, [seed, _VALIDATION])
+    turns = ("", *tastes)
+    return replace(drawn, tastes=tuple(turns[at % len(turns)] for at in range(len(tasks))))
 
 
 def draws_for(tasks: Sequence[Task], group: int, entropy: Sequence[int]) -> Draws:
@@ -133,16 +155,21 @@ def roll_out(
     group = len(draws.seeds[0]) * copies
     prompts = [task.prompt for task in draws.tasks for _ in range(group)]
     seeds = [seed for row in draws.seeds for seed in row for _ in range(copies)]
-    trajectory = policy.sample(prompts[::copies], seeds[::copies], sampling(settings), acting=acting)
+    tastes = draws.tastes or ("",) * len(draws.tasks)
+    mixes = [((taste, 1.0),) if taste else () for taste in tastes for _ in range(group // copies)]
+    trajectory = policy.sample(
+        prompts[::copies], seeds[::copies], sampling(settings), acting=acting, tastes=mixes
+    )
     if copies > 1 or explore:
         trajectory = vary_controls(policy.model, trajectory, seeds[::copies], copies, explore=explore)
     bases = [DFPrompt.from_plain(prompt) for prompt in prompts]
     rewrites = rewrites_of(trajectory, bases, prompts, seeds, policy.model.config.tables)
     to_score = []
-    for number, (task, image_seed) in enumerate(zip(draws.tasks, draws.image_seeds, strict=True)):
+    each_group = zip(draws.tasks, draws.image_seeds, tastes, strict=True)
+    for number, (task, image_seed, taste) in enumerate(each_group):
         own = rewrites[number * group : (number + 1) * group]
         own = [*own, plain_rewrite(task.prompt)] if keep_plain else own
-        to_score += [Attempt(rewrite, image_seed, task.record, watched) for rewrite in own]
+        to_score += [Attempt(rewrite, image_seed, task.record, watched, taste) for rewrite in own]
     width = group + keep_plain
     terms = score_attempts(to_score, reward, executor, max(width, settings.batch_size // width * width))
     drawn = torch.tensor([at % width < group for at in range(len(to_score))])
@@ -211,7 +238,7 @@ def share_draws(draws: Draws, process: int, processes: int) -> Draws:
     """The contiguous part of the draws that one of several processes does."""
     edges = [len(draws.tasks) * each // processes for each in range(processes + 1)]
     part = slice(edges[process], edges[process + 1])
-    return Draws(draws.tasks[part], draws.seeds[part], draws.image_seeds[part])
+    return Draws(draws.tasks[part], draws.seeds[part], draws.image_seeds[part], draws.tastes[part])
 
 
 def join_rollouts(parts: Sequence[Rollout], fill: int) -> Rollout:

@@ -137,7 +137,9 @@ class WordBags:
                 controls[at, :count] = torch.tensor(drawn)
                 mask[at, :count] = True
         company = (words.sum(1, keepdim=True) - words) * mask[..., None]
-        return Phrases(states, words, company, controls, torch.zeros_like(controls), mask)
+        return Phrases(
+            states, words, company, controls, torch.zeros_like(controls), mask, torch.zeros(len(mask), 0)
+        )
 
 
 def _bag(words: Iterable[str], places: Mapping[str, int], weights: Mapping[str, float]) -> Tensor:

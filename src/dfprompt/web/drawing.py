@@ -10,10 +10,10 @@ from dfprompt.evaluation.side_by_side import Compared, Rewrite, draw_side_by_sid
 from dfprompt.evaluation.summary import score_lines
 from dfprompt.images.metadata import ModelMark
 from dfprompt.measurement.log import ROWS
-from dfprompt.measurement.measure import HowToDraw
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import Row
 from dfprompt.measurement.scoreboard import Scoreboard
+from dfprompt.measurement.shots import HowToDraw
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.prompt.parser import read_back
 from dfprompt.requests.render import RenderSettings

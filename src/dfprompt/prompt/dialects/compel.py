@@ -206,7 +206,7 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
         if isinstance(piece, Span) and piece.tag:
             remarks.lose(explain_tag(piece.tag))
         elif isinstance(piece, str):
-            pieces.append(_plain(piece, out, remarks))
+            pieces.append(_plain(piece, out))
         else:
             words = quote(piece.text.strip())
             weight = piece.weight.first
@@ -222,7 +222,7 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
     return written
 
 
-def _plain(text: str, before: str, remarks: Remarks) -> str:
+def _plain(text: str, before: str) -> str:
     spaced = " " if before.isdigit() and text[:1] in tuple(".0123456789") and text else ""
     return spaced + text.translate(_ESCAPED)
 
@@ -231,7 +231,7 @@ def _weighted(text: str, weight: Decimal, before: str, remarks: Remarks) -> str:
     """`(words)1.2`, its outer spaces outside, and a space before it where compel needs one."""
     words = text.strip()
     lead, tail = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
-    inner = _plain(words, "", remarks)
+    inner = _plain(words, "")
     if weight == 1:
         return lead + inner + tail
     if not lead and before and not (before.isspace() or before in "(,"):

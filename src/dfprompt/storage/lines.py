@@ -1,0 +1,172 @@
+"""Lines of JSON that survive a kill: on the disk when they are said to be, a half-written one cut off."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dfprompt.errors import DFPromptError, EvaluationError, InputError
+from dfprompt.excerpt import quote
+from dfprompt.storage.holding import lock
+from dfprompt.storage.whole import make_folder, sync_folder, write_text
+
+_BLOCK = 2**16  # bytes read at once
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file, none where there is no file; a last one that a kill cut short is no line.
+
+    >>> read_lines(Path("nowhere"))
+    []
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    whole = content[: content.rfind(b"\n") + 1]  # the end of a line is no part of it
+    return whole.decode("utf-8", "replace").split("\n")[:-1]
+
+
+def parse_object(text: str, where: str = "") -> dict[str, Any]:
+    """Return the object of a line of JSON; `where` names it in the InputError of a line that holds none.
+
+    >>> parse_object('{"prompt": "a cat"}')
+    {'prompt': 'a cat'}
+    """
+    named = f"{where}: " if where else ""
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{named}not JSON: {quote(text)}") from error
+    if not isinstance(row, dict):
+        raise InputError(f"{named}expected a JSON object, got {quote(text)}")
+    return row
+
+
+@contextmanager
+def undamaged(path: Path, advice: str) -> Iterator[None]:
+    """Raise EvaluationError with the advice where what the block reads of a file is not what we wrote."""
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        DFPromptError,
+        RecursionError,
+    ) as error:
+        raise EvaluationError(f"{path} is damaged ({error}); {advice}") from error
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Append lines to a file, which is made if need be, as `LineFile.append` does; raises as it does.
+
+    >>> import tempfile
+    >>> place = Path(tempfile.mkdtemp()) / "rows.jsonl"
+    >>> for line in ('{"a": 1}', '{"a": 2}'):
+    ...     append_lines(place, [line])
+    >>> read_lines(place)
+    ['{"a": 1}', '{"a": 2}']
+    """
+    with LineFile(path) as file:
+        file.append(lines)
+
+
+class LineFile:
+    """Lines appended to a file, on the disk before `append` returns; one process at a time.
+
+    A last line that a kill cut short is cut off. Raises OSError, also for a link; InputError where another
+    process is writing it, or where its end is not of a line of ours, a JSON object.
+
+    >>> import tempfile
+    >>> place = Path(tempfile.mkdtemp()) / "rows.jsonl"
+    >>> place.write_bytes(b'{"a": 1}' + b"\\n" + b'{"a"')
+    13
+    >>> with LineFile(place) as file:
+    ...     file.append(['{"a": 2}'])
+    >>> read_lines(place)
+    ['{"a": 1}', '{"a": 2}']
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        make_folder(path.parent)
+        self._open()
+
+    def _open(self) -> None:
+        is_new = not os.path.lexists(self.path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        self._descriptor: int | None = os.open(self.path, flags, 0o666)
+        try:
+            lock(self._descriptor, self.path)
+            size = os.fstat(self._descriptor).st_size
+            self._size = _end_of_lines(self._descriptor, size)
+            if size > self._size:
+                self._cut_half_line()
+            if is_new:
+                sync_folder(self.path.parent)
+        except BaseException:
+            self.close()
+            raise
+
+    def _cut_half_line(self) -> None:
+        """Cut off what a kill left of a line; what cannot be of one of ours, a JSON object, is left alone."""
+        assert self._descriptor is not None
+        os.lseek(self._descriptor, self._size, os.SEEK_SET)
+        if os.read(self._descriptor, 1) != b"{":
+            raise InputError(f"{self.path} ends in text that dfprompt did not write; choose another --output")
+        os.ftruncate(self._descriptor, self._size)
+
+    def append(self, lines: Iterable[str]) -> None:
+        """Write lines to the disk, all or none; raises OSError where it refuses."""
+        assert self._descriptor is not None, "the file is closed"
+        content = "".join(f"{line}\n" for line in lines).encode("utf-8", errors="backslashreplace")
+        left = memoryview(content)
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+            os.fsync(self._descriptor)
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += len(content)
+
+    def rewrite(self, lines: Iterable[str]) -> None:
+        """Put other lines in the place of all, whole or not at all."""
+        write_text(self.path, "".join(f"{line}\n" for line in lines))
+        self.close()
+        self._open()
+
+    def close(self) -> None:
+        """Close the file and give it free."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> LineFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _end_of_lines(descriptor: int, size: int) -> int:
+    """Where the last whole line of a file ends, looked for from its end."""
+    while size > 0:
+        start = max(0, size - _BLOCK)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        if (at := os.read(descriptor, size - start).rfind(b"\n")) >= 0:
+            return start + at + 1
+        size = start
+    return 0
