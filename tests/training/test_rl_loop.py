@@ -185,6 +185,18 @@ def test_a_critic_warms_up_then_teaches_heads_and_words(go: Go, whole: dict[Go, 
     assert "control_worth" not in saved
 
 
+@pytest.mark.parametrize("credited", [True, False])
+def test_words_may_be_left_to_the_rewards_as_they_were_drawn(credited: bool, tmp_path: Path) -> None:
+    """What the critic adds to the words' rewards is theirs, or nothing; heads are taught either way."""
+    changed = {"critic": {"use": True, "warmup": 1, "credit_words": credited}}
+    changed |= {"optimizer": {**CRITIC["optimizer"], "steps": 2}}
+    settings = grpo_settings(**{**CRITIC, **changed})
+    train_grpo(stage_one(), TASKS, TASKS, toy_reward, settings, tmp_path / "run")
+    rows = metrics(tmp_path / "run")
+    assert [row["critic/gained"] != 0 for row in rows] == [credited, credited]
+    assert rows[1]["kl/range"] > 1e-4
+
+
 def test_caution_needs_a_score_to_hold_against_the_plain_pictures(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"critic.caution.*'clip'.*critic.gate"):
         go_grpo_critic(tmp_path / "run", toy_reward)

@@ -247,6 +247,9 @@ def test_it_is_as_safe_as_the_studio(running: Running) -> None:
         assert call(running.app, "GET", "/v1/models", headers).status in (400, 403)
     for path in ("/", "/static/studio.js", "/v1/images/../models", "/v1/images/0", "/api/state"):
         assert running.ask(path).status == 404
+    asked = running.ask("/v1/images/edits", prompt="a cat")  # a method of the common client's
+    assert asked.status == 404
+    assert "ask POST /v1/images/generations" in asked.json["error"]["message"]
     large = json.dumps({"prompt": "a" * 2**20}).encode()
     assert call(running.app, "POST", PATH, KEY, large).status == 413
 

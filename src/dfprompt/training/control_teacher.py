@@ -72,7 +72,9 @@ class ControlTeacher:
         gate = found[..., 1] if caution else torch.zeros_like(reward)
         worth = reward + caution * gate
         target = better_controls(self._policy_controls(experience, phrases), worth, self.settings.sharpness)
-        rewards = words_credit(rollout.terms.reward, reward, phrases.controls, target, phrases.mask)
+        rewards = rollout.terms.reward
+        if self.settings.credit_words:
+            rewards = words_credit(rewards, reward, phrases.controls, target, phrases.mask)
         lost = torch.where(phrases.mask, (target * gate).sum(-1), 0.0).sum(-1)
         figures = {
             "critic/foreseen": foreseen,

@@ -135,6 +135,8 @@ class CriticSettings(Config):
     """Rollouts at first in which words stay and controls are drawn evenly, so that it sees all of them."""
     explore: float = Field(default=0.2, ge=0, le=1)
     """Share of the controls that are drawn evenly afterwards."""
+    credit_words: bool = True
+    """Off: words are blamed for the controls they were drawn with, the critic teaches the heads alone."""
     sharpness: float = Field(default=0.05, gt=0)
     """Units of reward by which a control must be better to be counted on as e times likelier."""
     caution: float = Field(default=0.0, ge=0)

@@ -26,6 +26,7 @@ from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy, optimize_prompt
 from dfprompt.endpoint import keep_token
 from dfprompt.errors import DFPromptError, InputError
+from dfprompt.excerpt import quote
 from dfprompt.images.metadata import ModelMark
 from dfprompt.images.saving import png_of
 from dfprompt.images.tensors import to_pil
@@ -147,6 +148,7 @@ class Generations:
             Route("/v1/images/generations", _told(self.generate), methods=["POST"]),
             Route("/v1/images/{number}", self.picture),
             Route("/v1/models", self.models),
+            Route("/{rest:path}", _nowhere, methods=["GET", "POST", "PUT", "DELETE"]),
         ]
 
 
@@ -179,6 +181,14 @@ def _told(work: Callable[[Request], Awaitable[Response]]) -> Callable[[Request],
             return _refusal(400 if error.exit_code == 2 else 500, str(error))
 
     return answer
+
+
+async def _nowhere(request: Request) -> Response:
+    """Say what is answered here: clients also ask for edits, variations and chats."""
+    said = (
+        f"nothing is answered at {quote(request.url.path)}: ask POST /v1/images/generations or GET /v1/models"
+    )
+    return _refusal(404, said)
 
 
 def _refusal(status: int, message: str) -> Response:

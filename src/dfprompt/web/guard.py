@@ -136,7 +136,10 @@ def refuse(rules: Rules, scope: Scope, most: int) -> tuple[int, str] | None:
     given = headers.get(TOKEN_HEADER) or (bearer.strip() if scheme.lower() == "bearer" else "")
     if not (to_front or shell or scope["path"] in rules.doors or rules.admits(given)):
         status = 401 if bearer else 403
-        return status, "the token is missing or another run's; open the address that the terminal shows"
+        return (
+            status,
+            "the token is missing or another run's; the terminal that runs the server shows where it is",
+        )
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > most:
         return 413, f"more than {most:,} bytes"
