@@ -154,26 +154,8 @@ def pixels(path: Path) -> str:
 
 def read_optimize(said: str, output: Path) -> Numbers:
     """The rewrites."""
-    answer = json.loads(said)
-    return {"said": _pick(answer, ("df_prompt", "text", "rewrites"))}
-
-
-def _pick(answer: Any, names: Sequence[str]) -> Any:
-    """Return every text below that parses as a rewrite: the strings under `df_prompt`, in order."""
-    found: list[str] = []
-
-    def look(value: Any) -> None:
-        if isinstance(value, dict):
-            if isinstance(value.get("df_prompt"), str):
-                found.append(value["df_prompt"])
-            for each in value.values():
-                look(each)
-        elif isinstance(value, list):
-            for each in value:
-                look(each)
-
-    look(answer)
-    return found
+    prompts = json.loads(said)["prompts"]
+    return {"said": [each["text"] for row in prompts for each in row["candidates"]]}
 
 
 def read_compare(said: str, output: Path) -> Numbers:
