@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,18 +28,8 @@ from tiny_evaluation import PROMPTS, SETTINGS, Broken, Styled, brightness, redne
 SHARDS = 8
 
 
-class Killed(BaseException):
-    """What a kill is to the process that gets it."""
-
-
-def _kill_after(batches: int) -> Progress:
-    left = iter(range(batches))
-
-    def progress(done: int, total: int) -> None:
-        if next(left, None) is None:
-            raise Killed
-
-    return progress
+def _kill(done: int, total: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +51,18 @@ def _evaluate(
     return {row.key: _timeless(row) for row in outcome.rows}
 
 
+def _killed(work: Callable[..., object], *arguments: object) -> None:
+    """Do the work in a process that is killed after its first batch."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work(*arguments, progress=_kill)
+        finally:
+            os._exit(70)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+
+
 def _timeless(row: Row) -> dict[str, object]:
     return {name: value for name, value in json.loads(row.to_line()).items() if name != "seconds"}
 
@@ -69,10 +73,10 @@ def parts(sd: ImagePipeline, tmp_path_factory: pytest.TempPathFactory) -> list[P
     place = tmp_path_factory.mktemp("parts")
     folders = [place / str(number) for number in range(1, SHARDS + 1)]
     for number, folder in enumerate(folders, 1):
+        shard = Shard(number, SHARDS)
         if number in (1, 2):
-            with pytest.raises(Killed):
-                _evaluate(sd, folder, Shard(number, SHARDS), progress=_kill_after(0))
-        _evaluate(sd, folder, Shard(number, SHARDS))
+            _killed(_evaluate, sd, folder, shard)
+        _evaluate(sd, folder, shard)
     return folders
 
 
@@ -108,8 +112,7 @@ def test_what_is_no_whole_is_refused(sd: ImagePipeline, parts: list[Path], tmp_p
     other = tmp_path / "other"
     _evaluate(sd, other, Shard(2, SHARDS), seeds=5)
     assert "another evaluation" in refused([parts[0], other, *parts[2:]])
-    with pytest.raises(Killed):
-        _evaluate(sd, tmp_path / "short", Shard(1, SHARDS), progress=_kill_after(0))
+    _killed(_evaluate, sd, tmp_path / "short", Shard(1, SHARDS))
     assert "of its" in refused([tmp_path / "short", *parts[1:]])
     (tmp_path / "plain").mkdir()
     assert f"holds no {SHARD}" in refused([tmp_path / "plain"])
@@ -172,10 +175,10 @@ def test_a_curation_in_parts_is_the_whole(tmp_path: Path) -> None:
     run(tmp_path / "whole")
     folders = [tmp_path / str(number) for number in range(1, SHARDS + 1)]
     for number, folder in enumerate(folders, 1):
+        shard = Shard(number, SHARDS)
         if number in (1, 5):
-            with pytest.raises(Killed):
-                run(folder, Shard(number, SHARDS), progress=_kill_after(0))
-        run(folder, Shard(number, SHARDS), resume=number in (1, 5))
+            _killed(run, folder, shard)
+        run(folder, shard, resume=number in (1, 5))
     assert merge_folders(folders, tmp_path / "merged").rows == len(rows)
     assert run(tmp_path / "merged", resume=True).drawn == []
     for name in (*(f"{each}.jsonl" for each in SETS), "removed.jsonl", "report.json"):

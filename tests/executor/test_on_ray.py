@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
+from dfprompt.api.reinforcement import run_reinforcement
 from dfprompt.errors import ConfigError, ExecutorError
 from dfprompt.executor import on_ray
 from dfprompt.executor.dispatch import CrewExecutor
 from dfprompt.executor.on_ray import RayCrew
 from light_works import POISON, Doubling, slowly
-from worker_kills import one_killed
+from same_numbers import prepare, read_numbers, run_grpo
+from worker_kills import HEAD_OF, one_killed
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
@@ -64,40 +68,66 @@ def test_other_versions_are_refused() -> None:
         on_ray._check_versions({**on_ray._versions(), "torch": "0.1"})
 
 
+def _in_another_process(code: str, *words: str) -> str:
+    """What a Python program prints whose own cluster's head can be killed by `HEAD_OF`."""
+    path = os.pathsep.join([*sys.path, str(Path(__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "PYTHONPATH": path, HEAD_OF: token_hex(8)},
+        check=False,
+    )
+    assert done.returncode >= 0, done.stderr  # by itself, not by a signal
+    return done.stdout + done.stderr
+
+
 @pytest.mark.nightly
 def test_a_head_that_goes_away_stops_the_work() -> None:
-    code = (
-        "import os, signal\n"
-        "from pathlib import Path\n"
+    said = _in_another_process(
+        "import os\n"
+        "from itertools import count\n"
         "from dfprompt.executor.dispatch import CrewExecutor\n"
         "from dfprompt.executor.on_ray import RayCrew\n"
         "from light_works import slowly\n"
-        "from itertools import count\n"
+        "from worker_kills import HEAD_OF, kill_head\n"
         "results = CrewExecutor(RayCrew(1)).map(slowly, count())\n"
         "print(next(results))\n"
-        "for place in Path('/proc').iterdir():\n"
-        "    if place.name.isdigit():\n"
-        "        try:\n"
-        "            words = (place / 'cmdline').read_bytes().split(b'\\0')\n"
-        "            mine = f'DFPROMPT_HEAD={os.getpid()}'.encode() in (place / 'environ').read_bytes()\n"
-        "        except OSError:\n"
-        "            continue\n"
-        "        if mine and words[0].endswith((b'gcs_server', b'raylet')):\n"
-        "            os.kill(int(place.name), signal.SIGKILL)\n"
+        "kill_head(os.environ[HEAD_OF])\n"
         "try:\n"
         "    list(results)\n"
         "except Exception as error:\n"
-        "    print(type(error).__name__, error, flush=True)\n"
-        "os._exit(0)\n"
+        "    print(type(error).__name__, error)\n"
     )
-    code = "import os; os.environ['DFPROMPT_HEAD'] = str(os.getpid())\n" + code
-    path = os.pathsep.join([*sys.path, str(Path(__file__).parents[1])])
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=250,
-        env={**os.environ, "PYTHONPATH": path},
-        check=False,
+    assert "ExecutorError the head of the Ray cluster at" in said
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_a_training_that_loses_its_head_says_how_to_go_on_and_does(tmp_path: Path) -> None:
+    inputs, output = prepare(tmp_path / "in"), tmp_path / "run"
+    said = _in_another_process(
+        "import os, sys, threading, time\n"
+        "from pathlib import Path\n"
+        "from dfprompt.executor import on_ray\n"
+        "from same_numbers import run_grpo\n"
+        "from worker_kills import HEAD_OF, kill_head\n"
+        "inputs, output = map(Path, sys.argv[1:])\n"
+        "on_ray._PROBE = 0.1\n"
+        "def hunt():\n"
+        "    while not list(output.glob('checkpoints/step-*/state.json')):\n"
+        "        time.sleep(0.01)\n"
+        "    kill_head(os.environ[HEAD_OF])\n"
+        "threading.Thread(target=hunt, daemon=True).start()\n"
+        "try:\n"
+        "    run_grpo(inputs, output, {'workers': 1, 'ray': 'local'})\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n",
+        *map(str, (inputs, output)),
     )
-    assert "ExecutorError the head of the Ray cluster at" in done.stdout, done.stderr
+    assert "the head of the Ray cluster at" in said
+    assert re.search(r"the checkpoint of step \d is safe, and --resume goes on from it", said), said
+    run_grpo(inputs, tmp_path / "whole", {})
+    run_reinforcement("grpo", None, [], output=output, resume=True)  # here, without Ray
+    assert read_numbers(output) == read_numbers(tmp_path / "whole")

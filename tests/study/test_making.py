@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import struct
 import subprocess
@@ -257,3 +258,23 @@ def refused(folder: Path, source: Path, said: str, **asked: Any) -> None:
         make_study(folder / "study", source, **asked)
     assert "\n" not in str(error.value)
     assert not (folder / "study").exists()
+
+
+@pytest.mark.parametrize("whole", [0, 1, 24, 30])
+def test_a_full_disk_leaves_no_plan(
+    evaluation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: int
+) -> None:
+    left, write = iter(range(whole)), Path.write_bytes
+
+    def refuse(path: Path, content: bytes) -> int:
+        if next(left, None) is not None:
+            return write(path, content)
+        write(path, content[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(StudyError, match="No space left on device"):
+        make_study(tmp_path / "study", evaluation)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+    make_study(tmp_path / "study", evaluation)

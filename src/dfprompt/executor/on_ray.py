@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -64,7 +65,7 @@ class RayCrew:
         ray = self._ray = require_ray()
         self._dumps: Callable[[Any], bytes] = ray.cloudpickle.dumps
         self.address, self.gpus, self.environment = address, gpus, dict(environment or {})
-        self._owned = not ray.is_initialized()
+        self._owned, self._is_gone = not ray.is_initialized(), False
         if self._owned:
             _connect(ray, address, size or os.cpu_count() or 1)
         self._head = str(ray.get_runtime_context().gcs_address)
@@ -175,6 +176,8 @@ class RayCrew:
             return
         self._looked = time.monotonic()
         if not _listens(self._head):
+            self._is_gone = True
+            atexit.register(sys.stdout.flush)  # Ray ends this process when it takes leave, with 1
             raise ExecutorError(f"the head of the Ray cluster at {self._head} is gone; start it again")
 
     def end(self, place: int) -> None:
@@ -182,7 +185,7 @@ class RayCrew:
         actor = self._actors.pop(place, None)
         self._greeted.pop(place, None)
         self._asked.pop(place, None)
-        if actor is not None:
+        if actor is not None and not self._is_gone:
             with contextlib.suppress(Exception):  # it is gone, or the cluster is
                 self._ray.kill(actor, no_restart=True)
 
@@ -190,6 +193,8 @@ class RayCrew:
         """Kill all actors; a cluster of our own goes with them."""
         for place in list(getattr(self, "_actors", ())):
             self.end(place)
+        if self._is_gone:
+            return  # Ray would end this process, with nothing said
         if self._owned:
             self._ray.shutdown()
         elif (held := getattr(self, "_reserved", None)) is not None:
