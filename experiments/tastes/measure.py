@@ -17,6 +17,7 @@ import torch
 from dfprompt.api.mini_evaluation import NOTE, make_mini_prompts
 from dfprompt.api.pipelines import load_pipeline
 from dfprompt.api.policies import load_policy
+from dfprompt.api.rewards import load_reward
 from dfprompt.api.world import mini_folder
 from dfprompt.mini.judge import Judge
 from dfprompt.mini.populations import POPULATIONS, population_taste
@@ -25,6 +26,7 @@ from dfprompt.mini.renderer import make_scene
 from dfprompt.policy import SamplingSettings
 from dfprompt.policy.tastes import parse_taste
 from dfprompt.prompt import DFPrompt
+from dfprompt.rewards import ImageBatch
 from dfprompt.statistics.intervals import mean_with_interval
 
 FIRST_NOISE = 7200
@@ -53,12 +55,18 @@ def main() -> None:
         words = [span.text for each in found for span in each.modifiers]
         common = sorted(set(words), key=lambda word: (-words.count(word), word))[:4]
         print(name, [(word, words.count(word)) for word in common], str(found[0].prompt))
+    heads = {name: load_reward(f"mini-{name}").parts["aesthetic"] for name in POPULATIONS}  # type: ignore[attr-defined]
+    seen: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {name: [] for name in POPULATIONS}
     scored: dict[str, dict[str, list[np.ndarray]]] = {}
     for noise in range(FIRST_NOISE, FIRST_NOISE + noises):
         for name, rewrites in arms.items():
             seeds = [1000 * noise + at for at in range(count)]
             drawn = [pipeline.draw(rewrites[at : at + 32], seeds[at : at + 32]) for at in range(0, count, 32)]
             images = torch.cat([each.images for each in drawn])
+            for each, head in heads.items():
+                seen[each].append(
+                    (head.score_batch(ImageBatch(images), texts), population_taste(each, images, scenes))
+                )
             kept = judge.correct(images, asked)
             columns = {each: population_taste(each, images, scenes) for each in POPULATIONS}
             columns |= {"the world's own": taste(images, scenes)}
@@ -70,8 +78,17 @@ def main() -> None:
         for name, columns in scored.items()
         if name != "plain"
     }
-    path.write_text(table(gains, alone, count, noises), encoding="utf-8")
+    learnt = {name: correlation(*map(torch.cat, zip(*pairs, strict=True))) for name, pairs in seen.items()}
+    said = ", ".join(f"{name} {value:.2f}" for name, value in learnt.items())
+    page = table(gains, alone, count, noises)
+    page += f"\nCorrelation of the heads with their raters' formulas on these pictures: {said}.\n"
+    path.write_text(page, encoding="utf-8")
     print(path.read_text())
+
+
+def correlation(one: torch.Tensor, two: torch.Tensor) -> float:
+    """Pearson's, of two columns."""
+    return float(torch.corrcoef(torch.stack([one.float().cpu(), two.float().cpu()]))[0, 1])
 
 
 def table(gains: dict[str, dict[str, np.ndarray]], alone: dict[str, int], count: int, noises: int) -> str:
@@ -80,7 +97,7 @@ def table(gains: dict[str, dict[str, np.ndarray]], alone: dict[str, int], count:
     said = [
         NOTE,
         "",
-        f"{count} held-out prompts, {noises} noises, over the plain prompt, 95 % over prompts.",
+        f"{count} held-out prompts, {noises} noise per prompt, over the plain prompt, 95 % over prompts.",
         "",
     ]
     said += ["| written for | " + " | ".join(raters) + " | fidelity, points | left alone |", "|---" * 6 + "|"]

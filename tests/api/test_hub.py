@@ -63,6 +63,9 @@ def test_a_local_folder_takes_the_place_of_a_repository(folder: Path, tmp_path: 
     assert dfprompt.push_to_hub(folder, shared) == str(shared)
     assert dfprompt.load_policy(shared).digest == dfprompt.load_policy(folder).digest
     assert not {"code.py", "weights.bin"} & {each.name for each in shared.iterdir()}
+    card = (shared / "README.md").read_text(encoding="utf-8")
+    assert "--policy shared" in card  # which runs beside the folder
+    assert "hub:" not in card
 
 
 def test_the_card_says_what_the_files_say_and_what_they_do_not(

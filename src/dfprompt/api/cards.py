@@ -49,8 +49,9 @@ def policy_card(folder: Path, run: Path, name: str, told: Told, evaluation: Path
         "licence": told["licence"] or _NOT,
     }
     words = '"a red house in the snow"'
-    python = f'rewrite = dfprompt.optimize_prompt({words}, "hub:{name}")[0]\nprint(rewrite.prompt)'
-    use = _use(python, f"dfprompt optimize {words} --policy hub:{name}")
+    at = f"hub:{name}" if "/" in name else name  # a local folder is no name on the hub
+    python = f'rewrite = dfprompt.optimize_prompt({words}, "{at}")[0]\nprint(rewrite.prompt)'
+    use = _use(python, f"dfprompt optimize {words} --policy {at}")
     return _card(name, _POLICY, facts, use, _measured(evaluation), "prompt-rewriting")
 
 

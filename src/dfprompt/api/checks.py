@@ -227,7 +227,10 @@ def check_taste(taste: str | None, policy: object) -> None:
     """Refuse what is no taste, and one the policy has not learnt; only loading tells that of a hub id."""
     if taste is None:
         return
-    mix, names = parse_taste(taste), known_tastes(policy)
+    mix = parse_taste(taste)
+    if policy is None:
+        raise InputError("--taste says whom a policy writes for, and none writes here; name one by --policy")
+    names = known_tastes(policy)
     if names is not None:
         strengths_of(mix, names, str(getattr(policy, "name", policy)))
 

@@ -120,13 +120,16 @@ def evaluate(
                 request.negative_prompt,
                 elsewhere=workers,
             )
+        tasted: list[str] = []
         choices = MethodChoices(
             load_policy=_policy_loader(request.policy, companions, device=request.device),
             companions=companions,
             suffix=request.suffix,
             lexicon=[entry.text for entry in choose_lexicon(request.modifiers, companions).entries],
             constant=request.constant,
-            sampling=lambda writer: budgeted(_for_taste(sampling, request.taste, writer), writer, loaded),
+            sampling=lambda writer: budgeted(
+                _for_taste(sampling, request.taste, writer, tasted), writer, loaded
+            ),
             num_inference_steps=loaded.resolve(drawn).num_inference_steps,
             baselines=baselines,
             pipe=loaded.pipe,
@@ -135,9 +138,12 @@ def evaluate(
             llm_model=request.llm_model,
             keep=tuple(request.keep),
         )
+        methods = _load_methods(request.methods, choices)
+        if request.taste and not tasted:
+            raise ConfigError(f"no method here writes for the taste {quote(request.taste)}")
         plan = Plan(
             listed,
-            _load_methods(request.methods, choices),
+            methods,
             seeds,
             board,
             drawn,
@@ -239,11 +245,12 @@ def _load_methods(methods: Sequence[str | Method], choices: MethodChoices) -> li
 
 
 def _for_taste(
-    sampling: SamplingSettings | None, taste: str | None, policy: Policy
+    sampling: SamplingSettings | None, taste: str | None, policy: Policy, tasted: list[str]
 ) -> SamplingSettings | None:
-    """How a policy is drawn from: those that have learnt tastes write for the one asked for."""
+    """How a policy is drawn from: those with tastes write for the one asked for; `tasted` names them."""
     if taste is None or not getattr(policy.model.config, "tastes", ()):
         return sampling
+    tasted.append(policy.name)
     return replace(sampling or SamplingSettings(), taste=parse_taste(taste))
 
 
