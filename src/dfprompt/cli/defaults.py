@@ -82,7 +82,9 @@ def _said(
         commands = every()
         known = {*commands, *set().union(*map(_all_options, commands.values()))}
         if wrong := sorted(others - known):
-            raise ConfigError(f"{FILE}: no command and no option is {quote(wrong[0])}{_near(wrong[0], known)}")
+            raise ConfigError(
+                f"{FILE}: no command and no option is {quote(wrong[0])}{_near(wrong[0], known)}"
+            )
     for depth, table in enumerate(tables):
         for key, value in table.items():
             if isinstance(value, dict):
