@@ -106,6 +106,10 @@ def test_a_reward_comes_back_as_it_was(hub: Path, reward_set: Path) -> None:
     assert "| scores | clip, aesthetic, preference |" in card
     assert "license: mit" in card
     assert "--reward hub:me/reward" in card
+    dfprompt.push_to_hub(reward_set, reward_set.parent / "shared-reward")
+    card = (reward_set.parent / "shared-reward" / "README.md").read_text(encoding="utf-8")
+    assert "--reward shared-reward" in card
+    assert "hub:" not in card
 
 
 def test_a_shared_recipe_runs_no_code_and_sends_no_picture_anywhere(

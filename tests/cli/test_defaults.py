@@ -59,6 +59,8 @@ def test_a_key_of_other_commands_disturbs_none(cli: Any) -> None:
     ("text", "said"),
     [
         ("[plan]\nstep = 3\n", "`dfprompt plan` has no option \"step\"; did you mean 'steps'"),
+        ("step = 3\n", "no command and no option is \"step\"; did you mean 'steps'"),
+        ("[plam]\nsteps = 3\n", "no command and no option is \"plam\"; did you mean 'plan'"),
         ('steps = "many"\n', "defaults of dfprompt.toml: steps"),
         ("steps = [1, 2]\n", "takes one value"),
         ("steps = \n", "cannot read dfprompt.toml"),

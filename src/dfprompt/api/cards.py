@@ -49,7 +49,7 @@ def policy_card(folder: Path, run: Path, name: str, told: Told, evaluation: Path
         "licence": told["licence"] or _NOT,
     }
     words = '"a red house in the snow"'
-    at = f"hub:{name}" if "/" in name else name  # a local folder is no name on the hub
+    at = _at(name)
     python = f'rewrite = dfprompt.optimize_prompt({words}, "{at}")[0]\nprint(rewrite.prompt)'
     use = _use(python, f"dfprompt optimize {words} --policy {at}")
     return _card(name, _POLICY, facts, use, _measured(evaluation), "prompt-rewriting")
@@ -75,11 +75,16 @@ def reward_card(source: Path, name: str, told: Told) -> str:
         "words it knows": _world(find_domain(source) if source.is_dir() else None),
         "licence": told["licence"] or _NOT,
     }
+    at = _at(name)
     use = _use(
-        f'reward = dfprompt.load_reward("hub:{name}")',
-        f'dfprompt score cat.png --prompt "a red cat" --reward hub:{name}',
+        f'reward = dfprompt.load_reward("{at}")',
+        f'dfprompt score cat.png --prompt "a red cat" --reward {at}',
     )
     return _card(name, _REWARD, facts, use, "Not measured.", "image-scoring")
+
+
+def _at(name: str) -> str:
+    return f"hub:{name}" if "/" in name else name  # a local folder is no name on the hub
 
 
 def _use(python: str, command: str) -> str:

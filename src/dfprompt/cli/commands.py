@@ -82,6 +82,14 @@ class _Commands(MutableMapping[str, Any]):
 
 
 def _make(name: str) -> dict[str, Any]:
+    made = _read(name)
+    if name in COMMANDS:
+        for each, command in made.items():
+            apply_defaults(command, (each,), _read_all)
+    return made
+
+
+def _read(name: str) -> dict[str, Any]:
     app = typer.Typer(**_STYLE)
     app.callback()(_nothing)  # a group even of a single command
     if name in _MOVED:
@@ -89,10 +97,11 @@ def _make(name: str) -> dict[str, Any]:
     else:
         importlib.import_module(f"dfprompt.cli.{COMMANDS[name].module}").register(app)
     made: Any = typer.main.get_command(app)
-    for each, command in made.commands.items():
-        if name in COMMANDS:
-            apply_defaults(command, (each,))
     return dict(made.commands)
+
+
+def _read_all() -> dict[str, Any]:
+    return {each: command for name in COMMANDS for each, command in _read(name).items()}
 
 
 def _nothing() -> None:

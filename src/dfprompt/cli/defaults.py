@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +38,20 @@ TYPED_ONLY = frozenset(
 )
 
 
-def apply_defaults(command: Any, path: tuple[str, ...]) -> None:
+def apply_defaults(command: Any, path: tuple[str, ...], every: Callable[[], Mapping[str, Any]]) -> None:
     """Give a command's options the defaults of the environment and of the file, and its commands theirs.
 
-    Raises ConfigError for a file that is not TOML and for keys that no option is.
+    `every` returns all commands by name: it is asked where the file says what this command does not take.
+    Raises ConfigError for a file that is not TOML, and for tables and keys that no command and no option is.
     """
     for name, inner in getattr(command, "commands", {}).items():
-        apply_defaults(inner, (*path, name))
+        apply_defaults(inner, (*path, name), every)
     options = dict(_options(command))
     for name, option in options.items():
         option.envvar, option.show_envvar = ENVIRONMENT + name.replace("-", "_").upper(), False
     if getattr(command, "commands", None) is None:
-        used = [name for name, value in _said(path, options).items() if _set(options[name], name, value)]
+        said = _said(path, options, every)
+        used = [name for name, value in said.items() if _set(options[name], name, value)]
         if used:
             console.note(f"defaults of {FILE}: {', '.join(used)}")
 
@@ -61,13 +63,28 @@ def _options(command: Any) -> Iterator[tuple[str, Any]]:
             yield long[0].removeprefix("--"), each
 
 
-def _said(path: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:
+def _all_options(command: Any) -> set[str]:
+    inner = getattr(command, "commands", {}).values()
+    return {name for name, _ in _options(command)}.union(*map(_all_options, inner))
+
+
+def _said(
+    path: tuple[str, ...], options: Mapping[str, Any], every: Callable[[], Mapping[str, Any]]
+) -> dict[str, Any]:
     """Return what the file says for a command: its plain keys, and over them those of the command's table."""
     tables: list[dict[str, Any]] = [_read(FILE)]
     found: dict[str, Any] = {}
     for name in path:
         inner = tables[-1].get(name, {})
         tables.append(inner if isinstance(inner, dict) else {})
+    others = {key for key in tables[0] if key not in options and key != path[0]} - TYPED_ONLY
+    if others:
+        commands = every()
+        known = {*commands, *set().union(*map(_all_options, commands.values()))}
+        if wrong := sorted(others - known):
+            raise ConfigError(
+                f"{FILE}: no command and no option is {quote(wrong[0])}{_near(wrong[0], known)}"
+            )
     for depth, table in enumerate(tables):
         for key, value in table.items():
             if isinstance(value, dict):
@@ -79,10 +96,15 @@ def _said(path: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:
             if key in options:
                 found[key] = value
             elif depth == len(path):
-                near = difflib.get_close_matches(key, options, 1)
-                hint = f"; did you mean {near[0]!r}" if near else ""
-                raise ConfigError(f"{FILE}: `dfprompt {' '.join(path)}` has no option {quote(key)}{hint}")
+                raise ConfigError(
+                    f"{FILE}: `dfprompt {' '.join(path)}` has no option {quote(key)}{_near(key, options)}"
+                )
     return found
+
+
+def _near(key: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {near[0]!r}" if near else ""
 
 
 def _set(option: Any, name: str, value: Any) -> bool:
