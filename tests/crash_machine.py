@@ -8,6 +8,7 @@ A child starts in milliseconds because everything is imported already.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def _be_child(
             limit()
         from dfprompt.cli.main import main
 
+        _name_in_order()
         main()
         code = 0
     except SystemExit as left:
@@ -120,6 +122,15 @@ def _be_child(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _name_in_order() -> None:
+    """Let a study's names, which are random, be the same in every child."""
+    from dfprompt.study import making, sealing
+
+    numbers = itertools.count(1)
+    for room in (making, sealing):
+        room.token_hex = lambda size: f"{next(numbers):0{2 * size}x}"  # type: ignore[attr-defined]
 
 
 def _count_operations(below: Path, counter: int, at: int, by: str) -> None:
@@ -215,6 +226,8 @@ def go_on(command: Command, folder: Path, running: Callable[..., Ended] | None =
         again = running([*command.parts, *command.again], folder)
     if again.code == 2 and command.again == ("--resume",) and command.words[0] != "tune":
         again = running([*command.parts, "--force"], folder)
+    if again.code == 2 and not command.again and "exists already" in again.err:
+        return replace(again, code=0)  # a new folder or none, and it was there: whole, or the files differ
     return again
 
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import ConfigError, InputError
+from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS, read_asked, read_rows
 from dfprompt.policy.tables import RANGES, WEIGHTS, make_tables
 from dfprompt.prompt import Span
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.learn import LearnRequest
-from dfprompt.storage import check_ours
-from dfprompt.training.learned import LearnedPolicy
+from dfprompt.storage import writing_into
+from dfprompt.training.learned import LearnedPolicy, is_learned
 from dfprompt.training.searches import Answer, read_answers
 
 
@@ -66,8 +66,8 @@ def learn_policy(request: LearnRequest) -> LearnRun:
     _check_one_pipeline(logs, asked)
     reward = request.reward or _first_reward(asked[0], logs[0])
     folder = Path(request.output)
-    if folder.is_dir() and any(folder.iterdir()):
-        check_ours(folder, [each.name for each in folder.iterdir()], "policy.json", force=False)
+    if folder.is_dir() and any(folder.iterdir()) and not _is_of_searches(folder):
+        raise InputError(f"{folder} holds no policy of searches; choose another --output")
     tables, answers, left = make_tables(RANGES, WEIGHTS), list[Answer](), Counter[str]()
     for log, each in zip(logs, asked, strict=True):
         if reward not in each.get("scores", {reward: ""}):
@@ -79,7 +79,8 @@ def learn_policy(request: LearnRequest) -> LearnRun:
         answers += found
         left += unread
     policy = LearnedPolicy.fit(answers, name=folder.resolve().name)
-    policy.save(folder)
+    with writing_into(folder.parent, ConfigError):
+        policy.save(folder)
     prompts = tuple(dict.fromkeys(each.prompt for each in answers))
     return LearnRun(policy, folder, reward, len(logs), len(answers), prompts, left)
 
@@ -97,6 +98,13 @@ def find_logs(folders: Sequence[str | Path]) -> Iterator[Path]:
             if log.resolve() not in seen:
                 seen.add(log.resolve())
                 yield log
+
+
+def _is_of_searches(folder: Path) -> bool:
+    try:
+        return is_learned(folder)
+    except LoadError:
+        return False
 
 
 def _check_one_pipeline(logs: Sequence[Path], asked: Sequence[dict[str, Any]]) -> None:
