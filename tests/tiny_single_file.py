@@ -1,4 +1,4 @@
-"""A tiny Stable Diffusion folder written as one file: .safetensors under the original program's names, GGUF."""
+"""A tiny Stable Diffusion folder in one file: .safetensors under the original program's names, or GGUF."""
 
 from __future__ import annotations
 

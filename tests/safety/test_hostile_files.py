@@ -11,7 +11,6 @@ import random
 import resource
 import shlex
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -200,7 +199,6 @@ def _limit(stdin: str | None) -> None:
     uvicorn.Server.run = lambda *_, **__: None  # type: ignore[method-assign]
     if stdin is not None:
         os.dup2(os.open(stdin, os.O_RDONLY), 0)
-    sys.stdin = open(0)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + GIGABYTE
     resource.setrlimit(resource.RLIMIT_AS, (most, most))

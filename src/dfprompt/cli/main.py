@@ -57,6 +57,7 @@ def main() -> None:
 def run(commands: typer.Typer) -> None:
     """Run an app of commands; bad input exits with 2, a failure with 1, never with a traceback."""
     console.prepare_streams()
+    console.prepare_logs()
     stopping.listen()
     warnings.showwarning = console.show_warning
     warnings.simplefilter("always", DFPromptWarning)
