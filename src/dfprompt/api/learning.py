@@ -70,10 +70,10 @@ def learn_policy(request: LearnRequest) -> LearnRun:
         raise InputError(f"{folder} holds no policy of searches; choose another --output")
     tables, answers, left = make_tables(RANGES, WEIGHTS), list[Answer](), Counter[str]()
     for log, each in zip(logs, asked, strict=True):
-        if reward not in each.get("scores", {reward: ""}):
+        if "scores" in each and reward not in _table(each, "scores"):
             raise ConfigError(
-                f"{log} has no score {quote(reward)} (it has {', '.join(each['scores'])}); name one that all "
-                "logs have with --reward, or leave the log out"
+                f"{log} has no score {quote(reward)} (it has {', '.join(_table(each, 'scores'))}); name one that "
+                "all logs have with --reward, or leave the log out"
             )
         found, unread = read_answers(read_rows(log), reward, tables)
         answers += found
@@ -111,15 +111,21 @@ def _check_one_pipeline(logs: Sequence[Path], asked: Sequence[dict[str, Any]]) -
     """Refuse pictures of different pipelines: what pleases on one is no answer for another."""
     drawn: dict[str, Path] = {}
     for log, each in zip(logs, asked, strict=True):
-        model = each.get("model") or {}
+        model = _table(each, "model")
         drawn.setdefault(f"{model.get('name')} {model.get('hash')}", log)
     if len(drawn) > 1:
         told = "; ".join(f"{log} by {name}" for name, log in drawn.items())
         raise ConfigError(f"the pictures are of {len(drawn)} pipelines, learn from one at a time: {told}")
 
 
+def _table(asked: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a log says under a name, nothing where it is damaged."""
+    said = asked.get(name)
+    return said if isinstance(said, dict) else {}
+
+
 def _first_reward(asked: dict[str, Any], log: Path) -> str:
-    scores = asked.get("scores") or {}
+    scores = _table(asked, "scores")
     found = next((str(name) for name, role in scores.items() if role == "reward"), None)
     if found is None:
         raise ConfigError(f"{log} has no reward; name the score to learn from with --reward")

@@ -54,7 +54,8 @@ def gather_answers(study: Study) -> list[Said]:
         assert person.number is not None
         trials = {trial.id: (place, trial) for place, trial in enumerate(study.trials(person.number), 1)}
         for answer in person.answers:
-            if answer.trial not in trials or not all(each in CHOICES for each in answer.choices.values()):
+            said_all = answer.choices.keys() == {SHOWS, PREFER} and set(answer.choices.values()) <= {*CHOICES}
+            if answer.trial not in trials or not said_all:
                 raise StudyError(
                     f"the journal of participant {person.number} answers what the plan does not ask; restore "
                     "it, or forget them"
