@@ -72,8 +72,8 @@ def learn_policy(request: LearnRequest) -> LearnRun:
     for log, each in zip(logs, asked, strict=True):
         if "scores" in each and reward not in _table(each, "scores"):
             raise ConfigError(
-                f"{log} has no score {quote(reward)} (it has {', '.join(_table(each, 'scores'))}); name one that "
-                "all logs have with --reward, or leave the log out"
+                f"{log} has no score {quote(reward)} (it has {', '.join(_table(each, 'scores'))}); name one "
+                "that all logs have with --reward, or leave the log out"
             )
         found, unread = read_answers(read_rows(log), reward, tables)
         answers += found
