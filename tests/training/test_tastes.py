@@ -84,7 +84,7 @@ def test_each_picture_is_rewarded_by_its_own_taste(monkeypatch: pytest.MonkeyPat
 
 
 def test_tastes_made_of_other_scores_are_told_apart_by_those_they_share() -> None:
-    """A taste without the crowd's preference model, or one that is a function, in one batch and in several."""
+    """A taste without the crowd's preference model, one that is a function, in one batch or several."""
     images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     bright = {"aesthetic": as_score(level(0.0)), "preference": as_score(level(5.0))}  # type: ignore[arg-type]
     crowd = CompositeReward(CompositeSettings(c=0.0, kappa=9.0), **bright)
