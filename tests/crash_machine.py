@@ -11,6 +11,7 @@ import importlib
 import itertools
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import sys
@@ -48,9 +49,13 @@ class Ended:
 
 def import_everything() -> None:
     """Import what the commands need, so that a child starts at once; say nothing of it."""
-    for name in "ablations comparison curation evaluation reinforcement rewards tuning recreation".split():
-        importlib.import_module(f"dfprompt.api.{name}")
-    importlib.import_module("dfprompt.cli.main")
+    import dfprompt.api
+    import dfprompt.cli
+
+    for room in (dfprompt.api, dfprompt.cli):
+        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)
+    importlib.import_module("matplotlib.pyplot")  # most of what a plot or report takes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from dfprompt.api.pipelines import load_pipeline
