@@ -178,8 +178,8 @@ def damage(victim: Path, chance: random.Random) -> None:
     if kind == 0:
         content = content[: chance.randrange(len(content) + 1)]
     elif kind == 1:
-        for _ in range(8):
-            content[chance.randrange(max(1, len(content)))] = chance.randrange(256)
+        for _ in range(8 if content else 0):
+            content[chance.randrange(len(content))] = chance.randrange(256)
     elif kind == 2:
         content[:8] = struct.pack("<Q", chance.choice([0, 1, 2**31, 2**63 - 1, len(content)]))
     elif kind == 3:

@@ -128,6 +128,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(source.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"cannot read {source}: {error}") from error
-    if not isinstance(config, dict):
+    texts = (
+        [config.get(name, "") or "" for name in ("activation", "tower")] if isinstance(config, dict) else [0]
+    )
+    if not all(isinstance(each, str) for each in texts):
         raise LoadError(f'{source}: expected {{"activation": ..., "tower": ...}}')
     return config
