@@ -28,6 +28,9 @@ QUIET := --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export NO_MKDOCS_2_WARNING ?= 1
+# What the first import compiles is kept, whatever the shell says: without, every process of the tests (there are
+# hundreds) compiles torch and diffusers anew, 13 processor seconds each.
+export PYTHONDONTWRITEBYTECODE =
 
 # Tests run in as many processes as there are cores; `make test WORKERS=0` runs them in one.
 WORKERS ?= auto

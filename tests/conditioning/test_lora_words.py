@@ -63,6 +63,7 @@ def by_hand(pipe: Any, name: str, text: str, strengths: list[float]) -> torch.Te
         ("[<lora:fur:0.8>:early][<lora:fur:-0.3>:0.75->0]", [0.8, 0.5, -0.3, -0.3]),
     ],
 )
+@pytest.mark.few(4)
 def test_each_step_has_the_strength_that_words_say(tiny_pipe, tmp_path, name, words, strengths):
     pipe = build(tiny_pipe, name)
     file = write_lora(pipe, tmp_path)

@@ -22,6 +22,7 @@ from dfprompt.pipeline.sharing import count_evaluations, share_rows
 from dfprompt.prompt import parse_prompt
 from dfprompt.prompt.plan import make_plan
 from dfprompt.requests.render import RenderSettings
+from property_profiles import examples
 from runs import SIZE, draw, generators
 
 # float32 on the CPU: the denoiser sums a row's convolutions in another order in another batch.
@@ -84,6 +85,7 @@ def naive_count(prompts: Sequence[str], seeds: Sequence[int], steps: int) -> int
 
 @pytest.mark.parametrize("scheduler", NAMED)
 @pytest.mark.parametrize("model", ["sd", "sdxl"])
+@pytest.mark.few(4)
 def test_the_loop_draws_the_stock_pipelines_pictures(
     request: pytest.FixtureRequest, model: str, scheduler: str
 ) -> None:
@@ -98,6 +100,7 @@ def test_the_loop_draws_the_stock_pipelines_pictures(
 
 
 @pytest.mark.parametrize("scheduler", sorted(set(schedulers_for("diffusion")) - set(NAMED)))
+@pytest.mark.few(4)
 def test_so_it_does_under_every_other_scheduler_by_name(sd: ImagePipeline, scheduler: str) -> None:
     prompts, seeds = [*ABLATION[:4], ABLATION[1]], [3, 3, 3, 3, 4]
     apart, shared = (render(sd, prompts, seeds, share=share, scheduler=scheduler) for share in (False, True))
@@ -144,6 +147,7 @@ def test_guidance_on_and_off(request: pytest.FixtureRequest, model: str, guidanc
     ids=str,
 )
 @pytest.mark.parametrize("model", ["sd", "sdxl"])
+@pytest.mark.few(5)
 def test_every_setting_reaches_the_loop(
     request: pytest.FixtureRequest, model: str, asked: dict[str, Any]
 ) -> None:
@@ -231,7 +235,7 @@ def test_rows_of_other_lengths_in_the_batch_change_nothing(sd: ImagePipeline) ->
     assert shared.evaluations == naive_count([*ABLATION[:3], long], [1] * 4, 6)
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(
     rows=st.lists(
         st.tuples(

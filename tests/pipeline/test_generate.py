@@ -195,6 +195,7 @@ def test_one_prompt_serves_all_seeds_and_one_seed_all_prompts(sd: ImagePipeline)
 
 @pytest.mark.parametrize(("fits", "sizes"), [(3, [5, 2, 2, 1]), (1, [5, 2, 1, 1, 1, 1, 1])])
 @pytest.mark.parametrize("share", [False, True])
+@pytest.mark.few(2)
 def test_batches_are_halved_when_memory_runs_out(
     sd: ImagePipeline, fits: int, sizes: list[int], share: bool
 ) -> None:
