@@ -34,18 +34,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _leave_a_few(items: list[pytest.Item]) -> None:
     """`few(3)`: three of the test's cases, spread over them, stay in `make test`; `few("sd1", "flux")`: those
-    of these names. The others run the same lines once more, and are nightly."""
+    of these names. The others run the same lines once more, and are nightly. On a module: of each test that
+    has such cases."""
     cases: dict[tuple[object, str], list[pytest.Function]] = {}
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("few"):
-            cases.setdefault((item.path, item.originalname), []).append(item)
+            if not item.get_closest_marker("nightly"):
+                cases.setdefault((item.path, item.originalname), []).append(item)
     for group in cases.values():
         marker = group[0].get_closest_marker("few")
         assert marker is not None
         kept = _spread(group, *marker.args) if isinstance(marker.args[0], int) else _named(group, marker.args)
-        assert kept, f"{group[0].nodeid}: no case is called {marker.args}"
+        assert kept or marker not in group[0].own_markers, f"{group[0].nodeid}: none is called {marker.args}"
         for item in group:
-            if item not in kept:
+            if kept and item not in kept:
                 item.add_marker("nightly")
 
 
@@ -55,9 +57,9 @@ def _spread(group: list[pytest.Function], count: int) -> list[pytest.Function]:
 
 
 def _named(group: list[pytest.Function], names: tuple[str, ...]) -> list[pytest.Function]:
-    """Those whose id has one of these words, or is one."""
-    ids = [item.callspec.id if hasattr(item, "callspec") else "" for item in group]
-    return [item for item, name in zip(group, ids, strict=True) if {name, *name.split("-")} & {*names}]
+    """Those of whose id one of these names is a part between hyphens."""
+    words = [f"-{item.callspec.id}-" if hasattr(item, "callspec") else "" for item in group]
+    return [item for item, has in zip(group, words, strict=True) if any(f"-{name}-" in has for name in names)]
 
 
 @pytest.fixture(scope="session", autouse=True)

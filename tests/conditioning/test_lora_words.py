@@ -15,6 +15,8 @@ from dfprompt.pipeline.image_pipeline import ImagePipeline
 from runs import draw, generators, length_arguments
 from tiny_loras import write_lora
 
+pytestmark = pytest.mark.few("sd1")
+
 STEPS = 4
 NAMES = ("sd1", "flux", "chroma")  # adapters of their own: with and without a hook; and by listening
 
@@ -63,7 +65,6 @@ def by_hand(pipe: Any, name: str, text: str, strengths: list[float]) -> torch.Te
         ("[<lora:fur:0.8>:early][<lora:fur:-0.3>:0.75->0]", [0.8, 0.5, -0.3, -0.3]),
     ],
 )
-@pytest.mark.few(4)
 def test_each_step_has_the_strength_that_words_say(tiny_pipe, tmp_path, name, words, strengths):
     pipe = build(tiny_pipe, name)
     file = write_lora(pipe, tmp_path)
