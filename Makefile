@@ -46,7 +46,7 @@ PARTS = $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py src/dfp
 help:
 	@echo "make demo       what it does, on your screen"
 	@echo "make test       the tests; ROOM=rewards for one room's"
-	@echo "make test-all   extra seeds, builds of worlds, whole experiments: what CI runs"
+	@echo "make test-all   further cases and seeds, builds of worlds, whole experiments: what CI runs"
 	@echo "make test-versions  the newest and the lowest versions of the libraries, in environments of their own; MINUTES=40"
 	@echo "make test-fast  without the tests marked slow"
 	@echo "make lint       style, types, floors, guards"
