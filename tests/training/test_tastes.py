@@ -14,16 +14,25 @@ from dfprompt.errors import ConfigError
 from dfprompt.policy import load_policy_folder
 from dfprompt.policy.rewrite import Rewrite
 from dfprompt.prompt import DFPrompt
-from dfprompt.rewards import as_score
+from dfprompt.rewards import CompositeReward, as_score
+from dfprompt.rewards.settings import CompositeSettings
 from dfprompt.training.control_critic import ControlCritic
 from dfprompt.training.grpo import train_grpo
 from dfprompt.training.phrases import Phrases
 from dfprompt.training.picture_reward import PictureReward
 from dfprompt.training.rl_settings import CriticSettings
-from dfprompt.training.rollout import Attempt, RolloutPlan, Task, share_draws, validation_draws
+from dfprompt.training.rollout import (
+    Attempt,
+    RolloutPlan,
+    Task,
+    join_terms,
+    share_draws,
+    validation_draws,
+)
 from tiny_rl import TASKS, grpo_settings, stage_one, toy_reward
 
 NAMES = ("painted", "graphic")
+HEAD, TAIL = slice(0, 2), slice(2, 6)
 
 
 def plan(dropout: float = 0.25, seed: int = 1) -> RolloutPlan:
@@ -72,6 +81,29 @@ def test_each_picture_is_rewarded_by_its_own_taste(monkeypatch: pytest.MonkeyPat
     plain = Rewrite("a cat", DFPrompt.from_plain("a cat"), (), 0.0, 1, 0)
     asked = [Attempt(plain, 1, taste=taste) for taste in ("graphic", "", "painted", "graphic")]
     torch.testing.assert_close(reward(asked).reward, torch.tensor([20.1, 0.2, 10.3, 20.4]))
+
+
+def test_tastes_made_of_other_scores_are_told_apart_by_those_they_share() -> None:
+    """A taste without the crowd's preference model, one that is a function, in one batch or several."""
+    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    bright = {"aesthetic": as_score(level(0.0)), "preference": as_score(level(5.0))}  # type: ignore[arg-type]
+    crowd = CompositeReward(CompositeSettings(c=0.0, kappa=9.0), **bright)
+    own = CompositeReward(CompositeSettings(c=0.0, d=0.0), aesthetic=as_score(level(1.0)))  # type: ignore[arg-type]
+    asked = ["", "own", "", "own", "own", ""]
+    for tastes in ({"own": own}, {"own": as_score(level(1.0))}):  # type: ignore[arg-type]
+        reward = PictureReward(None, crowd, tastes=tastes)  # type: ignore[arg-type]
+        rows = [{} for _ in asked]
+        whole = reward._reward(images, asked, rows, {}, asked)
+        halves = [reward._reward(images[at], asked[at], rows[at], {}, asked[at]) for at in (HEAD, TAIL)]
+        level_of = images.mean((1, 2, 3))
+        expected = [
+            2 * light - 4 if taste == "" else 1 + light for light, taste in zip(level_of, asked, strict=True)
+        ]
+        torch.testing.assert_close(whole.reward, torch.stack(expected))
+        torch.testing.assert_close(join_terms(halves).reward, whole.reward)
+        shared = {"aesthetic"} if tastes["own"] is own else set()
+        assert set(whole.scores) == shared
+        assert {*whole.terms, *whole.binds} == {f"{name}_term" for name in shared}
 
 
 def phrases(tastes: Tensor) -> Phrases:

@@ -126,8 +126,9 @@ def make_picture_reward(
     reward = load_reward(
         choice.source, device=settings.device, allow_code=allow_code, assignments=choice.changes
     )
+    own = (*choice.changes, *settings.tastes.changes)
     tastes = {
-        name: load_reward(source, device=settings.device, allow_code=allow_code, assignments=choice.changes)
+        name: load_reward(source, device=settings.device, allow_code=allow_code, assignments=own)
         for name, source in settings.tastes.rewards.items()
     }
     judges = load_judges(choice.judges, device=settings.device, allow_code=allow_code)

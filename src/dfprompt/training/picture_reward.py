@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,7 +39,8 @@ class PictureReward:
     `judges` are scored beside the reward, as scores "judge/NAME", and never enter it; `meaning` likewise,
     for watched attempts alone, as "meaning" and the plain picture's "plain_meaning". Plain pictures are drawn
     for that and where the reward compares with them, each once per prompt and noise. `tastes` are the rewards
-    of attempts for a taste, by name, in the place of `reward`; none of them may compare with plain pictures.
+    of attempts for a taste, by name, in the place of `reward`; none of them may compare with plain pictures,
+    and only scores that all of them are made of are told apart.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class PictureReward:
                 "rewards of tastes cannot compare with plain pictures: set composite.b=0 and thresholds that "
                 "are not relative"
             )
+        self.told = set.intersection(*map(_made_of, self.tastes.values()))
         self.meaning = meaning
         self.spent = Spent()
         self.plain = PlainScores(self._measure_plain, _PLAIN_KEPT)
@@ -128,7 +130,8 @@ class PictureReward:
         for taste in dict.fromkeys(tastes):
             rows = [at for at, each in enumerate(tastes) if each == taste]
             of = [texts[at] for at in rows], [records[at] for at in rows]
-            parts.append(_terms(self.tastes[taste], ImageBatch(images[rows]), *of, plain))
+            terms = _terms(self.tastes[taste], ImageBatch(images[rows]), *of, plain)
+            parts.append(_only(terms, self.told) if len(self.tastes) > 1 else terms)
             order += rows
         return parts[0] if len(parts) == 1 else select_terms(join_terms(parts), torch.tensor(order).argsort())
 
@@ -162,3 +165,18 @@ def _terms(
         return reward.score_terms(batch, texts, records, plain=plain)
     values = reward.score_batch(batch, texts, records).cpu()
     return RewardTerms(values, {reward.name: values}, {}, {})
+
+
+def _made_of(reward: Score) -> set[str]:
+    """The names of the scores a reward is made of."""
+    return {*reward.parts, *reward.extra} if isinstance(reward, CompositeReward) else {reward.name}
+
+
+def _only(terms: RewardTerms, told: Set[str]) -> RewardTerms:
+    """The rewards, and of what they are made of only these scores: rows of one batch have the same ones."""
+    return RewardTerms(
+        terms.reward,
+        {name: each for name, each in terms.scores.items() if name in told},
+        {name: each for name, each in terms.terms.items() if name.rpartition("_")[0] in told},
+        {name: each for name, each in terms.binds.items() if name.rpartition("_")[0] in told},
+    )

@@ -166,6 +166,8 @@ class TastesSettings(Config):
 
     rewards: dict[str, str] = Field(default_factory=dict)
     """The reward of each taste by the taste's name; what `reward.changes` changes is changed in them too."""
+    changes: tuple[str, ...] = ()
+    """Settings of the tastes' rewards alone to change: composite.d=0 takes the crowd's preferences out."""
     dropout: float = Field(default=0.25, ge=0, le=1)
     """Share of groups without a taste, rewarded by `reward.source`: the crowd's."""
 
