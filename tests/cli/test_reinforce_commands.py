@@ -181,6 +181,7 @@ def test_meaning_is_measured_at_validations_on_plain_pictures_drawn_once(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_lost_meaning_stops_the_run_with_its_policy(
     arguments: list[str], tmp_path: Path, reward_set: Path
 ) -> None:

@@ -118,6 +118,7 @@ def test_a_batch_above_the_limit_is_split_and_gives_the_same(tiny_pipe):
     + [(name, rule) for name in ("sd3", "flux") for rule in ("comfy", "attention")]
     + [("qwen-image", "attention")],
 )
+@pytest.mark.few(4)
 def test_a_change_between_weights_encodes_nothing(tiny_pipe, name, rule):
     """Also from weight 1, and also down to any weight above 0."""
     pipe, cache = tiny_pipe(name), EncodingCache()

@@ -123,6 +123,7 @@ def test_plain_rows_are_what_the_stock_call_alone_draws(sd: ImagePipeline, sched
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 1.5])
 @pytest.mark.parametrize("model", ["sd", "sdxl"])
+@pytest.mark.few(2)
 def test_guidance_on_and_off(request: pytest.FixtureRequest, model: str, guidance: float) -> None:
     pipeline = request.getfixturevalue(model)
     apart, shared = (
@@ -165,6 +166,7 @@ def test_every_setting_reaches_the_loop(
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["sd1", "sdxl"])
+@pytest.mark.few(2)
 def test_half_precision(tiny_pipe: Callable[[str], Any], name: str, dtype: torch.dtype) -> None:
     pipeline = ImagePipeline(tiny_pipe(name).to(dtype))
     apart, shared = (
@@ -218,6 +220,7 @@ def test_the_negative_prompt_is_heard_when_it_is_due(sd: ImagePipeline) -> None:
 @pytest.mark.parametrize(
     ("batch_size", "scheduler"), [(1, "unipc"), (2, "euler"), (3, "dpmpp_2m"), (2, "heun")]
 )
+@pytest.mark.few(2)
 def test_small_slices_draw_the_same(sd: ImagePipeline, batch_size: int, scheduler: str) -> None:
     with counted_rows(sd.pipe.unet) as rows:
         sliced = render(sd, ABLATION, [7] * 6, share=True, batch_size=batch_size, scheduler=scheduler)
@@ -270,6 +273,7 @@ def test_splitting_never_changes_a_picture(sd: ImagePipeline, rows: Any, schedul
     ("prompts", "done", "together"), [(ABLATION, 39, 60), (SWEEP, 65, 110)], ids=["ablation", "sweep"]
 )
 @pytest.mark.parametrize("scheduler", NAMED)
+@pytest.mark.few(3)
 def test_ten_steps_of_an_ablation_and_of_a_sweep(
     sd: ImagePipeline, prompts: list[str], done: int, together: int, scheduler: str
 ) -> None:
@@ -343,6 +347,7 @@ def test_no_rows_are_no_levels() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ROW_STATE))
+@pytest.mark.few(6)
 def test_rows_of_a_schedulers_memory_part_as_the_latents_do(name: str) -> None:
     """Three steps of two rows, parted into three: as if the third had run beside them from the start."""
     import diffusers

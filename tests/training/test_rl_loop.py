@@ -437,6 +437,7 @@ def test_the_reference_stays_stage_one() -> None:
     assert not any(parameter.requires_grad for parameter in learner.reference.parameters())
 
 
+@pytest.mark.nightly
 def test_low_rank_layers_train_and_resume_to_the_same_bits(tmp_path: Path) -> None:
     """The value model has low-rank layers of its own; the trunk below stays as it was."""
 
