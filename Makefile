@@ -34,7 +34,7 @@ export PYTHONDONTWRITEBYTECODE =
 
 # Tests run in as many processes as there are cores; `make test WORKERS=0` runs them in one.
 WORKERS ?= auto
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
 # `make test ROOM=rewards`: the tests of one room (a folder of src/dfprompt or tests, or one of its modules).
 ROOM ?=
 # What both ends of the version ranges may take together.

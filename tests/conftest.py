@@ -30,6 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("nightly")
         if item.get_closest_marker("nightly"):
             item.add_marker("slow")
+    # Long files first: the last that a worker takes should be a short one. (-n needs --no-loadscope-reorder.)
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def _leave_a_few(items: list[pytest.Item]) -> None:

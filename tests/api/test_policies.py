@@ -89,10 +89,11 @@ def test_what_reaches_the_encoder_begins_with_the_users_words(tiny_pipe: Any, fo
 @pytest.mark.parametrize("written", ["gore", "GORE", "Ｇｏｒｅ"])
 @pytest.mark.few(1)
 def test_banned_words_are_never_appended(folder: Path, written: str) -> None:
-    free = [optimize_prompt("a red cat", folder, seed=seed)[0] for seed in range(12)]
+    policy = load_policy(folder)
+    free = [optimize_prompt("a red cat", policy, seed=seed)[0] for seed in range(12)]
     assert any("gore" in each.prompt.plain_text.casefold() for each in free)
     banned = SamplingSettings(bans=Bans(words=[written]))
-    held = [optimize_prompt("a red cat", folder, seed=seed, sampling=banned)[0] for seed in range(12)]
+    held = [optimize_prompt("a red cat", policy, seed=seed, sampling=banned)[0] for seed in range(12)]
     assert not any(Bans(words=["gore"]).find(each.prompt.plain_text) for each in held)
 
 
