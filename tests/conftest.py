@@ -24,11 +24,45 @@ pytest_plugins = ["property_profiles", "tiny_fixtures", "reward_fixtures", "ray_
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever needs a world built for it is nightly, and whatever is nightly is slow."""
+    _leave_a_few(items)
     for item in items:
         if "miniature_world" in getattr(item, "fixturenames", ()):
             item.add_marker("nightly")
         if item.get_closest_marker("nightly"):
             item.add_marker("slow")
+    # Long files first: the last that a worker takes should be a short one. (-n needs --no-loadscope-reorder.)
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def _leave_a_few(items: list[pytest.Item]) -> None:
+    """`few(3)`: three of the test's cases, spread over them, stay in `make test`; `few("sd1", "flux")`: those
+    of these names. The others run the same lines once more, and are nightly. On a module: of each test that
+    has such cases."""
+    cases: dict[tuple[object, str], list[pytest.Function]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("few"):
+            if not item.get_closest_marker("nightly"):
+                cases.setdefault((item.path, item.originalname), []).append(item)
+    for group in cases.values():
+        marker = group[0].get_closest_marker("few")
+        assert marker is not None
+        kept = _spread(group, *marker.args) if isinstance(marker.args[0], int) else _named(group, marker.args)
+        assert kept or marker not in group[0].own_markers, f"{group[0].nodeid}: none is called {marker.args}"
+        for item in group:
+            if kept and item not in kept:
+                item.add_marker("nightly")
+
+
+def _spread(group: list[pytest.Function], count: int) -> list[pytest.Function]:
+    """As many of them, from the first to the last."""
+    return [group[each * len(group) // count] for each in range(min(count, len(group)))]
+
+
+def _named(group: list[pytest.Function], names: tuple[str, ...]) -> list[pytest.Function]:
+    """Those of whose id one of these names is a part between hyphens."""
+    words = [f"-{item.callspec.id}-" if hasattr(item, "callspec") else "" for item in group]
+    return [item for item, has in zip(group, words, strict=True) if any(f"-{name}-" in has for name in names)]
 
 
 _LESS = ("default", "avx2")  # what ATEN_CPU_CAPABILITY can force

@@ -32,8 +32,8 @@ class Command:
 
     @property
     def owns_folder(self) -> bool:
-        """Whether it writes a folder of its own, not one file beside others."""
-        return self.target == ("--output", "out")
+        """Whether it holds a folder of its own while it works, not one file beside others."""
+        return self.target == ("--output", "out") and (not self.brief or bool(self.manifest))
 
     @property
     def parts(self) -> Sequence[str]:
@@ -150,7 +150,7 @@ COMMANDS |= {
             ("--force",),
             "rows.jsonl",
         ),
-        "learn": Command(("learn", "../searched"), manifest="policy.json"),
+        "learn": Command(("learn", "../searched")),
         "taste": Command(
             ("taste", "--choices", "../pairs.jsonl", "--reward", "clip:mini"), manifest="choices.jsonl"
         ),

@@ -28,7 +28,11 @@ from tiny_rewards import pictures, prompts
 
 Build = Callable[[int | None], Score]
 # The pictures here are noise and not of the mini world; it says so, and the contract holds all the same.
-pytestmark = [pytest.mark.filterwarnings("ignore:outside the mini"), pytest.mark.allow_hosts(["127.0.0.1"])]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:outside the mini"),
+    pytest.mark.allow_hosts(["127.0.0.1"]),
+    pytest.mark.few("clip", "aesthetic", "composite+extra", "callable", "mini", "http"),
+]
 # Random float32 towers on a CPU: other batch sizes take other kernels, which move the last bits.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 

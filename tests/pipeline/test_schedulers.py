@@ -115,6 +115,7 @@ def predict_flow(x: torch.Tensor, timestep: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("name", schedulers_for("diffusion"))
+@pytest.mark.few(20)
 def test_every_sampler_finds_the_gaussian_it_is_told_of(name: str, kind: str) -> None:
     pipe = stock(
         prediction_type=kind, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", **LATENT
@@ -297,6 +298,7 @@ def test_what_the_stock_call_cannot_drive_is_refused(tiny_pipe: Any, family: str
 
 
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "sd3", "flux", "qwen-image"])
+@pytest.mark.few(2)
 def test_a_name_that_is_taken_can_be_run(tiny_pipe: Any, family: str) -> None:
     """Every name either runs through the stock call or is refused with our error: nothing else."""
     pipe = tiny_pipe(family)

@@ -32,6 +32,7 @@ def little_memory() -> None:
 
 @pytest.mark.parametrize("limit", [few_files, little_memory])
 @pytest.mark.parametrize("name", EVERY)
+@pytest.mark.few(2)
 def test_a_limit_is_said_in_words(name: str, limit: Callable[[], None], tmp_path: Path) -> None:
     import_everything()
     write_inputs(tmp_path)

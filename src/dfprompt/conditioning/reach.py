@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import json
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def list_reach() -> list[Reach]:
     ['special']
     """
     tried = read_results()["classes"]
-    return [_judge(name, tried.get(name)) for name in sorted(set(_text_driven()))]
+    return [_judge(name, tried.get(name)) for name in _text_driven()]
 
 
 def read_results() -> dict[str, Any]:
@@ -78,7 +79,12 @@ def _judge(name: str, found: dict[str, Any] | None) -> Reach:
     return Reach(name, "generic", "attention" if weighted is not None else "", drawn or unknown)
 
 
-def _text_driven() -> Iterator[str]:
+@functools.cache  # reading the sources takes seconds, and they stay as they are
+def _text_driven() -> tuple[str, ...]:
+    return tuple(sorted({*_read_text_driven()}))
+
+
+def _read_text_driven() -> Iterator[str]:
     """Yield the classes whose call takes a prompt, read off the sources."""
     spec = importlib.util.find_spec("diffusers")
     roots = spec.submodule_search_locations if spec is not None else None

@@ -128,9 +128,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(source.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"cannot read {source}: {error}") from error
-    texts = (
-        [config.get(name, "") or "" for name in ("activation", "tower")] if isinstance(config, dict) else [0]
-    )
-    if not all(isinstance(each, str) for each in texts):
+    texts = ("activation", "tower")
+    if not isinstance(config, dict) or not all(isinstance(config.get(name) or "", str) for name in texts):
         raise LoadError(f'{source}: expected {{"activation": ..., "tower": ...}}')
     return config
