@@ -56,7 +56,8 @@ def plotted(folder: Path) -> Iterator[None]:
         yield
     finally:
         metrics = folder / "metrics.jsonl"  # without a row, the training ended before its first step
-        if os.environ.get("RANK", "0") == "0" and metrics.is_file() and metrics.stat().st_size:
+        ours = (folder / RECIPE).is_file() and metrics.is_file() and metrics.stat().st_size
+        if os.environ.get("RANK", "0") == "0" and ours:
             try:
                 plot_training(folder)
             except (DFPromptError, OSError, ImportError, MemoryError) as error:  # no memory to map matplotlib
