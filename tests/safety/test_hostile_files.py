@@ -195,7 +195,7 @@ def _try(name: str, count: int, good: dict[str, Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.few(5)
+@pytest.mark.few(3)
 def test_hostile_files_are_refused_in_words(name: str, good: dict[str, Path], tmp_path: Path) -> None:
     _try(name, QUICK, good, tmp_path)
 
