@@ -32,7 +32,7 @@ CASES = [
     )
     for name, each in COMMANDS.items()
     for without_manifest in ([True, False] if each.manifest else [False])
-    for text in TEXTS
+    for text in (("plain",) if each.brief else TEXTS)
     if not name.endswith("--force")
 ]
 
