@@ -79,7 +79,7 @@ test: $(DEV)
 	$(PYTEST) -m "not nightly" $(PARTS)
 
 test-fast: $(DEV)
-	$(PYTEST) -m "not slow" $(PARTS)
+	$(PYTEST) -m "not slow and not nightly" $(PARTS)
 
 test-all: $(DEV)
 	$(PYTEST) $(PARTS)

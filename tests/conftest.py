@@ -24,12 +24,12 @@ pytest_plugins = ["property_profiles", "tiny_fixtures", "reward_fixtures", "ray_
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever needs a world built for it is nightly, and whatever is nightly is slow."""
-    _leave_a_few(items)
     for item in items:
         if "miniature_world" in getattr(item, "fixturenames", ()):
             item.add_marker("nightly")
         if item.get_closest_marker("nightly"):
             item.add_marker("slow")
+    _leave_a_few(items)
     # Long files first: the last that a worker takes should be a short one. (-n needs --no-loadscope-reorder.)
     long = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in long)
@@ -37,8 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _leave_a_few(items: list[pytest.Item]) -> None:
     """`few(3)`: three of the test's cases, spread over them, stay in `make test`; `few("sd1", "flux")`: those
-    of these names. The others run the same lines once more, and are nightly. On a module: of each test that
-    has such cases."""
+    of these names. The others run the same lines once more: nightly, and not slow. On a module: of each test
+    that has such cases."""
     cases: dict[tuple[object, str], list[pytest.Function]] = {}
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("few"):
@@ -48,9 +48,8 @@ def _leave_a_few(items: list[pytest.Item]) -> None:
         marker = group[0].get_closest_marker("few")
         assert marker is not None
         kept = _spread(group, *marker.args) if isinstance(marker.args[0], int) else _named(group, marker.args)
-        assert kept or marker not in group[0].own_markers, f"{group[0].nodeid}: none is called {marker.args}"
-        for item in group:
-            if kept and item not in kept:
+        for item in group if kept else ():  # where no case has such a name, all stay
+            if item not in kept:
                 item.add_marker("nightly")
 
 

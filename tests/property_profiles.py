@@ -19,7 +19,7 @@ settings.register_profile("quick", settings.get_profile("ci"), max_examples=33)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take the profile that was asked for, or the one that goes with the tests that were."""
-    some = config.getoption("markexpr") in ("not nightly", "not slow")
+    some = config.getoption("markexpr") in ("not nightly", "not slow and not nightly")
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick" if some else "ci"))
 
 

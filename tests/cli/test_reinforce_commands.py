@@ -93,6 +93,7 @@ def sets(changes: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
+@pytest.mark.few("ppo")
 def test_a_run_leaves_a_policy_metrics_and_pages(
     algorithm: str, cli: Any, arguments: list[str], tmp_path: Path
 ) -> None:

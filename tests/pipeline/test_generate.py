@@ -236,6 +236,7 @@ def test_one_picture_that_does_not_fit_is_an_error_that_says_what_to_do(sd: Imag
 
 
 @pytest.mark.parametrize("name", ["flux", "sd3"])
+@pytest.mark.few(1)
 def test_transformers_are_halved_too(pipeline: Any, name: str) -> None:
     loaded, prompts, seeds = pipeline(name), mixed(name)[:3], [1, 2, 3]
     whole = generate(loaded, name, prompts, seeds)

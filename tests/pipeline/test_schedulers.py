@@ -41,6 +41,7 @@ def distance(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("name", ["sd3", "flux"])
+@pytest.mark.few(1)
 def test_ten_unipc_steps_land_where_two_hundred_own_steps_do(tiny_pipe: Any, name: str) -> None:
     pipe = tiny_pipe(name)
     inputs = {"prompt": ["a red house"], **length_arguments(name)}
@@ -115,7 +116,7 @@ def predict_flow(x: torch.Tensor, timestep: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("name", schedulers_for("diffusion"))
-@pytest.mark.few(20)
+@pytest.mark.few(10)
 def test_every_sampler_finds_the_gaussian_it_is_told_of(name: str, kind: str) -> None:
     pipe = stock(
         prediction_type=kind, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", **LATENT

@@ -60,7 +60,7 @@ def written_by(name: str, place: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "without_manifest", "text"), CASES)
-@pytest.mark.few(6)
+@pytest.mark.few(4)
 def test_nothing_of_the_users_changes(name: str, without_manifest: bool, text: str, place: Path) -> None:
     command = COMMANDS[name]
     folder = place / f"{name} {without_manifest} {text}"

@@ -247,7 +247,7 @@ class Named(dict[str, str]):
 
 
 @pytest.mark.parametrize("name", [each for each in CASES if each not in LONG])
-@pytest.mark.few(12)
+@pytest.mark.few(5)
 def test_hostile_files_are_refused_in_words(name: str, good: Goods, tmp_path: Path) -> None:
     _try(name, QUICK, good, tmp_path)
 

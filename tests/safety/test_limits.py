@@ -54,6 +54,7 @@ def _at_most(megabytes: int) -> Callable[[], None]:
     return limit
 
 
+@pytest.mark.nightly
 def test_score_holds_a_few_large_pictures_at_a_time(tmp_path: Path) -> None:
     """All of them at once took 24 MB each."""
     import_everything()
