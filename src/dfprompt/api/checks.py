@@ -16,7 +16,6 @@ from dfprompt.config.recipes import find_recipe
 from dfprompt.endpoint import check_url, is_url
 from dfprompt.errors import ConfigError, DFPromptWarning, ImageFileError, InputError, LoadError
 from dfprompt.excerpt import quote
-from dfprompt.images.reading import list_image_files
 from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
 from dfprompt.modelfiles import read_small_json
@@ -124,6 +123,8 @@ def _check_evaluation(request: EvaluateRequest) -> None:
 def _check_reference(request: EvaluateRequest) -> None:
     """Refuse, before hours of drawing, what distances between sets of pictures cannot be measured with."""
     if request.reference is not None:
+        from dfprompt.images.reading import list_image_files
+
         list_image_files(request.reference)
     folder = request.embedder
     if isinstance(folder, str | Path) and folder != MINI and not (Path(folder) / "config.json").is_file():
