@@ -24,7 +24,7 @@ from dfprompt.excerpt import quote
 from dfprompt.faults import keep_fault
 
 _REFUSED = {errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
-_REFUSED |= {errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE}
+_REFUSED |= {errno.EEXIST, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE}
 
 app = typer.Typer(
     name="dfprompt",
