@@ -28,10 +28,13 @@ QUIET := --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export NO_MKDOCS_2_WARNING ?= 1
+# What the first import compiles is kept, whatever the shell says: without, every process of the tests (there are
+# hundreds) compiles torch and diffusers anew, 13 processor seconds each.
+export PYTHONDONTWRITEBYTECODE =
 
 # Tests run in as many processes as there are cores; `make test WORKERS=0` runs them in one.
 WORKERS ?= auto
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
 # `make test ROOM=rewards`: the tests of one room (a folder of src/dfprompt or tests, or one of its modules).
 ROOM ?=
 # What both ends of the version ranges may take together.
@@ -43,7 +46,7 @@ PARTS = $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py src/dfp
 help:
 	@echo "make demo       what it does, on your screen"
 	@echo "make test       the tests; ROOM=rewards for one room's"
-	@echo "make test-all   extra seeds, builds of worlds, whole experiments: what CI runs"
+	@echo "make test-all   further cases and seeds, builds of worlds, whole experiments: what CI runs"
 	@echo "make test-versions  the newest and the lowest versions of the libraries, in environments of their own; MINUTES=40"
 	@echo "make test-fast  without the tests marked slow"
 	@echo "make lint       style, types, floors, guards"
@@ -76,7 +79,7 @@ test: $(DEV)
 	$(PYTEST) -m "not nightly" $(PARTS)
 
 test-fast: $(DEV)
-	$(PYTEST) -m "not slow" $(PARTS)
+	$(PYTEST) -m "not slow and not nightly" $(PARTS)
 
 test-all: $(DEV)
 	$(PYTEST) $(PARTS)

@@ -17,7 +17,8 @@ class Command:
     """What is typed, and what is added to go on.
 
     `manifest` is the file that tells a folder is its own, `target` where it writes, `before` the words of
-    another run that stands there already, and `given` what is laid beside before anything runs.
+    another run that stands there already, and `given` what is laid beside before anything runs. `brief` ones
+    write with what others are tried with at length: the nightly run takes few of their operations.
     """
 
     words: tuple[str, ...]
@@ -27,11 +28,12 @@ class Command:
     target: tuple[str, ...] = ("--output", "out")
     before: tuple[str, ...] = ()
     given: str = ""
+    brief: bool = False
 
     @property
     def owns_folder(self) -> bool:
-        """Whether it writes a folder of its own, not one file beside others."""
-        return self.target == ("--output", "out")
+        """Whether it holds a folder of its own while it works, not one file beside others."""
+        return self.target == ("--output", "out") and (not self.brief or bool(self.manifest))
 
     @property
     def parts(self) -> Sequence[str]:
@@ -137,6 +139,57 @@ COMMANDS = {
         ("restrain", "policy", "--count", "6", "--seeds", "1"), (), "rows.jsonl", slow=True, given="policy"
     ),
 }
+COMMANDS |= {
+    name: replace(command, brief=True)
+    for name, command in {
+        "start": Command(
+            (
+                *("start", "a red cat", "--vary", "film grain", "--pipeline", "mini", "--seeds", "1"),
+                *("--reward", "none", "--yes", *_DRAW),
+            ),
+            ("--force",),
+            "rows.jsonl",
+        ),
+        "learn": Command(("learn", "../searched")),
+        "taste": Command(
+            ("taste", "--choices", "../pairs.jsonl", "--reward", "clip:mini"), manifest="choices.jsonl"
+        ),
+        "merge": Command(("merge", "../parts/1", "../parts/2")),
+        "plot": Command(("plot", "../trained"), ("--force",)),
+        "judge-check": Command(
+            ("judge-check", "--pairs", "../pairs.jsonl", "--judge", "clip:mini"), ("--force",)
+        ),
+        "study plan": Command(
+            (
+                *(
+                    "study",
+                    "plan",
+                    "../drawn",
+                    "--methods",
+                    "plain,secret-method",
+                    "--pairs",
+                    "4",
+                    "--gold",
+                    "1",
+                ),
+                *("--participants", "4", "--per-participant", "2", "--practice", "1", "--repeats", "1"),
+            )
+        ),
+        "study report": Command(("study", "report", "../study"), ("--force",)),
+        "study export": Command(
+            ("study", "export", "../study"), ("--force",), target=("--output", "out/answers.csv")
+        ),
+        "ablate range": Command(
+            (
+                *("ablate", "range", "--prompts", "../prompts.txt", "--modifiers", "film grain"),
+                *("--seeds", "1", *_DRAW),
+            ),
+            manifest="rows.jsonl",
+            slow=True,
+        ),
+    }.items()
+}
+# Not here, for they write one file or line, or a server writes with the same room: forget, simulate, serve.
 # Over what another run left: whatever a kill leaves is the old, the new, or gone on with.
 COMMANDS |= {
     f"{name} --force": replace(
@@ -168,6 +221,7 @@ def write_inputs(place: Path) -> None:
     ]
     (place / "logs.txt").write_text("\n".join(logs) + "\n")
     (place / "few.txt").write_text("\n".join(logs[:4]) + "\n")
+    _write_measured(place)
     (place / "data").mkdir(exist_ok=True)
     rows = [
         {"short": short, "modifiers": ["golden hour", "film grain"][: 1 + at % 2], "kept": at % 5 != 0}
@@ -175,3 +229,47 @@ def write_inputs(place: Path) -> None:
     ]
     for name in ("train", "validation"):
         (place / "data" / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def _write_measured(place: Path) -> None:
+    """What was drawn, searched, chosen, trained and asked before, without drawing or training anything."""
+    from dfprompt.measurement.log import ROWS, MeasurementLog
+    from dfprompt.measurement.rows import Row
+    from dfprompt.measurement.shards import Shard, note_shard
+    from tiny_study import METHODS, make_study, write_evaluation
+
+    write_evaluation(place / "drawn", prompts=8)
+    head, *lines = (place / "drawn" / ROWS).read_text().splitlines()
+    for number in (1, 2):
+        part = place / "parts" / str(number)
+        shutil.copytree(place / "drawn", part)
+        own = lines[number - 1 :: 2]
+        (part / ROWS).write_text("".join(f"{line}\n" for line in [head, *own]))
+        note_shard(part, "evaluation", Shard(number, 2), [[str(at)] for at in range(len(lines))])
+    pairs = [
+        {
+            "prompt": f"a cat number {at}",
+            **{side: f"drawn/pictures/{name}-p{at}-s0.png" for side, name in zip("ab", METHODS, strict=True)},
+            "choice": "ab"[at % 2],
+        }
+        for at in range(4)
+    ]
+    (place / "pairs.jsonl").write_text("".join(f"{json.dumps(pair)}\n" for pair in pairs))
+    asked = {"model": {"name": "mini"}, "scores": {"reward": "reward"}}
+    with MeasurementLog(place / "searched" / ROWS, asked, kind="search") as log:
+        tried = (("a cat", 5.0), ("a cat, [film grain:late]", 6.0), ("a cat, [8k:early]", 5.5))
+        log.append(
+            Row(text, "p", "a cat", noise, noise=noise, df_prompt=text, scores={"reward": value + noise % 3})
+            for noise in range(12)
+            for text, value in tried
+        )
+    (place / "trained").mkdir()
+    steps = [{"step": at, "loss": 1 / at, "reward": at / 4, "alerts": ["slow"]} for at in (1, 2, 3)]
+    (place / "trained" / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in steps))
+    (place / "trained" / "recipe.toml").write_text("[optimizer]\nsteps = 3\n")
+    study = make_study(place / "study", place / "drawn", pairs=4, per_participant=2, participants=4, gold=1)
+    for token in study.tokens[:2]:
+        person = study.consent(study.enrol(token=token))
+        assert person.number is not None
+        for trial in study.trials(person.number)[:3]:
+            study.answer(person.id, trial.id, {"shows": "left", "prefer": "right"}, 2.5)

@@ -8,15 +8,17 @@ A child starts in milliseconds because everything is imported already.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +49,13 @@ class Ended:
 
 def import_everything() -> None:
     """Import what the commands need, so that a child starts at once; say nothing of it."""
-    for name in "ablations comparison curation evaluation reinforcement rewards tuning recreation".split():
-        importlib.import_module(f"dfprompt.api.{name}")
-    importlib.import_module("dfprompt.cli.main")
+    import dfprompt.api
+    import dfprompt.cli
+
+    for room in (dfprompt.api, dfprompt.cli):
+        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)
+    importlib.import_module("matplotlib.pyplot")  # most of what a plot or report takes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from dfprompt.api.pipelines import load_pipeline
@@ -109,6 +115,7 @@ def _be_child(
             limit()
         from dfprompt.cli.main import main
 
+        _name_in_order()
         main()
         code = 0
     except SystemExit as left:
@@ -120,6 +127,15 @@ def _be_child(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _name_in_order() -> None:
+    """Let a study's names, which are random, be the same in every child."""
+    from dfprompt.study import making, sealing
+
+    numbers = itertools.count(1)
+    for room in (making, sealing):
+        room.token_hex = lambda size: f"{next(numbers):0{2 * size}x}"  # type: ignore[attr-defined]
 
 
 def _count_operations(below: Path, counter: int, at: int, by: str) -> None:
@@ -215,6 +231,8 @@ def go_on(command: Command, folder: Path, running: Callable[..., Ended] | None =
         again = running([*command.parts, *command.again], folder)
     if again.code == 2 and command.again == ("--resume",) and command.words[0] != "tune":
         again = running([*command.parts, "--force"], folder)
+    if again.code == 2 and not command.again and "exists already" in again.err:
+        return replace(again, code=0)  # a new folder or none, and it was there: whole, or the files differ
     return again
 
 

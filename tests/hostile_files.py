@@ -52,13 +52,95 @@ def hostile_folder(good: Path, target: Path, chance: random.Random, marker: Path
     """A copy of a model folder in which one file is not what it was; its module must never be imported."""
     shutil.copytree(good, target)
     (target / "m.py").write_text(MODULE.format(marker=str(marker)))
-    files = [path for path in target.rglob("*") if path.suffix in (".json", ".safetensors", ".toml", ".txt")]
-    victim = chance.choice(sorted(files))
-    if victim.suffix == ".json" and chance.random() < 0.8:
-        _change_json(victim, chance)
-    else:
-        damage(victim, chance)
+    files = [path for path in target.rglob("*") if path.is_file() and path.suffix not in (".py", ".html")]
+    _change(chance.choice(sorted(files)), chance)
     return target
+
+
+def hostile_file(good: Path, place: Path, chance: random.Random) -> Path:
+    """A copy of one file that is not what it was."""
+    target = place / f"x{good.suffix}"
+    shutil.copy(good, target)
+    _change(target, chance)
+    return target
+
+
+def _change(victim: Path, chance: random.Random) -> None:
+    """Change a file as one who knows its kind would, or damage it."""
+    change = _CHANGES.get(victim.suffix)
+    if change is None or chance.random() < 0.2:
+        damage(victim, chance)
+    else:
+        change(victim, chance)
+
+
+def _change_line(victim: Path, chance: random.Random) -> None:
+    """Change one line of a file of JSON lines: a value in it, or drop it, or say it twice."""
+    lines = victim.read_text().splitlines() or ["{}"]
+    at = chance.randrange(len(lines))
+    kind = chance.randrange(8)
+    if kind == 0:
+        del lines[at]
+    elif kind == 1:
+        lines.insert(at, lines[at])
+    elif kind == 2:
+        lines[at] = chance.choice(["[" * 100_000, "null", "5", "{", '{"a": 1e999}', '"x"', ""])
+    else:
+        content = json.loads(lines[at])
+        known = sorted(places(content), key=str) or [()]
+        lines[at] = json.dumps(changed(content, chance.choice(known), chance.choice(VALUES)))
+    victim.write_text("".join(f"{line}\n" for line in lines))
+
+
+def _change_table(victim: Path, chance: random.Random) -> None:
+    """Change one value of a TOML file, or add a line."""
+    lines = victim.read_text().splitlines()
+    values = [
+        "-1",
+        "10000000000000000000000",
+        "nan",
+        "inf",
+        '""',
+        '"../../etc/passwd"',
+        "[]",
+        "{}",
+        "true",
+        "x",
+    ]
+    set_here = [at for at, line in enumerate(lines) if " = " in line]
+    if set_here and chance.random() < 0.8:
+        at = chance.choice(set_here)
+        lines[at] = f"{lines[at].partition(' = ')[0]} = {chance.choice(values)}"
+    else:
+        lines.insert(
+            chance.randrange(len(lines) + 1), chance.choice(["[a.b]", "x = 5", "[[x]]", "\x00", "= 1"])
+        )
+    victim.write_text("\n".join(lines) + "\n")
+
+
+def _change_picture(victim: Path, chance: random.Random) -> None:
+    """Change the text a PNG carries, or put a hostile one in its place."""
+    with Image.open(victim) as image:
+        texts = dict(getattr(image, "text", {}))
+        copy = image.copy()
+    if not texts or chance.random() < 0.3:
+        hostile_picture(victim, chance)
+        return
+    name = chance.choice(sorted(texts))
+    try:
+        content = json.loads(texts[name])
+        at = chance.choice(sorted(places(content), key=str))
+        texts[name] = json.dumps(changed(content, at, chance.choice(VALUES)))
+    except ValueError:
+        told = texts[name]
+        at = chance.randrange(len(told))
+        texts[name] = (
+            told[:at] + chance.choice(["", "5" * 5000, "\n", '"', "[" * 9000, "\x1b[2J"]) + told[at:]
+        )
+    info = PngInfo()
+    for key, text in texts.items():
+        info.add_text(key, text)
+    copy.save(victim, pnginfo=info)
 
 
 def _change_json(victim: Path, chance: random.Random) -> None:
@@ -96,8 +178,8 @@ def damage(victim: Path, chance: random.Random) -> None:
     if kind == 0:
         content = content[: chance.randrange(len(content) + 1)]
     elif kind == 1:
-        for _ in range(8):
-            content[chance.randrange(max(1, len(content)))] = chance.randrange(256)
+        for _ in range(8 if content else 0):
+            content[chance.randrange(len(content))] = chance.randrange(256)
     elif kind == 2:
         content[:8] = struct.pack("<Q", chance.choice([0, 1, 2**31, 2**63 - 1, len(content)]))
     elif kind == 3:
@@ -191,6 +273,41 @@ def hostile_table(target: Path, chance: random.Random) -> Path:
     return path
 
 
+def hostile_text(target: Path, chance: random.Random) -> Path:
+    """Lines to be read one by one: prompts in a tool's syntax, JSON, and what is neither."""
+    lines = [
+        *(
+            "a cat",
+            "((((a cat",
+            "[a [b:late]:early]",
+            "a" * 200_000,
+            "[" * 50_000,
+            "(" * 5000 + "a:1.1" + ")" * 5000,
+        ),
+        *(
+            "[a:1e999]",
+            "(a:nan)",
+            "[cat:late:-5]",
+            "<lora:../../x:1e99>",
+            "a\u202eb\x1b[2J",
+            "\ud800",
+            "\x00",
+            "",
+        ),
+        *(
+            '{"image": 5}',
+            '{"image": "../../etc/passwd", "prompt": "x"}',
+            '{"image": "/dev/zero", "prompt": "x"}',
+        ),
+        *("{" * 3000, "[1,2", "BREAK AND BREAK", "[a:b:c:d:e:f]", "{a|b|{c|d}}" * 500, "a:0.5::", "__wild__"),
+        *('[{"text": "a", "range": [1e400, -1], "weight": "x"}]', "a" + "\u0301" * 9999, "\ufeffa cat"),
+    ]
+    text = "\n".join(chance.choices(lines, k=chance.randrange(1, 5))) + chance.choice(["", "\n", "\r\n"])
+    content = text.encode("utf-8", "surrogatepass")
+    target.write_bytes(content if chance.random() < 0.8 else content + b"\xff\xfe\x00")
+    return target
+
+
 def hostile_recipe(target: Path, chance: random.Random) -> Path:
     """A TOML recipe with keys, values and paths nobody should follow."""
     lines = chance.choice(
@@ -217,4 +334,10 @@ def hostile_recipe(target: Path, chance: random.Random) -> Path:
     return target
 
 
-Maker = Callable[[Path, random.Random], Path]
+_CHANGES: dict[str, Callable[[Path, random.Random], None]] = {
+    ".json": lambda victim, chance: _change_json(victim, chance),
+    ".jsonl": _change_line,
+    ".toml": _change_table,
+    ".png": _change_picture,
+    ".safetensors": damage_tensors,
+}

@@ -102,6 +102,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_sdist_is_complete_and_clean(built: dict[str, list[str]]) -> None:
     """It holds what git holds, and nothing else: no caches, no outputs, nothing of an editor."""
     listed = subprocess.run(
@@ -119,6 +120,7 @@ def test_the_sdist_is_complete_and_clean(built: dict[str, list[str]]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_wheel_holds_recipes_weights_and_nothing_beside_the_package(built: dict[str, list[str]]) -> None:
     names = built["wheel"]
     assert {f"dfprompt/recipes/{file.name}" for file in (ROOT / "recipes").glob("*.toml")} <= set(names)

@@ -125,3 +125,16 @@ def test_every_room_has_its_part_of_the_page() -> None:
     rooms = {path.stem for path in inside}
     headings = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^### (.*)$", page, re.MULTILINE))))
     assert {room for room in rooms if not room.startswith("__")} <= headings
+
+
+@pytest.mark.few(3)
+@pytest.mark.parametrize("case", range(7))
+def test_a_few_of_many_cases_are_left_to_make_test(request: pytest.FixtureRequest, case: int) -> None:
+    assert (request.node.get_closest_marker("nightly") is None) == (case in (0, 2, 4))
+    assert request.node.get_closest_marker("slow") is None  # other versions of the libraries try them all
+
+
+@pytest.mark.few("sd1", "sdxl")
+@pytest.mark.parametrize("case", ["sd1-img2img", "sd15", "sdxl", "flux"])
+def test_cases_are_left_by_their_names(request: pytest.FixtureRequest, case: str) -> None:
+    assert (request.node.get_closest_marker("nightly") is None) == (case in ("sd1-img2img", "sdxl"))

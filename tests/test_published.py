@@ -51,6 +51,7 @@ def test_what_is_there_is_not_missing(cache: Path) -> None:
         ["tune", "a cat", "--reward", "pickscore"],
     ],
 )
+@pytest.mark.few(1)
 def test_weights_are_asked_for_before_a_pipeline_or_torch_is_loaded(
     command: list[str], tmp_path: Path
 ) -> None:

@@ -1,10 +1,11 @@
-"""A tiny Stable Diffusion folder written as one .safetensors file, under the original program's names."""
+"""A tiny Stable Diffusion folder in one file: .safetensors under the original program's names, or GGUF."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import gguf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -75,3 +76,20 @@ def _rename(name: str, rules: dict[str, str]) -> str:
     for pattern, replacement in rules.items():
         name = re.sub(rf"(?:^|(?<=\.)|(?=\.)){pattern}", replacement, name, count=1)
     return name
+
+
+def write_gguf(folder: Path, part: str, path: Path, *, packed: bool = True) -> Path:
+    """Write a folder's denoiser as GGUF: matrices as Q8_0 (8 bits, a scale per 32 numbers)."""
+    writer = gguf.GGUFWriter(path, "tiny")
+    for name, tensor in load_file(folder / part / "diffusion_pytorch_model.safetensors").items():
+        values = tensor.float().contiguous().numpy()
+        if packed and values.ndim == 2 and values.shape[1] % 32 == 0:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

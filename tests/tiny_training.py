@@ -30,7 +30,8 @@ def tiny_examples(count: int = 40) -> list[Example]:
 
 
 def tiny_settings(**optimizer: Any) -> SftSettings:
-    """Twelve steps, a checkpoint every third, a validation every fourth."""
+    """Twelve steps, a checkpoint every third, a validation every fourth; no more of either for more steps."""
+    steps = optimizer.get("steps", 12)
     return SftSettings.model_validate(
         {
             "seed": 5,
@@ -44,8 +45,8 @@ def tiny_settings(**optimizer: Any) -> SftSettings:
                 **optimizer,
             },
             "data": {"max_new_tokens": 24},
-            "validation": {"interval": 4, "samples": 2},
-            "checkpoints": {"interval": 3},
+            "validation": {"interval": max(4, steps // 3), "samples": 2},
+            "checkpoints": {"interval": max(3, steps // 4)},
             "logging": {"interval": 1},
         }
     )

@@ -98,6 +98,9 @@ def _read(source: Path) -> Domain:
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
         words = frozenset(word for entry in content.get("words", ()) for word in split_words(entry))
-        return Domain(content["name"], words, content.get("image_size"))
+        name, size = content["name"], content.get("image_size")
+        if not isinstance(name, str) or not (size is None or type(size) is int):
+            raise TypeError("a name is text, a size pixels")
+        return Domain(name, words, size)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LoadError(f'{source}: expected {{"name": ..., "words": [...], "image_size": ...}}') from error

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from dfprompt.errors import ConfigError, EndpointError
 from dfprompt.excerpt import quote
-from dfprompt.storage import write_text
+from dfprompt.storage import write_secret
 
 if TYPE_CHECKING:  # a request that is refused needs no sockets: they cost a twentieth of its time
     import http.client
@@ -85,8 +85,7 @@ def keep_token(file: Path | None) -> str | None:
         return read_token(file)
     token = secrets.token_urlsafe(32)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, token + "\n")
-    file.chmod(0o600)
+    write_secret(file, token + "\n")
     return token
 
 

@@ -100,7 +100,7 @@ def _shapes(path: Path) -> list[list[int]]:
             header = json.loads(stream.read(length))
         found = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
         return [[int(side) for side in shape] for shape in found]
-    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, ArithmeticError, RecursionError, TypeError, KeyError, AttributeError):
         return []
 
 

@@ -18,7 +18,9 @@ from dfprompt.errors import ConfigError, InputError
 from dfprompt.measurement.log import MeasurementLog
 from dfprompt.measurement.rows import Row
 from dfprompt.pipeline.image_pipeline import ImagePipeline
+from dfprompt.policy import save_policy_folder
 from dfprompt.prompt import DFPrompt
+from tiny_policies import storable_policy
 
 MODEL = {"name": "tiny", "hash": "abc"}
 
@@ -81,6 +83,10 @@ def test_what_cannot_be_learnt_from_together_is_refused(tmp_path: Path) -> None:
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(InputError):
         learn_policy([tmp_path / "a" / "one"], tmp_path / "full")
+    trained = save_policy_folder(storable_policy(), tmp_path / "trained")
+    with pytest.raises(InputError, match="no policy of searches"):
+        learn_policy([tmp_path / "a" / "one"], trained)
+    assert (trained / "model.safetensors").is_file()
     write_log(tmp_path / "judged", "a red cat", scores={"fidelity": "judge"})
     with pytest.raises(ConfigError, match="has no reward"):
         learn_policy([tmp_path / "judged"], tmp_path / "mine")

@@ -47,6 +47,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("sft/model.safetensors", load_policy, "mini-sft"),
     ],
 )
+@pytest.mark.few(3)
 def test_a_piece_that_cannot_be_read_is_named_with_what_brings_it_back(
     harm: Callable[[Path], None], victim: str, load: Callable[[str], object], name: str, elsewhere: Path
 ) -> None:

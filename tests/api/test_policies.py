@@ -27,6 +27,7 @@ from dfprompt.mini.modifiers import MODIFIERS
 from dfprompt.policy import Bans, SamplingSettings, TokenBudget, save_policy_folder
 from dfprompt.prompt import parse_prompt
 from dfprompt.prompt.plan import make_plan
+from property_profiles import examples
 from tiny_policies import storable_policy, tiny_policy, tiny_tokenizer, tiny_trunk
 
 HOSTILE = st.text(
@@ -55,7 +56,7 @@ def test_one_text_gives_a_list_several_give_a_list_each(folder: Path) -> None:
     assert str(single[0].prompt) != str(single[1].prompt)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(HOSTILE, st.integers(0, 2**32))
 @pytest.mark.filterwarnings("ignore::dfprompt.errors.DFPromptWarning")
 def test_the_users_words_come_first_in_every_text_that_is_encoded(text: str, seed: int) -> None:
@@ -86,11 +87,13 @@ def test_what_reaches_the_encoder_begins_with_the_users_words(tiny_pipe: Any, fo
 
 
 @pytest.mark.parametrize("written", ["gore", "GORE", "Ｇｏｒｅ"])
+@pytest.mark.few(1)
 def test_banned_words_are_never_appended(folder: Path, written: str) -> None:
-    free = [optimize_prompt("a red cat", folder, seed=seed)[0] for seed in range(12)]
+    policy = load_policy(folder)
+    free = [optimize_prompt("a red cat", policy, seed=seed)[0] for seed in range(12)]
     assert any("gore" in each.prompt.plain_text.casefold() for each in free)
     banned = SamplingSettings(bans=Bans(words=[written]))
-    held = [optimize_prompt("a red cat", folder, seed=seed, sampling=banned)[0] for seed in range(12)]
+    held = [optimize_prompt("a red cat", policy, seed=seed, sampling=banned)[0] for seed in range(12)]
     assert not any(Bans(words=["gore"]).find(each.prompt.plain_text) for each in held)
 
 

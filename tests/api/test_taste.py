@@ -149,6 +149,7 @@ def test_what_leaves_nothing_to_choose_is_refused(tmp_path: Path, reward: str) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["own", "half", "bent"])
+@pytest.mark.few(1)
 def test_a_simulated_persons_own_taste_has_at_most_half_of_the_crowds_regret(kind: str) -> None:
     """After 30 pairs, on pictures of prompts that were not asked about; twelve people of each kind."""
     measure_people = runpy.run_path(str(EXPERIMENT), run_name="experiment")["measure_people"]

@@ -162,6 +162,7 @@ def test_what_a_policy_proposes_is_tried_first_and_labelled(
         tune(policy=policy, candidates=0)
 
 
+@pytest.mark.nightly
 def test_minutes_are_counted_alike_after_a_restart(tune: Callable[..., TuneRun]) -> None:
     """The journal's seconds count when their pictures are asked for, not all at once at the start."""
     whole = tune(images=40, minutes=30.0).to_json()

@@ -105,6 +105,7 @@ def test_objects_of_this_process_cannot_travel() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_two_drivers_in_one_folder_and_a_folder_that_refuses(tmp_path: Path) -> None:
     def run(seeds: int) -> None:
         evaluate(["a cat"], ["plain"], tmp_path / "out", seeds=seeds, num_inference_steps=1, workers=1)

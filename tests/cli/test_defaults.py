@@ -93,6 +93,7 @@ def test_a_file_sends_nothing_to_a_server(cli: Any) -> None:
     ("words", "expected"),
     [("dfprompt comp", "compare"), ("dfprompt train g", "grpo"), ("dfprompt plan --st", "--steps")],
 )
+@pytest.mark.few(1)
 def test_the_shell_completes_commands_and_options(words: str, expected: str) -> None:
     asked = {
         "_DFPROMPT_COMPLETE": "complete_bash",

@@ -55,6 +55,7 @@ def ask(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("arguments", "said"), REFUSED, ids=[" ".join(each) for each, _ in REFUSED])
+@pytest.mark.few(5)
 def test_bad_input_needs_no_model_library(arguments: list[str], said: str, tmp_path: Path) -> None:
     ran = ask(arguments, tmp_path)
     *lines, heavy = ran.stderr.splitlines()

@@ -65,3 +65,24 @@ def test_an_error_of_the_system_elsewhere_is_not_taken_for_one_of_standard_outpu
     said = capsys.readouterr().err
     assert "standard output" not in said
     assert "Bad file descriptor" in said
+
+
+def test_what_the_system_refuses_of_a_named_file_is_no_fault_of_the_program(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A link that leads to itself, a name too long: whoever looks it up, the name is the user's."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+    (tmp_path / "a").symlink_to(tmp_path / "a")
+
+    @app.command()
+    def read() -> None:
+        (tmp_path / "a").read_text()
+
+    monkeypatch.setattr(sys, "argv", ["dfprompt"])
+    with pytest.raises(SystemExit) as stop:
+        command_line.run(app)
+    assert stop.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: cannot use ")
+    assert "Too many levels of symbolic links" in said
+    assert "fault" not in said

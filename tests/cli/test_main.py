@@ -84,6 +84,7 @@ def test_nothing_a_terminal_obeys_reaches_stderr(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("through_main", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.few("True")
 def test_a_librarys_advice_to_install_torchvision_is_not_shown(through_main: bool) -> None:
     """The advice itself is said here too: whether the library says it depends on what else is installed."""
     started = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from dfprompt.policy import SamplingSettings, load_policy_folder
 from dfprompt.prompt import Span
 from dfprompt.training.metrics import read_rows
 from dfprompt.training.rl_settings import GrpoSettings, PpoSettings
+from dfprompt.training.run_folder import CURVES_PAGE, CURVES_PICTURE
 from tiny_rl import stage_one_folder
 from tiny_training import SUBJECTS
 
@@ -38,6 +40,15 @@ def broken(images, prompts, records=None):
 def nothing(images, prompts, records=None):
     return images.mean((1, 2, 3)) * float("nan")
 """
+
+
+@pytest.fixture(autouse=True)
+def _curves_only_where_they_are_looked_at(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fifth of these runs is matplotlib: one test looks for its pages, the others do without."""
+    if "pages" not in request.node.name:
+        monkeypatch.setattr("dfprompt.api.reinforcement.plotted", contextlib.nullcontext)
 
 
 @pytest.fixture
@@ -82,6 +93,7 @@ def sets(changes: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
+@pytest.mark.few("ppo")
 def test_a_run_leaves_a_policy_metrics_and_pages(
     algorithm: str, cli: Any, arguments: list[str], tmp_path: Path
 ) -> None:
@@ -102,11 +114,13 @@ def test_a_run_leaves_a_policy_metrics_and_pages(
     assert rows[0]["drift"] < 1e-4
     pages = sorted(path.name for path in (output / "pages").iterdir())
     assert pages == ["step-000001.png", "step-000002.png"]
+    assert {CURVES_PICTURE, CURVES_PAGE} <= {path.name for path in output.iterdir()}
     with Image.open(output / "pages" / pages[0]) as page:
         assert page.width > 300
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_words_alone_draw_the_default_and_heads_alone_keep_the_words(
     arguments: list[str], tmp_path: Path
 ) -> None:
@@ -168,6 +182,7 @@ def test_meaning_is_measured_at_validations_on_plain_pictures_drawn_once(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_lost_meaning_stops_the_run_with_its_policy(
     arguments: list[str], tmp_path: Path, reward_set: Path
 ) -> None:
@@ -215,6 +230,7 @@ def test_a_run_goes_on_to_the_same_numbers(arguments: list[str], tmp_path: Path,
 
 
 @pytest.mark.parametrize(("function", "said"), [("broken", "the server is gone"), ("nothing", "nan")])
+@pytest.mark.few(1)
 def test_a_failing_reward_stops_the_run_and_says_how_to_go_on(
     function: str, said: str, arguments: list[str], tmp_path: Path
 ) -> None:

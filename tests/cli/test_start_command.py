@@ -47,6 +47,7 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore:.*(clean_caption|Beautiful Soup).*")
 @pytest.mark.parametrize("command", ["start", "compare"])
 @pytest.mark.parametrize("name", KINDS)
+@pytest.mark.few("sd1-start", "pixart-compare")
 def test_first_pictures_on_any_pipeline_without_scores_or_policy(
     name: str, command: str, kind_folder: Callable[[str], Path], cli: Any, tmp_path: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_first_pictures_on_any_pipeline_without_scores_or_policy(
 
 @pytest.mark.parametrize("memory", ["0", "24"])
 @pytest.mark.parametrize("name", KINDS)
+@pytest.mark.few("sd1-0", "pixart-24")
 def test_the_plan_is_said_in_a_moment_before_anything_is_loaded(
     name: str, memory: str, kind_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -111,6 +113,7 @@ def test_the_plan_is_said_in_a_moment_before_anything_is_loaded(
 
 @pytest.mark.parametrize("flags", [[], ["--offload", "model", "--dtype", "float16"]], ids=["cpu", "gpu"])
 @pytest.mark.parametrize("name", KINDS)
+@pytest.mark.few("sdxl-cpu", "pixart-gpu")
 def test_compare_reaches_the_loading_in_a_moment(
     name: str, flags: list[str], kind_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -47,6 +47,11 @@ def test_export_is_every_answer_without_methods_and_ids(cli, study: Study, tmp_p
     assert [json.loads(line)["pair"] for line in lines.read_text().splitlines()] == [
         row["pair"] for row in rows
     ]
+    refused = cli("study", "export", str(study.folder), "--output", str(lines))
+    assert refused.returncode == 2
+    assert "exists already" in refused.stderr
+    assert cli("study", "export", str(study.folder), "--output", str(lines), "--force").returncode == 0
+    assert cli("study", "export", str(study.folder)).returncode == 0  # its own place, once more
     done = cli("study", "export", str(study.folder), "--output", str(tmp_path / "a.txt"))
     assert done.returncode == 2
     assert "a .csv or a .jsonl file" in done.stderr

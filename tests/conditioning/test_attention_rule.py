@@ -13,6 +13,8 @@ from dfprompt.conditioning.value_weights import ValueWeights
 from dfprompt.errors import UnsupportedPipelineError
 from runs import draw, image_arguments, length_arguments
 
+pytestmark = pytest.mark.few("sd1", "flux")
+
 NEAR = 2e-5
 NAMES = ("sd1", "sd1-controlnet", "sdxl", "sd3", "flux", "qwen-image")
 GUIDED = {"flux": {"true_cfg_scale": 2.0}, "qwen-image": {"true_cfg_scale": 2.0}}
@@ -158,6 +160,7 @@ def test_long_texts_and_lora_and_fused_projections(tiny_pipe):
     torch.testing.assert_close(fused, heavy, atol=NEAR, rtol=0)
 
 
+@pytest.mark.nightly
 def test_a_compiled_denoiser_is_refused_before_it_runs(tiny_pipe):
     pipe = tiny_pipe("flux")
     pipe.transformer.compile_repeated_blocks(backend="eager")

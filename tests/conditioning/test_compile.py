@@ -19,6 +19,7 @@ from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.schedule import Schedule
 from dfprompt.errors import ConfigError, DFPromptWarning, UnsupportedPipelineError
 from dfprompt.prompt import DFPrompt, make_plan, parse_prompt
+from property_profiles import examples
 
 TEN = Schedule(10, tuple(range(10)))
 ENCODERS = {
@@ -117,6 +118,7 @@ def test_a_batch_above_the_limit_is_split_and_gives_the_same(tiny_pipe):
     + [(name, rule) for name in ("sd3", "flux") for rule in ("comfy", "attention")]
     + [("qwen-image", "attention")],
 )
+@pytest.mark.few(4)
 def test_a_change_between_weights_encodes_nothing(tiny_pipe, name, rule):
     """Also from weight 1, and also down to any weight above 0."""
     pipe, cache = tiny_pipe(name), EncodingCache()
@@ -513,7 +515,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.lists(st.lists(PIECES, min_size=1, max_size=5).map("".join), min_size=1, max_size=4))
 def test_the_index_points_at_the_conditioning_of_the_plan(texts):
     import tiny_pipelines

@@ -56,6 +56,7 @@ def evaluations_of(pipe: Any, call: dict[str, Any]) -> list[int]:
     return [0, 0, 1, 1][4 - made :]
 
 
+@pytest.mark.few(4)
 def test_a_switch_is_that_done_by_hand_to_the_bit(case):
     pipe, call = case
     texts = [{"prompt": text, "negative_prompt": NEGATIVE} for text in (A, B)]
@@ -65,6 +66,7 @@ def test_a_switch_is_that_done_by_hand_to_the_bit(case):
         assert (found - stock(pipe, call, **text)).abs().max() > 1e-5
 
 
+@pytest.mark.few(4)
 def test_a_negative_prompt_has_its_own_ranges(case):
     pipe, call = case
     texts = [{"prompt": A, "negative_prompt": text} for text in ("ugly", "ugly film, dog")]
@@ -72,6 +74,7 @@ def test_a_negative_prompt_has_its_own_ranges(case):
     assert torch.equal(found, by_hand(pipe, call, texts, evaluations_of(pipe, call)))
 
 
+@pytest.mark.few(4)
 def test_what_it_costs_is_one_evaluation_at_most_per_further_text(case):
     pipe, call = case
     with Tap(pipe) as plain:
@@ -85,6 +88,7 @@ def test_what_it_costs_is_one_evaluation_at_most_per_further_text(case):
         assert tap.answers <= plain.answers + (heard - 1) * per
 
 
+@pytest.mark.few(4)
 def test_everything_is_left_as_it_was(case):
     pipe, call = case
     before = {name: value for name, value in vars(pipe).items() if not name.startswith("_")}

@@ -91,6 +91,7 @@ def control(source: str, parts: dict[str, Any]) -> Any:
         "QwenImageControlNetPipeline",
     ],
 )
+@pytest.mark.few(3)
 def test_weights_act_on_both_sides(tiny_pipe, kind):
     pipe, call = build(tiny_pipe, kind)
 

@@ -18,6 +18,8 @@ from dfprompt.conditioning.value_weights import ValueWeights
 from dfprompt.errors import UnsupportedPipelineError
 from tiny_pipelines import qwen_tokenizer
 
+pytestmark = pytest.mark.few("flux2", "wan")
+
 NAMES = tuple(tiny_transformers.CALLS)
 SEPARATE = ("wan", "chroma", "krea2", "flux2-klein")  # two denoiser calls per step
 NEGATIVES = ("z-image", "wan", "chroma", "krea2")

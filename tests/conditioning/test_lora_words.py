@@ -15,6 +15,8 @@ from dfprompt.pipeline.image_pipeline import ImagePipeline
 from runs import draw, generators, length_arguments
 from tiny_loras import write_lora
 
+pytestmark = pytest.mark.few("sd1")
+
 STEPS = 4
 NAMES = ("sd1", "flux", "chroma")  # adapters of their own: with and without a hook; and by listening
 

@@ -52,6 +52,7 @@ def pictures(pipe: Any, name: str, way: str, kind: str | None, *, after: bool) -
 )
 @pytest.mark.parametrize("kind", ["model", "sequential"])
 @pytest.mark.parametrize("after", [False, True])
+@pytest.mark.few(6)
 def test_pictures_are_the_same_with_offloading(tiny_pipe, name, way, kind, after):
     truth = pictures(tiny_pipe(name), name, way, None, after=False)
     found = pictures(tiny_pipe(name), name, way, kind, after=after)

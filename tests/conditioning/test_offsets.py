@@ -19,6 +19,7 @@ from dfprompt.conditioning.families import adapter_for
 from dfprompt.conditioning.tokens import assign_weights, find_covered, tokenize
 from dfprompt.prompt import make_plan, parse_prompt
 from prompt_strategies import prompts
+from property_profiles import examples
 
 CLIP = tiny_pipelines.clip_tokenizer()
 T5 = tiny_pipelines.t5_tokenizer()
@@ -49,7 +50,7 @@ def by_characters(text: str, places: Any, stretches: Any) -> list[float]:
     return weights
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(prompt=prompts, absence=st.sampled_from(["delete", "mask"]))
 def test_every_step_of_any_prompt_equals_a_vote_of_characters(prompt, absence):
     for step in set(make_plan(prompt, 10, absence=absence).steps):
@@ -117,7 +118,7 @@ def vectors(words: list[str], weights: list[float]) -> list[float]:
     return [each for window in windows for each in [1.0, *window, *[1.0] * (76 - len(window))]]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=60),
     marks=st.lists(st.sampled_from([1.0, 1.0, 0.5, 1.5]), min_size=60, max_size=60),

@@ -60,6 +60,7 @@ def make(name: str, tiny_pipe: Any) -> tuple[Any, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", WAYS)
+@pytest.mark.few(4)
 def test_a_switch_is_that_done_by_hand(name: str, tiny_pipe: Any) -> None:
     pipe, call = make(name, tiny_pipe)
     noise = {"generator": torch.Generator().manual_seed(0), "output_type": "pt"}

@@ -12,6 +12,7 @@ import torch
 from dfprompt import attach
 from dfprompt.conditioning.ownership import OwnRun, RunHooks
 from dfprompt.errors import GenerationError
+from property_profiles import examples
 from runs import draw, length_arguments
 
 SWITCH = "[a red house:early][an old blue cat in the snow:late]"
@@ -140,7 +141,7 @@ def test_a_callback_that_somebody_wrapped_is_refused(tiny_pipe):
 
 @pytest.mark.slow
 def test_two_threads_two_pipes_one_denoiser(tiny_pipe):
-    """200 pictures, each with its own schedule, all equal to the same run alone."""
+    """200 pictures or a third of them, each with its own schedule, all equal to the same run alone."""
     pipe = tiny_pipe("flux")
     pipes = [pipe, sibling(pipe)]
     prompts = [SWITCH, "[a dog:1->0.75][an old house:0.75->0]", "a cat, [snow:late]"]
@@ -153,9 +154,10 @@ def test_two_threads_two_pipes_one_denoiser(tiny_pipe):
 
     truth = [steer(pipe, number) for number in range(6)]
     results: list[list[bool]] = [[], []]
+    often = examples(100)
 
     def work(which: int) -> None:
-        for number in range(100):
+        for number in range(often):
             results[which].append(torch.equal(steer(pipes[which], number), truth[number % 6]))
 
     threads = [threading.Thread(target=work, args=(which,)) for which in range(2)]
@@ -163,5 +165,5 @@ def test_two_threads_two_pipes_one_denoiser(tiny_pipe):
         thread.start()
     for thread in threads:
         thread.join()
-    assert results == [[True] * 100] * 2
+    assert results == [[True] * often] * 2
     assert not pipe.transformer._forward_pre_hooks

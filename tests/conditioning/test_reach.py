@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 
 import diffusers
+import pytest
 
 from dfprompt.conditioning.reach import describe_reach, list_reach, read_results
 
@@ -17,6 +19,19 @@ def test_every_class_with_a_prompt_is_listed_once():
     assert reach["PixArtSigmaPipeline"].how == "generic"
     assert reach["KandinskyV22CombinedPipeline"].how == "no"
     assert all(each.reason for each in reach.values())
+
+
+@pytest.mark.nightly
+def test_the_same_classes_are_found_where_the_sources_are_parsed():
+    found = set()
+    for file in (Path(diffusers.__file__).parent / "pipelines").rglob("pipeline_*.py"):
+        for kind in ast.parse(file.read_text(encoding="utf-8")).body if "onnx" not in file.name else ():
+            for method in kind.body if isinstance(kind, ast.ClassDef) else ():
+                if isinstance(method, ast.FunctionDef) and method.name == "__call__":
+                    taken = {each.arg for each in (*method.args.args, *method.args.kwonlyargs)}
+                    if "prompt" in taken and kind.name.endswith("Pipeline"):
+                        found.add(kind.name)
+    assert [each.name for each in list_reach()] == sorted(found)
 
 
 def test_the_stored_results_are_of_the_version_that_is_tried():

@@ -32,6 +32,7 @@ def pictures(pipe: Any, name: str, prompt: Any, negative: Any = None, **more: An
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.few("sd1", "flux")
 def test_without_control_it_is_the_stock_call_to_the_bit(tiny_pipe, name):
     pipe = tiny_pipe(name)
     stock = pipe(prompt=A, negative_prompt="film", **call_of(name)).images
@@ -42,6 +43,7 @@ def test_without_control_it_is_the_stock_call_to_the_bit(tiny_pipe, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.few("sd1", "flux")
 def test_it_is_attach_and_the_call(tiny_pipe, name):
     pipe, call = tiny_pipe(name), call_of(name)
     known = ("num_inference_steps", "height", "width", "max_sequence_length")
@@ -54,6 +56,7 @@ def test_it_is_attach_and_the_call(tiny_pipe, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.few("sd1", "sdxl", "flux")
 def test_rows_of_a_mixed_batch_are_those_drawn_alone(tiny_pipe, name):
     pipe, prompts = tiny_pipe(name), [SWITCH, "a dog, [snow:0.25->0]"]
     together = pictures(pipe, name, prompts, ["film", "old"])

@@ -50,6 +50,7 @@ def evaluations_of(pipe: Any, name: str, **arguments: Any) -> list[float]:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("steps", [5, 12])
+@pytest.mark.few(8)
 def test_the_evaluations_are_those_of_the_stock_call(tiny_pipe, sampler, steps):
     pipe = with_sampler(tiny_pipe("sd1"), sampler)
     schedule = read_schedule(pipe, num_inference_steps=steps, clock="timestep")
@@ -58,6 +59,7 @@ def test_the_evaluations_are_those_of_the_stock_call(tiny_pipe, sampler, steps):
 
 @pytest.mark.parametrize("sampler", ["DDIMScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"])
 @pytest.mark.parametrize("strength", [0.2, 0.5, 0.87, 1.0])
+@pytest.mark.few(4)
 def test_image_to_image_runs_the_tail(tiny_pipe, sampler, strength):
     pipe = with_sampler(tiny_pipe("sd1-img2img"), sampler)
     schedule = read_schedule(pipe, num_inference_steps=10, strength=strength, clock="timestep")

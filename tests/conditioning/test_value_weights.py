@@ -73,6 +73,7 @@ def weighted(pipe: Any, name: str, value: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", SITES)
+@pytest.mark.few(2)
 def test_one_hook_per_block_and_weight_one_is_bit_identical(tiny_pipe, name):
     pipe = tiny_pipe(name)
     stock = run(pipe, name)
@@ -85,6 +86,7 @@ def test_one_hook_per_block_and_weight_one_is_bit_identical(tiny_pipe, name):
 
 
 @pytest.mark.parametrize("name", SITES)
+@pytest.mark.few(2)
 def test_the_effect_grows_with_the_weight(tiny_pipe, name):
     """On what the denoiser says first: the further from 1 the more, and below 1 the other way round."""
     pipe = tiny_pipe(name)
@@ -162,6 +164,7 @@ def test_a_model_without_such_blocks_is_refused(tiny_pipe):
 
 
 @pytest.mark.parametrize("how", ["whole", "in place", "by block"])
+@pytest.mark.few(1)
 def test_what_was_compiled_is_refused_by_name(tiny_pipe, how):
     pipe = tiny_pipe("flux")
     model = pipe.transformer

@@ -22,6 +22,7 @@ from dfprompt.conditioning.schedule import Schedule
 from dfprompt.conditioning.weighting import weight_comfy, weight_compel, weight_mean, weight_scale
 from dfprompt.prompt import parse_prompt
 from dfprompt.prompt.plan import make_plan
+from property_profiles import examples
 
 ONE_STEP = Schedule(1, (0,))
 
@@ -180,7 +181,7 @@ def test_the_compel_rule_is_compels_on_sdxl(tiny_pipe, compel_text, text):
     torch.testing.assert_close(first_entry(pipe, text, "compel"), expected, atol=1e-5, rtol=0)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(
     words=st.lists(
         st.sampled_from(["red horse", "goddess", "deep forest", "a cat", "café", "x-ray"]),

@@ -37,7 +37,7 @@ def _on_ray() -> Executor:
         pytest.param(partial(ThreadedExecutor, 2), id="threads-2"),
         pytest.param(partial(ThreadedExecutor, 5), id="threads-5"),
         pytest.param(_on_processes, id="processes-2"),
-        pytest.param(_on_ray, id="ray-2", marks=[pytest.mark.enable_socket, pytest.mark.slow]),
+        pytest.param(_on_ray, id="ray-2", marks=[pytest.mark.enable_socket, pytest.mark.nightly]),
     ]
 )
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:

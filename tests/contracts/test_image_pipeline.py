@@ -14,6 +14,8 @@ from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.requests.render import RenderSettings
 from runs import SIZE, length_arguments
 
+pytestmark = pytest.mark.few("sd1", "sdxl", "flux")
+
 FAMILIES = ("sd1", "sd2", "sdxl", "sd3", "sd3-without-t5", "flux", "qwen-image")
 # float32 on the CPU: a row's convolutions may be summed in another order in another batch.
 TOLERANCE = 2e-5

@@ -28,7 +28,11 @@ from tiny_rewards import pictures, prompts
 
 Build = Callable[[int | None], Score]
 # The pictures here are noise and not of the mini world; it says so, and the contract holds all the same.
-pytestmark = [pytest.mark.filterwarnings("ignore:outside the mini"), pytest.mark.allow_hosts(["127.0.0.1"])]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:outside the mini"),
+    pytest.mark.allow_hosts(["127.0.0.1"]),
+    pytest.mark.few("clip", "aesthetic", "composite+extra", "callable", "mini", "http"),
+]
 # Random float32 towers on a CPU: other batch sizes take other kernels, which move the last bits.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -148,6 +152,7 @@ def test_shuffling_the_batch_shuffles_the_scores(build: Build) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.few(8)
 def test_the_batch_size_does_not_change_the_scores(build: Build, batch_size: int) -> None:
     images, texts = pictures(7), prompts(7)
     torch.testing.assert_close(build(batch_size)(images, texts), build(None)(images, texts), **TOLERANCE)
@@ -179,6 +184,7 @@ def test_records_are_taken_beside_the_prompts(build: Build) -> None:
 
 
 @pytest.mark.parametrize("texts", [["one"], ["one", "two", "three"], "ab", None, ["one", 2]])
+@pytest.mark.few(10)
 def test_a_wrong_number_or_kind_of_prompts_raises(build: Build, texts: object) -> None:
     with pytest.raises(ConfigError, match="prompt"):
         build(None)(pictures(2), texts)
@@ -201,6 +207,7 @@ def test_a_wrong_number_of_records_raises(build: Build) -> None:
         ([1, 2], "list"),
     ],
 )
+@pytest.mark.few(12)
 def test_what_is_not_a_batch_of_pictures_raises(build: Build, images: object, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         build(None)(images, prompts(2))

@@ -13,6 +13,8 @@ from dfprompt.conditioning.encoder_layout import Conditioning
 from dfprompt.conditioning.families import adapter_for
 from runs import length_arguments
 
+pytestmark = pytest.mark.few("sd1", "sdxl", "flux")
+
 FAMILY_PIPELINES = ("sd1", "sd2", "sdxl", "sd3", "sd3-without-t5", "flux", "qwen-image")
 PLAIN = ("a red house", "an old blue cat in the snow", "goddess, café 🎉", "")
 

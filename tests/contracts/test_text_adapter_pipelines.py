@@ -61,6 +61,7 @@ def prepared_arguments(family: str, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("family", "kind"), CLASSES)
+@pytest.mark.few(6)
 def test_the_denoiser_hears_what_was_compiled(tiny_pipe, family, kind):
     pipe = build(tiny_pipe, family, kind)
     guided = family not in ("flux", "qwen-image") or "true_cfg_scale" in _parameters(kind)
@@ -91,6 +92,7 @@ def test_the_denoiser_hears_what_was_compiled(tiny_pipe, family, kind):
 
 
 @pytest.mark.parametrize(("family", "kind"), CLASSES)
+@pytest.mark.few(6)
 def test_plain_text_is_bit_identical_to_the_stock_call(tiny_pipe, family, kind):
     pipe = build(tiny_pipe, family, kind)
     arguments = {**call_arguments(family, kind), "output_type": "pt"}

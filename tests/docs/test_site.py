@@ -68,6 +68,7 @@ def phone(site: Path) -> Iterator[Any]:
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.enable_socket
 @pytest.mark.parametrize("name", PAGES)
+@pytest.mark.few(6)
 def test_a_page_fits_a_phone(name: str, site: Path, phone: Any) -> None:
     """Nothing makes the page scroll sideways; tables and code scroll in boxes of their own."""
     path = site / "index.html" if name == "index" else site / name / "index.html"

@@ -109,6 +109,13 @@ def test_a_training_that_stops_leaves_its_curves(run: Path) -> None:
     assert (run / "curves.html").is_file()
 
 
+def test_nothing_is_drawn_into_a_folder_that_a_training_was_refused(run: Path) -> None:
+    (run / "recipe.toml").unlink()
+    with pytest.raises(TrainingError), plotted(run):
+        raise TrainingError("somebody's folder")
+    assert not (run / "curves.png").exists()
+
+
 def test_what_prevents_the_curves_is_a_warning(run: Path) -> None:
     (run / "metrics.jsonl").write_text("?\n")
     with pytest.warns(DFPromptWarning, match="no learning curves were drawn"), plotted(run):

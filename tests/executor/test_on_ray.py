@@ -30,6 +30,7 @@ def test_a_killed_worker_changes_nothing() -> None:
     assert killed
 
 
+@pytest.mark.nightly
 def test_a_poisoned_item_is_named() -> None:
     with CrewExecutor(RayCrew(1)) as executor:
         first, second = executor.map(Doubling(named=True), [[1], [POISON]])
@@ -46,6 +47,7 @@ def test_what_the_cluster_cannot_give_is_said_at_once() -> None:
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.nightly
 def test_what_others_hold_is_said_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_ray, "FREE", 2)
     holding = RayCrew(2)

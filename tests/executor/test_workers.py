@@ -37,6 +37,7 @@ def make() -> Iterator[Make]:
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.few(1)
 def test_a_killed_worker_changes_nothing(make: Make, seed: int) -> None:
     executor = make()
     with one_killed(seed, within=0.5) as killed:

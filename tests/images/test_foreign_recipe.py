@@ -335,6 +335,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("keyword", ["parameters", "prompt", "workflow"])
+@pytest.mark.few(10)
 def test_a_megabyte_of_anything_is_an_answer_in_bounded_time(text: str, keyword: str) -> None:
     spent = time.process_time()
     found = find_foreign_recipe({keyword: text})
@@ -346,6 +347,7 @@ def test_a_megabyte_of_anything_is_an_answer_in_bounded_time(text: str, keyword:
     "name", sorted(HOSTILE.keys() - {"as many schedules as are read"})
 )  # tracing takes long there
 @pytest.mark.parametrize("keyword", ["parameters", "prompt", "workflow"])
+@pytest.mark.few(10)
 def test_a_megabyte_of_anything_is_an_answer_in_bounded_memory(name: str, keyword: str) -> None:
     tracemalloc.start()
     try:

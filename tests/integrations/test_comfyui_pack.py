@@ -209,6 +209,7 @@ def test_what_a_studio_refuses_is_told(
 
 @pytest.mark.slow
 @pytest.mark.enable_socket
+@pytest.mark.nightly
 def test_suggest_asks_a_studio(nodes: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("starlette")
     from browsing import serving

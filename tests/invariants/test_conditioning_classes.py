@@ -79,6 +79,7 @@ def steer(pipe: Any, family: Capabilities, prompts: list[str]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("family", "kind"), CLASSES)
+@pytest.mark.few(6)
 def test_plain_prompts_are_bit_identical_to_the_stock_call(tiny_pipe, family, kind):
     pipe, prompts = build(tiny_pipe, family, kind), ["a red house", "an old blue cat in the snow"]
     texts = {"prompt": prompts, "negative_prompt": NEGATIVES, **arguments(pipe, family, TO_DFPROMPT)}
@@ -86,6 +87,7 @@ def test_plain_prompts_are_bit_identical_to_the_stock_call(tiny_pipe, family, ki
 
 
 @pytest.mark.parametrize(("family", "kind"), CLASSES)
+@pytest.mark.few(6)
 def test_a_late_control_gives_a_picture_of_its_own(tiny_pipe, family, kind):
     pipe = build(tiny_pipe, family, kind)
     weight = "" if family.weighting is None else ":1.5"
@@ -101,6 +103,7 @@ def test_a_late_control_gives_a_picture_of_its_own(tiny_pipe, family, kind):
 # `pytest.warns` passes on, under this module's name, what diffusers' own schedulers make numpy say.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize(("family", "kind"), [each for each in CLASSES if takes(each.values[1], "strength")])
+@pytest.mark.few(4)
 def test_a_range_is_counted_from_the_whole_run_where_only_its_tail_is_run(tiny_pipe, family, kind):
     pipe = build(tiny_pipe, family, kind)
     without = steer(pipe, family, ["a red house", "a dog"])

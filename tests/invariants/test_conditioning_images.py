@@ -68,6 +68,7 @@ def stock(pipe: Any, name: str, prompts: list[str], seeds: tuple[int, ...], **mo
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.few(8)
 def test_a_batch_without_control_is_bit_identical_to_the_stock_pipeline(tiny_pipe, name, rows):
     pipe = tiny_pipe(name)
     prompts, seeds = [FIRST, SECOND, "a dog"][:rows], (5, 6, 7)[:rows]
@@ -75,6 +76,7 @@ def test_a_batch_without_control_is_bit_identical_to_the_stock_pipeline(tiny_pip
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.few(3)
 def test_no_control_is_bit_identical_under_every_sampler(tiny_pipe, sampler):
     pipe = tiny_pipe("sd1")
     pipe.scheduler = sampler.from_config(pipe.scheduler.config)
@@ -83,6 +85,7 @@ def test_no_control_is_bit_identical_under_every_sampler(tiny_pipe, sampler):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.few(5)
 def test_a_full_range_of_weight_one_is_no_control(tiny_pipe, name):
     pipe = tiny_pipe(name)
     spanned = [f"[{FIRST}:1->0:1]", "an [old blue cat:full] in the snow"]
@@ -139,6 +142,7 @@ def encode(pipe: Any, name: str, prompt: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if name not in ("flux", "qwen-image")])
+@pytest.mark.few(4)
 def test_a_whole_prompt_under_one_range_is_the_two_prompt_switch_done_by_hand(tiny_pipe, name):
     pipe = tiny_pipe(name)
     pictures = run(pipe, name, [f"[{FIRST}:early][{SECOND}:late]"], (3,))
@@ -147,6 +151,7 @@ def test_a_whole_prompt_under_one_range_is_the_two_prompt_switch_done_by_hand(ti
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.few(5)
 def test_every_row_of_a_mixed_batch_is_its_own_single_run(tiny_pipe, name):
     pipe = tiny_pipe(name)
     prompts = [
@@ -185,6 +190,7 @@ def test_rows_are_independent_in_half_precision_too(tiny_pipe, name):
         (PNDMScheduler, {"skip_prk_steps": False}, 19, 401),
     ],
 )
+@pytest.mark.few(3)
 def test_a_switch_falls_on_the_sixth_of_ten_steps_under_every_sampler(
     tiny_pipe, sampler, options, evaluations, half_way
 ):

@@ -22,6 +22,7 @@ from dfprompt.pipeline.sharing import count_evaluations, share_rows
 from dfprompt.prompt import parse_prompt
 from dfprompt.prompt.plan import make_plan
 from dfprompt.requests.render import RenderSettings
+from property_profiles import examples
 from runs import SIZE, draw, generators
 
 # float32 on the CPU: the denoiser sums a row's convolutions in another order in another batch.
@@ -84,6 +85,7 @@ def naive_count(prompts: Sequence[str], seeds: Sequence[int], steps: int) -> int
 
 @pytest.mark.parametrize("scheduler", NAMED)
 @pytest.mark.parametrize("model", ["sd", "sdxl"])
+@pytest.mark.few(4)
 def test_the_loop_draws_the_stock_pipelines_pictures(
     request: pytest.FixtureRequest, model: str, scheduler: str
 ) -> None:
@@ -98,6 +100,7 @@ def test_the_loop_draws_the_stock_pipelines_pictures(
 
 
 @pytest.mark.parametrize("scheduler", sorted(set(schedulers_for("diffusion")) - set(NAMED)))
+@pytest.mark.few(4)
 def test_so_it_does_under_every_other_scheduler_by_name(sd: ImagePipeline, scheduler: str) -> None:
     prompts, seeds = [*ABLATION[:4], ABLATION[1]], [3, 3, 3, 3, 4]
     apart, shared = (render(sd, prompts, seeds, share=share, scheduler=scheduler) for share in (False, True))
@@ -120,6 +123,7 @@ def test_plain_rows_are_what_the_stock_call_alone_draws(sd: ImagePipeline, sched
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 1.5])
 @pytest.mark.parametrize("model", ["sd", "sdxl"])
+@pytest.mark.few(2)
 def test_guidance_on_and_off(request: pytest.FixtureRequest, model: str, guidance: float) -> None:
     pipeline = request.getfixturevalue(model)
     apart, shared = (
@@ -144,6 +148,7 @@ def test_guidance_on_and_off(request: pytest.FixtureRequest, model: str, guidanc
     ids=str,
 )
 @pytest.mark.parametrize("model", ["sd", "sdxl"])
+@pytest.mark.few(5)
 def test_every_setting_reaches_the_loop(
     request: pytest.FixtureRequest, model: str, asked: dict[str, Any]
 ) -> None:
@@ -161,6 +166,7 @@ def test_every_setting_reaches_the_loop(
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["sd1", "sdxl"])
+@pytest.mark.few(2)
 def test_half_precision(tiny_pipe: Callable[[str], Any], name: str, dtype: torch.dtype) -> None:
     pipeline = ImagePipeline(tiny_pipe(name).to(dtype))
     apart, shared = (
@@ -214,6 +220,7 @@ def test_the_negative_prompt_is_heard_when_it_is_due(sd: ImagePipeline) -> None:
 @pytest.mark.parametrize(
     ("batch_size", "scheduler"), [(1, "unipc"), (2, "euler"), (3, "dpmpp_2m"), (2, "heun")]
 )
+@pytest.mark.few(2)
 def test_small_slices_draw_the_same(sd: ImagePipeline, batch_size: int, scheduler: str) -> None:
     with counted_rows(sd.pipe.unet) as rows:
         sliced = render(sd, ABLATION, [7] * 6, share=True, batch_size=batch_size, scheduler=scheduler)
@@ -231,7 +238,7 @@ def test_rows_of_other_lengths_in_the_batch_change_nothing(sd: ImagePipeline) ->
     assert shared.evaluations == naive_count([*ABLATION[:3], long], [1] * 4, 6)
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(
     rows=st.lists(
         st.tuples(
@@ -266,6 +273,7 @@ def test_splitting_never_changes_a_picture(sd: ImagePipeline, rows: Any, schedul
     ("prompts", "done", "together"), [(ABLATION, 39, 60), (SWEEP, 65, 110)], ids=["ablation", "sweep"]
 )
 @pytest.mark.parametrize("scheduler", NAMED)
+@pytest.mark.few(3)
 def test_ten_steps_of_an_ablation_and_of_a_sweep(
     sd: ImagePipeline, prompts: list[str], done: int, together: int, scheduler: str
 ) -> None:
@@ -339,6 +347,7 @@ def test_no_rows_are_no_levels() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ROW_STATE))
+@pytest.mark.few(6)
 def test_rows_of_a_schedulers_memory_part_as_the_latents_do(name: str) -> None:
     """Three steps of two rows, parted into three: as if the third had run beside them from the start."""
     import diffusers

@@ -81,6 +81,7 @@ def out_of_memory_above(denoiser: torch.nn.Module, rows: int) -> Iterator[list[i
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "sd2", "sd3-without-t5"])
+@pytest.mark.few(3)
 def test_without_control_it_is_bit_identical_to_the_stock_call(pipeline: Any, name: str) -> None:
     loaded = pipeline(name)
     prompts, seeds = ["a red house", "an old blue cat in the snow"], (5, 6)
@@ -90,6 +91,7 @@ def test_without_control_it_is_bit_identical_to_the_stock_call(pipeline: Any, na
 
 @pytest.mark.parametrize("scheduler", ["unipc", "euler_a", "heun", "dpmpp_2m_karras"])
 @pytest.mark.parametrize("name", ["sd1", "sdxl"])
+@pytest.mark.few(3)
 def test_so_it_is_under_samplers_by_name(pipeline: Any, name: str, scheduler: str) -> None:
     loaded = pipeline(name)
     prompts, seeds = ["a red house", "a dog"], (5, 6)
@@ -142,6 +144,7 @@ def mixed(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.few(3)
 def test_every_row_of_a_mixed_batch_is_its_own_single_run(pipeline: Any, name: str) -> None:
     loaded, prompts = pipeline(name), mixed(name)
     seeds = list(range(7, 7 + len(prompts)))
@@ -195,6 +198,7 @@ def test_one_prompt_serves_all_seeds_and_one_seed_all_prompts(sd: ImagePipeline)
 
 @pytest.mark.parametrize(("fits", "sizes"), [(3, [5, 2, 2, 1]), (1, [5, 2, 1, 1, 1, 1, 1])])
 @pytest.mark.parametrize("share", [False, True])
+@pytest.mark.few(2)
 def test_batches_are_halved_when_memory_runs_out(
     sd: ImagePipeline, fits: int, sizes: list[int], share: bool
 ) -> None:
@@ -232,6 +236,7 @@ def test_one_picture_that_does_not_fit_is_an_error_that_says_what_to_do(sd: Imag
 
 
 @pytest.mark.parametrize("name", ["flux", "sd3"])
+@pytest.mark.few(1)
 def test_transformers_are_halved_too(pipeline: Any, name: str) -> None:
     loaded, prompts, seeds = pipeline(name), mixed(name)[:3], [1, 2, 3]
     whole = generate(loaded, name, prompts, seeds)
@@ -300,6 +305,7 @@ def test_the_words_of_other_allocators_are_known() -> None:
 
 
 @pytest.mark.parametrize(("size", "fits"), [(8, 3), (8, 1), (3, 3), (1, 1), (7, 6)])
+@pytest.mark.few(2)
 def test_slices_give_every_result_once_and_in_order(size: int, fits: int) -> None:
     def work(some: Sequence[int]) -> list[int]:
         if len(some) > fits:
@@ -430,6 +436,7 @@ def test_a_setting_that_cannot_be_is_one_clear_error(
 
 @pytest.mark.parametrize("steps", [101, 1000])
 @pytest.mark.parametrize("scheduler", ["ddim", "euler", "unipc", "dpmpp_2m", "pndm"])
+@pytest.mark.few(3)
 def test_more_steps_than_the_model_was_trained_for_are_refused(
     tiny_pipe: Callable[[str], Any], scheduler: str, steps: int
 ) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,27 +14,10 @@ from safetensors.torch import load_file, save_file
 from dfprompt.errors import ConfigError, LoadError
 from dfprompt.pipeline.load import load_pipeline_from
 from runs import generators, length_arguments
-from tiny_single_file import write_single_file
+from tiny_single_file import write_gguf, write_single_file
 
 Folder = Callable[[str], Path]
 TEXT = "a red house, [snow:late]"
-
-
-def write_gguf(folder: Path, part: str, path: Path, *, packed: bool = True) -> Path:
-    """Write a folder's denoiser as GGUF: matrices as Q8_0 (8 bits, a scale per 32 numbers)."""
-    writer = gguf.GGUFWriter(path, "tiny")
-    for name, tensor in load_file(folder / part / "diffusion_pytorch_model.safetensors").items():
-        values = tensor.float().contiguous().numpy()
-        if packed and values.ndim == 2 and values.shape[1] % 32 == 0:
-            kind = gguf.GGMLQuantizationType.Q8_0
-            writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(name, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 def load(path: Path, config: Path | None = None) -> Any:

@@ -41,6 +41,7 @@ def distance(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("name", ["sd3", "flux"])
+@pytest.mark.few(1)
 def test_ten_unipc_steps_land_where_two_hundred_own_steps_do(tiny_pipe: Any, name: str) -> None:
     pipe = tiny_pipe(name)
     inputs = {"prompt": ["a red house"], **length_arguments(name)}
@@ -115,6 +116,7 @@ def predict_flow(x: torch.Tensor, timestep: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("name", schedulers_for("diffusion"))
+@pytest.mark.few(10)
 def test_every_sampler_finds_the_gaussian_it_is_told_of(name: str, kind: str) -> None:
     pipe = stock(
         prediction_type=kind, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", **LATENT
@@ -297,6 +299,7 @@ def test_what_the_stock_call_cannot_drive_is_refused(tiny_pipe: Any, family: str
 
 
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "sd3", "flux", "qwen-image"])
+@pytest.mark.few(2)
 def test_a_name_that_is_taken_can_be_run(tiny_pipe: Any, family: str) -> None:
     """Every name either runs through the stock call or is refused with our error: nothing else."""
     pipe = tiny_pipe(family)

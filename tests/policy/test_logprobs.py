@@ -36,6 +36,7 @@ def assert_recorded(found: object, trajectory: Trajectory, atol: float = 1e-4) -
 @pytest.mark.parametrize("trunk", ["gpt2", "llama"])
 @pytest.mark.parametrize("how", list(HOW))
 @pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.few(8)
 def test_they_equal_those_recorded_while_sampling(control: str, how: str, trunk: str) -> None:
     policy = tiny_policy(control, trunk=trunk, ending=4.5)
     trajectory = drawn(policy, HOW[how], acting=[True, False, True])

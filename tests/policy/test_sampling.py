@@ -20,6 +20,7 @@ from dfprompt.policy.bans import normalize, split_words
 from dfprompt.policy.row_sampler import RowSampler, SampledRow
 from dfprompt.policy.vocabulary import INSIDE, OPEN, START
 from dfprompt.prompt import DFPrompt, format_prompt, make_plan, parse_prompt
+from property_profiles import examples
 from tiny_policies import tiny_policy, tiny_tokenizer
 
 CONTROLS = ("phrase", "token", "none")
@@ -48,6 +49,7 @@ def rows_of(trajectory: Trajectory) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("how", [SHORT, ROLLOUT, BANNING], ids=["use", "rollout", "bans"])
 @pytest.mark.parametrize("trunk", ["gpt2", "llama"])
+@pytest.mark.few(5)
 def test_a_row_is_the_same_in_every_batch_order_and_without_cache(
     control: str, how: SamplingSettings, trunk: str
 ) -> None:
@@ -60,6 +62,7 @@ def test_a_row_is_the_same_in_every_batch_order_and_without_cache(
         assert rows_of(policy.sample([prompt], [seed], how)) == [row]
 
 
+@pytest.mark.nightly
 def test_the_same_seed_gives_the_same_text_in_another_process() -> None:
     code = (
         "from tiny_policies import tiny_policy\n"
@@ -362,7 +365,7 @@ ODD = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 _POLICY: list[Policy] = []
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.one_of(st.text(max_size=25), ODD), st.integers(0, 2**40), st.integers(1, 12))
 def test_the_users_words_begin_every_text_that_is_encoded(text: str, seed: int, steps: int) -> None:
     if not _POLICY:

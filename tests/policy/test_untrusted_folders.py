@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,14 +85,13 @@ def test_code_in_a_folder_never_runs_and_nobody_is_asked(
     assert not list(tmp_path.rglob("RAN"))
 
 
-def test_a_list_of_prompts_answers_no_question(tmp_path: Path) -> None:
+def test_a_list_of_prompts_answers_no_question(tmp_path: Path, cli: Any) -> None:
     """The first line of `optimize -` was once the answer to transformers' question."""
     place = tmp_path / "p"
     save_policy_folder(Policy(tiny_model(), tiny_tokenizer(), name="tiny"), place)
     (place / "m.py").write_text(CODE.format(marker=str(tmp_path / "RAN")))
     edit(place / "tokenizer_config.json", remote_tokenizer)
-    command = [sys.executable, "-m", "dfprompt", "optimize", "-", "--policy", str(place)]
-    done = subprocess.run(command, input="y\na red cat\n", capture_output=True, text=True, timeout=120)
+    done = cli("optimize", "-", "--policy", str(place), stdin=b"y\na red cat\n")
     assert "Traceback" not in done.stderr
     assert "[y/N]" not in done.stdout + done.stderr
     assert not list(tmp_path.rglob("RAN"))

@@ -49,6 +49,7 @@ def test_a_number_of_steps_that_no_run_has_is_refused(steps: object) -> None:
         parse_prompt("[a|b]", num_inference_steps=steps)  # type: ignore[arg-type]
 
 
+@pytest.mark.nightly
 def test_there_is_a_limit_to_the_turns_of_one_prompt() -> None:
     assert len(parse_prompt("[a|b]" * 2, num_inference_steps=10_000).controls) == 20_000
     with pytest.raises(ParseError, match="more than 20,000 turns"):

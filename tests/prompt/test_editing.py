@@ -27,6 +27,7 @@ from dfprompt.prompt.editing import (
 )
 from dfprompt.prompt.parser import locate_pieces, read_back
 from prompt_strategies import prompts, texts, words
+from property_profiles import examples
 
 written = st.one_of(prompts.map(str), texts(60))
 
@@ -174,7 +175,7 @@ def test_a_bracket_that_is_not_there_is_named(number: object) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.timeout(3000)
-@settings(max_examples=10_000)
+@settings(max_examples=examples(10_000))
 @given(prompts.map(str), st.data())
 def test_ten_thousand_prompts(text: str, data: st.DataObject) -> None:
     places = locate_pieces(text)

@@ -10,8 +10,10 @@ import pytest
 from dfprompt.errors import ParseError
 from dfprompt.excerpt import printable
 from dfprompt.prompt import make_plan, parse_prompt
+from property_profiles import examples
 
-CASES = 24_000
+CASES = examples(24_000)
+LONG = examples(100_000)
 
 pytestmark = pytest.mark.filterwarnings("ignore::dfprompt.errors.DFPromptWarning")
 
@@ -70,7 +72,7 @@ def test_every_case_is_a_result_or_a_printable_parse_error() -> None:
 
 def test_long_prompts_of_every_kind_of_token() -> None:
     for token in TOKENS:
-        for text in (token * (100_000 // len(token)), "[" + token * (100_000 // len(token)) + ":late]"):
+        for text in (token * (LONG // len(token)), "[" + token * (LONG // len(token)) + ":late]"):
             report = ""
             try:
                 prompt = parse_prompt(text)

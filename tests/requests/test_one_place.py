@@ -42,24 +42,24 @@ else:
 """
 
 
-@pytest.fixture
-def changed_package(tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def changed_package(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a copy of the package, of links, in which the render request has one field more."""
     spec = importlib.util.find_spec("dfprompt")
     assert spec is not None
     assert spec.origin is not None
-    package = Path(spec.origin).parent
-    copy = tmp_path / "src" / "dfprompt"
+    package, place = Path(spec.origin).parent, tmp_path_factory.mktemp("changed") / "src"
+    copy = place / "dfprompt"
     (copy / "requests").mkdir(parents=True)
-    for place, target in ((package, copy), (package / "requests", copy / "requests")):
-        for entry in place.iterdir():
+    for folder, target in ((package, copy), (package / "requests", copy / "requests")):
+        for entry in folder.iterdir():
             if entry.name not in ("requests", "render.py", "__pycache__"):
                 (target / entry.name).symlink_to(entry)
     source = (package / "requests" / "render.py").read_text(encoding="utf-8")
     start = '    pipeline: Annotated[Any, Flag(metavar="X", kind=str)] = "mini"\n'
     assert source.count(start) == 1
     (copy / "requests" / "render.py").write_text(source.replace(start, FIELD + start), encoding="utf-8")
-    return {**os.environ, "PYTHONPATH": str(tmp_path / "src"), "COLUMNS": "100"}
+    return {**os.environ, "PYTHONPATH": str(place), "COLUMNS": "100"}
 
 
 def test_a_field_of_the_render_request_is_everywhere(changed_package: dict[str, str], tmp_path: Path) -> None:
@@ -80,6 +80,7 @@ def test_a_field_of_the_render_request_is_everywhere(changed_package: dict[str, 
     [["generate"], ["compare"], ["tune"], ["evaluate"], ["ablate", "range"], ["calibrate"]],
     ids=" ".join,
 )
+@pytest.mark.few("generate", "ablate range")
 def test_it_is_an_option_of_every_command_that_draws(
     changed_package: dict[str, str], command: list[str]
 ) -> None:

@@ -32,7 +32,7 @@ CASES = [
     )
     for name, each in COMMANDS.items()
     for without_manifest in ([True, False] if each.manifest else [False])
-    for text in TEXTS
+    for text in (("plain",) if each.brief else TEXTS)
     if not name.endswith("--force")
 ]
 
@@ -60,6 +60,7 @@ def written_by(name: str, place: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "without_manifest", "text"), CASES)
+@pytest.mark.few(4)
 def test_nothing_of_the_users_changes(name: str, without_manifest: bool, text: str, place: Path) -> None:
     command = COMMANDS[name]
     folder = place / f"{name} {without_manifest} {text}"

@@ -14,6 +14,7 @@ from crash_commands import COMMANDS, write_inputs
 from crash_machine import Ended, begin, differences, go_on, import_everything, run, spread, tree
 
 QUICK = ("generate", "evaluate", "curate", "train sft", "plan", "inspect")
+SHORT = {*QUICK, *(name for name, each in COMMANDS.items() if each.brief)}
 LONG = (pytest.mark.nightly, pytest.mark.timeout(3000))
 EVERY = [name if name in QUICK else pytest.param(name, marks=LONG) for name in COMMANDS]
 
@@ -42,9 +43,10 @@ def whole(name: str, place: Path) -> tuple[Ended, dict[str, object]]:
 
 
 @pytest.mark.parametrize("name", EVERY)
+@pytest.mark.few("generate", "curate", "plan", "inspect")
 def test_a_kill_at_any_operation_loses_nothing(name: str, place: Path) -> None:
     ended, expected = whole(name, place)
-    for at in spread(ended.operations, 4)[1:3] if name in QUICK else spread(ended.operations, 5):
+    for at in spread(ended.operations, 4)[1:3] if name in SHORT else spread(ended.operations, 5):
         folder = place / f"kill {name} {at}"
         begin(COMMANDS[name], folder)
         assert run(COMMANDS[name].parts, folder, at=at).code == -9
@@ -55,9 +57,10 @@ def test_a_kill_at_any_operation_loses_nothing(name: str, place: Path) -> None:
 
 @pytest.mark.parametrize("by", ["OSError", "MemoryError"])
 @pytest.mark.parametrize("name", EVERY)
+@pytest.mark.few("curate-MemoryError", "plan-OSError", "inspect-MemoryError")
 def test_an_error_at_any_operation_is_one_line_and_loses_nothing(name: str, by: str, place: Path) -> None:
     ended, expected = whole(name, place)
-    for at in spread(ended.operations, 5)[3:4] if name in QUICK else spread(ended.operations, 4)[1:]:
+    for at in spread(ended.operations, 5)[3:4] if name in SHORT else spread(ended.operations, 4)[1:]:
         folder = place / f"{by} {name} {at}"
         begin(COMMANDS[name], folder)
         failed = run(COMMANDS[name].parts, folder, at=at, by=by)
@@ -72,6 +75,7 @@ def test_an_error_at_any_operation_is_one_line_and_loses_nothing(name: str, by: 
         assert differences(folder, expected) == [], f"operation {at}"
 
 
+@pytest.mark.nightly
 def test_a_killed_force_never_goes_on_at_the_old_checkpoint(place: Path) -> None:
     """Deleting the recipe first once left the old checkpoints to the new recipe: done at once, and wrong."""
     old, lr = COMMANDS["train sft"], ("--set", "optimizer.learning_rate=0.01")
@@ -98,6 +102,7 @@ def test_a_killed_force_never_goes_on_at_the_old_checkpoint(place: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["data/train.jsonl", "base"])
+@pytest.mark.few("base")
 def test_a_run_goes_on_only_with_what_it_was_begun_with(name: str, tmp_path: Path) -> None:
     import shutil
 
@@ -122,9 +127,10 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(name: str, tmp_path: Pat
 
 @pytest.mark.parametrize("by", ["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("name", [*EVERY[:1], *(pytest.param(name, marks=LONG) for name in [*COMMANDS][1:])])
+@pytest.mark.few("generate-SIGTERM")
 def test_a_signal_at_any_operation_ends_in_words_and_loses_nothing(name: str, by: str, place: Path) -> None:
     ended, expected = whole(name, place)
-    for at in spread(ended.operations, 4)[1:2] if name in QUICK else spread(ended.operations, 4)[:-1]:
+    for at in spread(ended.operations, 4)[1:2] if name in SHORT else spread(ended.operations, 4)[:-1]:
         folder = place / f"{by} {name} {at}"
         begin(COMMANDS[name], folder)
         stopped = run(COMMANDS[name].parts, folder, at=at, by=by)

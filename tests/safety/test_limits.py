@@ -32,6 +32,7 @@ def little_memory() -> None:
 
 @pytest.mark.parametrize("limit", [few_files, little_memory])
 @pytest.mark.parametrize("name", EVERY)
+@pytest.mark.few(2)
 def test_a_limit_is_said_in_words(name: str, limit: Callable[[], None], tmp_path: Path) -> None:
     import_everything()
     write_inputs(tmp_path)
@@ -53,6 +54,7 @@ def _at_most(megabytes: int) -> Callable[[], None]:
     return limit
 
 
+@pytest.mark.nightly
 def test_score_holds_a_few_large_pictures_at_a_time(tmp_path: Path) -> None:
     """All of them at once took 24 MB each."""
     import_everything()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 
 import pytest
@@ -68,3 +69,16 @@ def test_a_program_gets_a_result_as_it_is(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "stdout", stream)
     console.write_result("a\x1b cat")
     assert stream.getvalue() == "a\x1b cat\n"
+
+
+def test_what_libraries_log_is_printable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers lists the names of weights that are missing, in bold and as the file has them."""
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
+    console.prepare_logs()
+    library = logging.Logger("transformers.loading")
+    library.addHandler(logging.StreamHandler(terminal))
+    library.warning("\x1b[1mREPORT\x1b[0m of\n%s\t| MISSING", EVIL)
+    assert_printable(terminal.getvalue())
+    assert "REPORT of\n" in terminal.getvalue()
+    assert "    | MISSING" in terminal.getvalue()

@@ -14,6 +14,7 @@ OWNERS = [name for name, each in COMMANDS.items() if each.owns_folder and not ea
 
 
 @pytest.mark.parametrize("name", OWNERS)
+@pytest.mark.few(4)
 def test_a_second_process_is_refused_and_writes_nothing(name: str, tmp_path: Path) -> None:
     import_everything()
     write_inputs(tmp_path)

@@ -70,6 +70,7 @@ def test_the_best_combination_is_found_on_19_of_20_seeds() -> None:
 
 
 @pytest.mark.parametrize("noise", ["normal", "heavy"])
+@pytest.mark.few(1)
 def test_of_pure_noise_nothing_beats_plain(noise: str) -> None:
     lexicon = built_in_lexicon()
     named = 0

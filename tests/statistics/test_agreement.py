@@ -49,6 +49,7 @@ def test_one_prompt_has_no_interval_and_nothing_no_share() -> None:
 @pytest.mark.parametrize(
     ("prompts", "each", "alike"), [(100, 1, 0.0), (300, 1, 0.0), (50, 4, 0.2), (100, 10, 0.1)]
 )
+@pytest.mark.few(5)
 def test_intervals_hold_a_known_accuracy(accuracy: float, prompts: int, each: int, alike: float) -> None:
     """Raters whose accuracy is known, on prompts that differ in difficulty (beta, correlation `alike`)."""
     generator = np.random.default_rng(0)

@@ -46,6 +46,7 @@ def test_too_few_prompts_are_safe_at_no_threshold() -> None:
     assert choose_threshold([0.0] * 150, [False] * 150, 0.02).threshold == 0.0
 
 
+@pytest.mark.nightly
 def test_the_bound_holds_in_simulated_calibrations() -> None:
     """1,000 calibrations of 300 prompts in a world whose true risks are known, hard at the limit.
 

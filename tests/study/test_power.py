@@ -42,6 +42,7 @@ def test_two_way_intervals_hold_the_truth_and_row_intervals_do_not(name: str, pr
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("people", "each", "pairs"), [(30, 10, 60), (40, 20, 30), (16, 25, 100)])
+@pytest.mark.few(1)
 def test_the_power_that_is_printed_is_what_happens(people: int, each: int, pairs: int) -> None:
     spread = Spread(0.5, 0.7, 0.15)
     power = compute_power(range(pairs), people, each, spread)

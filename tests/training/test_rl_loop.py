@@ -143,6 +143,7 @@ ANYWHERE = [
 
 
 @pytest.mark.parametrize(("go", "at"), ANYWHERE)
+@pytest.mark.few(2)
 def test_a_run_stopped_anywhere_goes_on_to_the_same_bits(
     go: Go, at: int, whole: dict[Go, Path], tmp_path: Path
 ) -> None:
@@ -220,6 +221,7 @@ def broken_at(step: int, kind: str) -> Callable[[Sequence[Attempt]], RewardTerms
 
 
 @pytest.mark.parametrize("kind", ["crash", "nan"])
+@pytest.mark.few(1)
 def test_a_reward_that_fails_stops_the_run_and_says_how_to_go_on(
     kind: str, tmp_path: Path, whole: dict[Go, Path]
 ) -> None:
@@ -288,6 +290,7 @@ def test_controls_per_token_are_not_drawn_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
+@pytest.mark.few(1)
 def test_a_run_of_compared_controls_goes_on_to_the_same_bits(algorithm: str, tmp_path: Path) -> None:
     more = {**SHORT, "rollout": {**SHORT["rollout"], "control_draws": 2}}
 
@@ -434,6 +437,7 @@ def test_the_reference_stays_stage_one() -> None:
     assert not any(parameter.requires_grad for parameter in learner.reference.parameters())
 
 
+@pytest.mark.nightly
 def test_low_rank_layers_train_and_resume_to_the_same_bits(tmp_path: Path) -> None:
     """The value model has low-rank layers of its own; the trunk below stays as it was."""
 
@@ -465,6 +469,7 @@ def _path(here: Path) -> str:
 
 
 @pytest.mark.parametrize("room", [0, 3000])
+@pytest.mark.few(1)
 def test_a_disk_that_fills_up_stops_the_run_which_goes_on_to_the_same_bits(
     room: int, whole: dict[Go, Path], tmp_path: Path
 ) -> None:

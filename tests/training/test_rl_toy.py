@@ -42,7 +42,7 @@ def test_stage_one_is_far_from_the_optimum() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["ppo", pytest.param("grpo", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("algorithm", [pytest.param("ppo", marks=pytest.mark.nightly), "grpo"])
 def test_the_toy_is_solved(algorithm: str, tmp_path: Path) -> None:
     _, reached = learn(algorithm, 1, tmp_path / "run", **ROWS[algorithm])
     assert {name: share >= GOAL for name, share in reached.items()} == dict.fromkeys(PARTS, True), reached
@@ -75,6 +75,7 @@ CRITIC = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", [pytest.param("ppo", marks=pytest.mark.nightly), "grpo"])
+@pytest.mark.nightly
 def test_the_toy_is_solved_by_critic_taught_heads(algorithm: str, tmp_path: Path) -> None:
     _, reached = learn(algorithm, 1, tmp_path / "run", **CRITIC)
     assert min(reached.values()) >= GOAL, reached

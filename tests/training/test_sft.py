@@ -166,6 +166,7 @@ class Stop(Exception):
 @pytest.mark.parametrize(
     "at", [1, 3, 8, 12, *(pytest.param(each, marks=pytest.mark.nightly) for each in (2, 5, 11))]
 )
+@pytest.mark.few(2)
 def test_a_run_stopped_anywhere_goes_on_to_the_same_bits(at: int, tmp_path: Path, whole: Path) -> None:
     def pull_the_plug(row: Mapping[str, Any]) -> None:
         if row["step"] == at:

@@ -300,6 +300,7 @@ def same(one: list[Tensor], two: list[Tensor]) -> None:
 @controls
 @pytest.mark.parametrize("compared", [False, True])
 @pytest.mark.parametrize("micro", [1, 2, 4])
+@pytest.mark.few(4)
 def test_passes_give_the_step_of_the_whole(control: str, micro: int, compared: bool) -> None:
     policy, given = experience(control)
     given = with_compared(given) if compared else given

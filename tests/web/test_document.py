@@ -14,6 +14,7 @@ from dfprompt.prompt import DFPrompt, Plan, make_plan
 from dfprompt.prompt.parser import read_back
 from dfprompt.web.document import MOST_CHARACTERS, edit_text, make_document, plain_words, read_text
 from prompt_strategies import prompts, texts
+from property_profiles import examples
 
 written = st.one_of(prompts.map(str), texts(80))
 CLOCKS = st.one_of(
@@ -111,7 +112,7 @@ def test_words_by_turns_are_shown_and_kept() -> None:
 
 @pytest.mark.nightly
 @pytest.mark.timeout(3000)
-@settings(max_examples=10_000)
+@settings(max_examples=examples(10_000))
 @given(prompts.map(str), CLOCKS, st.data())
 def test_text_and_bars_agree_for_ten_thousand_prompts(text: str, run: Any, data: st.DataObject) -> None:
     check(text, run, data)

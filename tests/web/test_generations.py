@@ -139,6 +139,7 @@ def test_the_common_client_draws_a_df_prompt(served: dict[str, str], pipeline: I
 
 
 @pytest.mark.enable_socket
+@pytest.mark.nightly
 def test_sixty_four_at_once_are_all_answered(served: dict[str, str], pipeline: ImagePipeline) -> None:
     openai = pytest.importorskip("openai")
 

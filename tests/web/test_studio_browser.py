@@ -115,6 +115,7 @@ def test_typing_moves_bars_and_bars_rewrite_the_text(page: Any) -> None:
     text_is(page, "a red house in the snow, [watercolor:0.7->0], [film grain:early:1.5]")
 
 
+@pytest.mark.nightly
 def test_what_is_typed_before_the_server_answers_is_kept(chromium: Any, served: Served) -> None:
     with page_of(chromium, served) as page:
         held: list[Any] = []
@@ -132,6 +133,7 @@ def test_what_is_typed_before_the_server_answers_is_kept(chromium: Any, served: 
         assert page.get_by_label("Seeds", exact=True).input_value() == "3"
 
 
+@pytest.mark.nightly
 def test_rows_are_carried_to_another_place_by_mouse_and_by_keyboard(page: Any) -> None:
     write(page, "a house, [one:early], [two:late], [three:0.3->0]")
     page.wait_for_function("() => document.querySelectorAll('.row:not(.plain)').length === 3")
@@ -151,6 +153,7 @@ def test_rows_are_carried_to_another_place_by_mouse_and_by_keyboard(page: Any) -
     text_is(page, "a house, [one:early], [two:late], [three:0.3->0]")
 
 
+@pytest.mark.nightly
 def test_words_by_turns_have_a_bar_that_is_not_dragged(page: Any) -> None:
     write(page, "a [red|blue] house, [snow:late]")
     page.wait_for_function("() => document.querySelectorAll('.row:not(.plain)').length === 2")
@@ -163,6 +166,7 @@ def test_words_by_turns_have_a_bar_that_is_not_dragged(page: Any) -> None:
     text_is(page, "a [red|blue] house, [snow:0.7->0.2]")
 
 
+@pytest.mark.nightly
 def test_a_number_half_typed_stays_while_the_page_is_drawn_again(page: Any) -> None:
     field = page.get_by_label("Seeds", exact=True)
     field.fill("7")
@@ -188,6 +192,7 @@ def test_errors_are_told_in_place_with_corrections_that_work(page: Any) -> None:
     page.wait_for_selector(".problem", state="detached")
 
 
+@pytest.mark.nightly
 def test_the_text_of_a_step_is_shown(page: Any) -> None:
     for step, text in (("3", "a red house in the snow"), ("9", "a red house in the snow, watercolor")):
         page.get_by_label("Step whose text is shown").fill(step)
@@ -280,6 +285,7 @@ def test_cancelling_keeps_what_is_drawn_and_reloading_keeps_everything(page: Any
     assert bars(page) == ["mist"]
 
 
+@pytest.mark.nightly
 def test_the_history_restores_and_can_be_searched(page: Any, served: Served) -> None:
     settle(served)
     write(page, "a green tree at night, [vignette:early]")
@@ -296,6 +302,7 @@ def test_the_history_restores_and_can_be_searched(page: Any, served: Served) -> 
     text_is(page, "a green tree at night, [vignette:early]")
 
 
+@pytest.mark.nightly
 def test_two_tabs_keep_apart_and_share_the_history(page: Any, served: Served) -> None:
     settle(served)
     other = page.context.new_page()
@@ -309,6 +316,7 @@ def test_two_tabs_keep_apart_and_share_the_history(page: Any, served: Served) ->
     other.close()
 
 
+@pytest.mark.nightly
 def test_sixty_brackets_are_sixty_bars(page: Any) -> None:
     spans = ", ".join(f"[word {n}:{1 - n / 100:g}->0.1:{1 + n / 100:g}]" for n in range(60))
     write(page, f"a red house, {spans}")
@@ -320,6 +328,7 @@ def test_sixty_brackets_are_sixty_bars(page: Any) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (3840, 2160)])
+@pytest.mark.few("390-844")
 def test_phones_and_large_screens(chromium: Any, served: Served, width: int, height: int) -> None:
     options = {"viewport": {"width": width, "height": height}, "has_touch": width < 500}
     with page_of(chromium, served, **options) as page:
@@ -374,6 +383,7 @@ def test_a_dropped_picture_changes_nothing_until_it_is_applied(page: Any, served
     page.wait_for_selector(".toast.error:has-text('not a picture')")
 
 
+@pytest.mark.nightly
 def test_suggestions_are_taken_one_by_one_and_exports_name_what_they_lose(page: Any, served: Served) -> None:
     settle(served)
     page.get_by_role("button", name="Suggest").click()
@@ -385,6 +395,7 @@ def test_suggestions_are_taken_one_by_one_and_exports_name_what_they_lose(page: 
     assert "dfprompt compare" in page.inner_text(".forms")
 
 
+@pytest.mark.nightly
 def test_the_negative_prompt_has_bars_and_every_panel_adds_to_the_text(page: Any, served: Served) -> None:
     page.get_by_role("tab", name="Negative").click()
     page.fill(FIELD, "[fog:early:0.5]")
@@ -412,6 +423,7 @@ def test_the_negative_prompt_has_bars_and_every_panel_adds_to_the_text(page: Any
     page.locator(".styles li", has_text="shiny").wait_for(state="detached")
 
 
+@pytest.mark.nightly
 def test_what_a_word_did_and_what_each_step_looked_like(page: Any, served: Served) -> None:
     settle(served)
     page.get_by_label("Seeds", exact=True).fill("1")
@@ -434,6 +446,7 @@ AXE = Path(__file__).parent / "axe.min.js"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.few("light")
 def test_axe_finds_nothing_serious(chromium: Any, served: Served, scheme: str) -> None:
     with page_of(chromium, served, color_scheme=scheme, bypass_csp=True) as page:
         write(page, f"{TEXT}, [film grain:early:0], [glossy:late:0.5->1.5]")

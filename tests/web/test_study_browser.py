@@ -198,6 +198,7 @@ def test_the_researchers_text_is_shown_and_never_run(chromium: Any, hosted: Host
         assert page.locator("main b").inner_text() == "two pictures"
 
 
+@pytest.mark.nightly
 def test_prolifics_address_is_a_way_in_and_leaves_the_address_bar(
     chromium: Any, hosted: Hosted, study: Study
 ) -> None:
@@ -213,6 +214,7 @@ def test_prolifics_address_is_a_way_in_and_leaves_the_address_bar(
 
 
 @pytest.mark.parametrize("way", ["", "#0123456789abcdef0123456789abcdef", "?PROLIFIC=5f"])
+@pytest.mark.few(1)
 def test_without_a_link_of_this_study_there_is_one_message(chromium: Any, hosted: Hosted, way: str) -> None:
     with page_at(chromium, f"{hosted.base}/{way}", ("status of 409",)) as page:
         page.get_by_role("alert").wait_for()
@@ -256,6 +258,7 @@ def test_a_lost_reply_is_asked_for_again_and_kept_once(chromium: Any, hosted: Ho
     assert len(person(study, 4).answers) == 1
 
 
+@pytest.mark.nightly
 def test_two_windows_cannot_answer_one_pair_differently(chromium: Any, hosted: Hosted, study: Study) -> None:
     with page_at(chromium, hosted.links[5], ("status of 409",)) as page:
         begin(page)
@@ -276,6 +279,7 @@ def test_two_windows_cannot_answer_one_pair_differently(chromium: Any, hosted: H
 
 
 @pytest.mark.parametrize("fault", ["disk", "plan"])
+@pytest.mark.nightly
 def test_what_the_study_cannot_keep_is_told_and_sent_again(
     chromium: Any, study: Study, tmp_path: Path, fault: str
 ) -> None:
@@ -318,6 +322,7 @@ def disturbed(hosted: Hosted, fault: str) -> Iterator[None]:
     plan.write_text(kept)
 
 
+@pytest.mark.nightly
 def test_time_counts_only_while_the_page_is_in_front(chromium: Any, hosted: Hosted) -> None:
     with page_at(chromium, hosted.links[6]) as page:
         begin(page)
@@ -381,6 +386,7 @@ def test_a_browser_receives_nothing_that_tells_a_method(chromium: Any, hosted: H
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.few("light")
 def test_axe_finds_nothing_serious_on_any_page(chromium: Any, hosted: Hosted, scheme: str) -> None:
     link = hosted.links[8 if scheme == "light" else 9]
     with page_at(chromium, link, color_scheme=scheme, bypass_csp=True, **PHONE) as page:

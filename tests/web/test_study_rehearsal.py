@@ -136,6 +136,7 @@ def test_a_server_that_refuses_is_named(study: Study, evaluation: Path, tmp_path
 
 @pytest.mark.enable_socket
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_server_killed_twice_loses_and_doubles_nothing(evaluation: Path, tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", evaluation, participants=10)
     done = kill_often(study, 2)

@@ -40,11 +40,12 @@ if TYPE_CHECKING:  # each command imports its own request alone
         EvaluateRequest,
         MeasureRequest,
     )
-    from dfprompt.requests.learn import CalibrateRequest, CurateRequest, RunRequest
+    from dfprompt.requests.learn import CalibrateRequest, CurateRequest, LearnRequest, RunRequest
     from dfprompt.requests.render import DeviceRequest, GenerateRequest, RenderRequest
     from dfprompt.requests.score import JudgeCheckRequest, ScoreImagesRequest, ScoreRequest
     from dfprompt.requests.start import StartRequest
     from dfprompt.requests.studio import StudioRequest
+    from dfprompt.requests.taste import TasteRequest
     from dfprompt.requests.write import InspectRequest, OptimizeRequest
 
 STDIN = ["-"]
@@ -115,7 +116,21 @@ def _check_evaluation(request: EvaluateRequest) -> None:
     choose_lexicon(request.modifiers, companions_of(request.pipeline))
     check_keep(request.keep)
     _check_rows(request)
+    _check_reference(request)
     _check_drawn_and_scored(request)
+
+
+def _check_reference(request: EvaluateRequest) -> None:
+    """Refuse, before hours of drawing, what distances between sets of pictures cannot be measured with."""
+    if request.reference is not None:
+        from dfprompt.images.reading import list_image_files
+
+        list_image_files(request.reference)
+    folder = request.embedder
+    if isinstance(folder, str | Path) and folder != MINI and not (Path(folder) / "config.json").is_file():
+        raise LoadError(
+            f"{folder}: no config.json; a CLIP model is a folder written by CLIPModel.save_pretrained"
+        )
 
 
 def _check_rows(request: MeasureRequest) -> None:
@@ -206,6 +221,10 @@ def _check_inspection(request: InspectRequest) -> None:
         raise InputError(f"{request.output} exists already; choose another name or add --force")
     if request.pipeline is not None:
         check_pipeline(request.pipeline)
+
+
+def _check_place(request: TasteRequest | LearnRequest) -> None:
+    check_output(request.output)
 
 
 def _check_judging(request: JudgeCheckRequest) -> None:
@@ -349,6 +368,8 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "AblateModifiersRequest": _check_ablation,
     "AttributionRequest": _check_attribution,
     "CalibrateRequest": _check_calibration,
+    "TasteRequest": _check_place,
+    "LearnRequest": _check_place,
     "RunRequest": _check_run,
     "CurateRequest": _check_curation,
     "OptimizeRequest": _check_rewriting,

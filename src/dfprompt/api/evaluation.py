@@ -29,8 +29,9 @@ from dfprompt.evaluation.tables import format_markdown, write_tables
 from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS, read_head
 from dfprompt.measurement.prompts import PlainPrompt, as_prompts, read_plain_prompts
+from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.measurement.shards import Shard
-from dfprompt.measurement.shots import Progress
+from dfprompt.measurement.shots import Elsewhere, Progress
 from dfprompt.pipeline.companions import Companions
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.vendor import find_vendor
@@ -97,7 +98,7 @@ def evaluate(
     listed = _read_prompts(request.prompts, request.count, human=human)
     if human:
         _check_human(listed)
-    folder, seeds, drawn = Path(request.output), request.numbers, request.settings
+    folder = Path(request.output)
     validation = companions_of(request.pipeline).prompts if request.validation is None else request.validation
     held_out = _read_validation(validation if request.validation_images else None, listed)
     checks = _read_checks(request.checks)
@@ -108,50 +109,11 @@ def evaluate(
         loaded = open_pipeline(here)
         companions = companions_of(loaded)
         board = require_scoreboard(here, companions)
-        baselines = None
-        if held_out:
-            baselines = BaselineSearch(
-                loaded,
-                board,
-                held_out,
-                request.validation_images,
-                folder / RECORD,
-                drawn,
-                request.negative_prompt,
-                elsewhere=workers,
-            )
-        tasted: list[str] = []
-        choices = MethodChoices(
-            load_policy=_policy_loader(request.policy, companions, device=request.device),
-            companions=companions,
-            suffix=request.suffix,
-            lexicon=[entry.text for entry in choose_lexicon(request.modifiers, companions).entries],
-            constant=request.constant,
-            sampling=lambda writer: budgeted(
-                _for_taste(sampling, request.taste, writer, tasted), writer, loaded
-            ),
-            num_inference_steps=loaded.resolve(drawn).num_inference_steps,
-            baselines=baselines,
-            pipe=loaded.pipe,
-            size=_size(loaded, drawn),
-            llm=request.llm,
-            llm_model=request.llm_model,
-            keep=tuple(request.keep),
-        )
-        methods = _load_methods(request.methods, choices)
-        if request.taste and not tasted:
-            raise ConfigError(f"no method here writes for the taste {quote(request.taste)}")
-        plan = Plan(
-            listed,
-            methods,
-            seeds,
-            board,
-            drawn,
-            request.negative_prompt,
-            seeds[0],
-        )
+        baselines = _baselines(request, loaded, board, held_out, workers)
+        methods = _prepare_methods(request, loaded, companions, sampling, baselines)
+        seeds = request.numbers
+        plan = Plan(listed, methods, seeds, board, request.settings, request.negative_prompt, seeds[0])
         vectors = None if request.reference is None else _embedder(request.embedder, companions)
-        title, note = f"Evaluation on {loaded.name}", companions.note
         with lock_folder(folder):
             outcome = run_evaluation(
                 loaded,
@@ -165,13 +127,69 @@ def evaluate(
             distances = {}
             if request.reference is not None and vectors is not None:
                 distances = measure_distances(outcome, Path(request.reference), vectors)
-            summary = summarize(outcome, distances=distances, checks=checks)
-            tables = write_tables(summary, folder / TABLES, title=title, note=note)
-            page = folder / REPORT
-            vendor = find_vendor(loaded.pipe)
-            rewriter = "" if vendor is None else vendor.name
-            write_text(page, _report(outcome, summary, title, note, rewriter))
-        return EvaluationRun(outcome, summary, (page, *tables), title, note)
+            return _write_out(outcome, summarize(outcome, distances=distances, checks=checks), loaded)
+
+
+def _baselines(
+    request: EvaluateRequest,
+    loaded: ImagePipeline,
+    board: Scoreboard,
+    held_out: list[PlainPrompt],
+    workers: Elsewhere | None,
+) -> BaselineSearch | None:
+    """What finds the best fixed suffix and constant control, where there are validation prompts for it."""
+    if not held_out:
+        return None
+    return BaselineSearch(
+        loaded,
+        board,
+        held_out,
+        request.validation_images,
+        Path(request.output) / RECORD,
+        request.settings,
+        request.negative_prompt,
+        elsewhere=workers,
+    )
+
+
+def _prepare_methods(
+    request: EvaluateRequest,
+    loaded: ImagePipeline,
+    companions: Companions,
+    sampling: SamplingSettings | None,
+    baselines: BaselineSearch | None,
+) -> list[Method]:
+    """The methods asked for, their policies loaded; raises ConfigError where none writes for the taste."""
+    tasted: list[str] = []
+    choices = MethodChoices(
+        load_policy=_policy_loader(request.policy, companions, device=request.device),
+        companions=companions,
+        suffix=request.suffix,
+        lexicon=[entry.text for entry in choose_lexicon(request.modifiers, companions).entries],
+        constant=request.constant,
+        sampling=lambda writer: budgeted(_for_taste(sampling, request.taste, writer, tasted), writer, loaded),
+        num_inference_steps=loaded.resolve(request.settings).num_inference_steps,
+        baselines=baselines,
+        pipe=loaded.pipe,
+        size=_size(loaded, request.settings),
+        llm=request.llm,
+        llm_model=request.llm_model,
+        keep=tuple(request.keep),
+    )
+    methods = _load_methods(request.methods, choices)
+    if request.taste and not tasted:
+        raise ConfigError(f"no method here writes for the taste {quote(request.taste)}")
+    return methods
+
+
+def _write_out(outcome: Outcome, summary: Summary, loaded: ImagePipeline) -> EvaluationRun:
+    """Write tables and page beside the rows."""
+    title, note = f"Evaluation on {loaded.name}", companions_of(loaded).note
+    tables = write_tables(summary, outcome.folder / TABLES, title=title, note=note)
+    page = outcome.folder / REPORT
+    vendor = find_vendor(loaded.pipe)
+    write_text(page, _report(outcome, summary, title, note, "" if vendor is None else vendor.name))
+    return EvaluationRun(outcome, summary, (page, *tables), title, note)
 
 
 def _report(outcome: Outcome, summary: Summary, title: str, note: str, rewriter: str) -> str:

@@ -12,7 +12,7 @@ from dfprompt.config.keywords import names_keywords
 from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.policy.folders import CARD, COUNTING, policy_in
 from dfprompt.sources import download, find_cached, hub_id_of, is_hub_id
-from dfprompt.storage import reported, whole_folder, write_text
+from dfprompt.storage import whole_folder, write_text, writing_into
 
 # Neither code nor pickles are shared, whatever lies in the folder.
 _LEFT_OUT = shutil.ignore_patterns(
@@ -66,7 +66,7 @@ def push_to_hub(
             shutil.copytree(folder, staged, ignore=_LEFT_OUT)
         write_text(staged / "README.md", card)
         if isinstance(to, Path):
-            with reported(to, InputError), whole_folder(to) as unfinished:
+            with writing_into(to.parent, InputError), whole_folder(to) as unfinished:
                 shutil.copytree(staged, unfinished, dirs_exist_ok=True)
             return str(to)
         return _upload(staged, to, private=private, token=token)

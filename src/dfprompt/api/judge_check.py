@@ -9,7 +9,7 @@ from typing import Any
 
 from dfprompt.api.rewards import score_images
 from dfprompt.api.scoring import load_judges
-from dfprompt.errors import ConfigError
+from dfprompt.errors import ConfigError, EvaluationError
 from dfprompt.evaluation.judge_check import (
     JudgeCheck,
     Pair,
@@ -22,11 +22,12 @@ from dfprompt.evaluation.judge_check import (
 )
 from dfprompt.evaluation.pages import render_page, thumbnail
 from dfprompt.images.reading import check_pictures, read_image
+from dfprompt.images.saving import check_free
 from dfprompt.images.tensors import to_pil
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.score import JudgeCheckRequest
 from dfprompt.rewards import Score
-from dfprompt.storage import write_text
+from dfprompt.storage import write_text, writing_into
 from dfprompt.table import Table, format_number, number
 
 CHECKS, PAGE = "judge-check.json", "judge-check.html"
@@ -64,12 +65,14 @@ def check_judges(request: JudgeCheckRequest) -> JudgeCheckRun:
     """Measure how often judges agree with the choices of a file of pairs (see `read_pairs`).
 
     Every pair is judged in both orders. With `output`, judge-check.json (for `evaluate --checks`) and a page
-    of the pairs that are judged otherwise are written there. Raises InputError for a file that cannot be
-    read and for pictures that are none, RewardError where a judge fails: an accuracy over what is left would
-    be another one.
+    of the pairs that are judged otherwise are written there. Raises InputError for files of these names
+    without `force`, for a file that cannot be read and for pictures that are none, RewardError where a judge
+    fails: an accuracy over what is left would be another one.
 
     >>> # check_judges("pairs.jsonl", ["hps", "http://127.0.0.1:8642/"]).checks[0].agreement
     """
+    if request.output is not None:
+        check_free([request.output / CHECKS, request.output / PAGE], force=request.force)
     if not request.judges:
         raise ConfigError("name a judge to check: --judge NAME")
     path = Path(request.pairs)
@@ -107,10 +110,10 @@ def _write(
     if output is None:
         return ()
     folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_checks([check for check, _, _ in found.values()], folder / CHECKS)
-    judges = [_shown(pairs, *each) for each in found.values()]
-    write_text(folder / PAGE, render_page("judge_check.html", judges=judges))
+    page = render_page("judge_check.html", judges=[_shown(pairs, *each) for each in found.values()])
+    with writing_into(folder, EvaluationError):
+        write_checks([check for check, _, _ in found.values()], folder / CHECKS)
+        write_text(folder / PAGE, page)
     return folder / CHECKS, folder / PAGE
 
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import ConfigError, InputError
+from dfprompt.errors import ConfigError, InputError, LoadError
 from dfprompt.excerpt import quote
 from dfprompt.measurement.log import ROWS, read_asked, read_rows
 from dfprompt.policy.tables import RANGES, WEIGHTS, make_tables
 from dfprompt.prompt import Span
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.learn import LearnRequest
-from dfprompt.storage import check_ours
-from dfprompt.training.learned import LearnedPolicy
+from dfprompt.storage import writing_into
+from dfprompt.training.learned import LearnedPolicy, is_learned
 from dfprompt.training.searches import Answer, read_answers
 
 
@@ -66,20 +66,21 @@ def learn_policy(request: LearnRequest) -> LearnRun:
     _check_one_pipeline(logs, asked)
     reward = request.reward or _first_reward(asked[0], logs[0])
     folder = Path(request.output)
-    if folder.is_dir() and any(folder.iterdir()):
-        check_ours(folder, [each.name for each in folder.iterdir()], "policy.json", force=False)
+    if folder.is_dir() and any(folder.iterdir()) and not _is_of_searches(folder):
+        raise InputError(f"{folder} holds no policy of searches; choose another --output")
     tables, answers, left = make_tables(RANGES, WEIGHTS), list[Answer](), Counter[str]()
     for log, each in zip(logs, asked, strict=True):
-        if reward not in each.get("scores", {reward: ""}):
+        if "scores" in each and reward not in _table(each, "scores"):
             raise ConfigError(
-                f"{log} has no score {quote(reward)} (it has {', '.join(each['scores'])}); name one that all "
-                "logs have with --reward, or leave the log out"
+                f"{log} has no score {quote(reward)} (it has {', '.join(_table(each, 'scores'))}); name one "
+                "that all logs have with --reward, or leave the log out"
             )
         found, unread = read_answers(read_rows(log), reward, tables)
         answers += found
         left += unread
     policy = LearnedPolicy.fit(answers, name=folder.resolve().name)
-    policy.save(folder)
+    with writing_into(folder.parent, ConfigError):
+        policy.save(folder)
     prompts = tuple(dict.fromkeys(each.prompt for each in answers))
     return LearnRun(policy, folder, reward, len(logs), len(answers), prompts, left)
 
@@ -99,19 +100,32 @@ def find_logs(folders: Sequence[str | Path]) -> Iterator[Path]:
                 yield log
 
 
+def _is_of_searches(folder: Path) -> bool:
+    try:
+        return is_learned(folder)
+    except LoadError:
+        return False
+
+
 def _check_one_pipeline(logs: Sequence[Path], asked: Sequence[dict[str, Any]]) -> None:
     """Refuse pictures of different pipelines: what pleases on one is no answer for another."""
     drawn: dict[str, Path] = {}
     for log, each in zip(logs, asked, strict=True):
-        model = each.get("model") or {}
+        model = _table(each, "model")
         drawn.setdefault(f"{model.get('name')} {model.get('hash')}", log)
     if len(drawn) > 1:
         told = "; ".join(f"{log} by {name}" for name, log in drawn.items())
         raise ConfigError(f"the pictures are of {len(drawn)} pipelines, learn from one at a time: {told}")
 
 
+def _table(asked: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a log says under a name, nothing where it is damaged."""
+    said = asked.get(name)
+    return said if isinstance(said, dict) else {}
+
+
 def _first_reward(asked: dict[str, Any], log: Path) -> str:
-    scores = asked.get("scores") or {}
+    scores = _table(asked, "scores")
     found = next((str(name) for name, role in scores.items() if role == "reward"), None)
     if found is None:
         raise ConfigError(f"{log} has no reward; name the score to learn from with --reward")

@@ -21,7 +21,7 @@ from dfprompt.measurement.rows import UNSCORED, parse_row
 from dfprompt.measurement.shards import ShardNote, check_shards
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.merge import MergeRequest
-from dfprompt.storage import append_lines, read_lines, reported, whole_folder
+from dfprompt.storage import append_lines, read_lines, reported, whole_folder, writing_into
 
 Part = tuple[Path, ShardNote]
 _FILES = {"evaluation": (ROWS, REWRITES, PICTURES, RECORD), "curation": (SCORES, RECIPE)}
@@ -62,7 +62,7 @@ def merge_folders(request: MergeRequest) -> MergeRun:
     parts = check_shards([Path(each) for each in request.folders])
     kind = parts[0][1].kind
     head, rows = _read_evaluation(parts) if kind == "evaluation" else _read_curation(parts)
-    with reported(target, EvaluationError), whole_folder(target) as unfinished:
+    with writing_into(target.parent, EvaluationError), whole_folder(target) as unfinished:
         for folder, _ in parts:
             for name in _FILES[kind][1:]:
                 _copy(folder / name, unfinished / name)

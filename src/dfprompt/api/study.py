@@ -8,6 +8,7 @@ from typing import Any
 
 from dfprompt.errors import StudyError
 from dfprompt.evaluation.plotting import check_plotting
+from dfprompt.images.saving import check_free
 from dfprompt.measurement.log import ROWS
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.study import (
@@ -25,7 +26,7 @@ from dfprompt.study.making import check_plan, plan_power, write_study
 from dfprompt.study.plan import StudyPlan
 from dfprompt.study.power import Power
 from dfprompt.study.report import Report
-from dfprompt.study.report_files import report_json, write_report
+from dfprompt.study.report_files import FILES, report_json, write_report
 from dfprompt.study.study import Study
 from dfprompt.study.texts import CONSENT_DRAFT
 from dfprompt.study.votes import Opened, open_votes
@@ -95,12 +96,15 @@ class StudyReported:
 def report_study(request: StudyReportRequest) -> StudyReported:
     """Open what the plan sealed, and say what people said: report.md, a figure, shares.csv and answers.csv.
 
-    Raises StudyError for a folder that is no study or was changed, and where nobody has answered.
+    Raises StudyError for a folder that is no study or was changed, and where nobody has answered; InputError
+    for a report in `output` without `force`.
 
     >>> # report_study("my-study").report.everybody.lines[0].share
     """
     check_plotting()
     study = Study.open(request.study)
+    place = request.output or request.study / "report"
+    check_free([place / name for name in FILES], force=request.force or request.output is None)
     opened = open_votes(study)
     excluded = opened.excluded()
     everybody = analyse(opened)
@@ -116,7 +120,7 @@ def report_study(request: StudyReportRequest) -> StudyReported:
         judged,
         note,
     )
-    return StudyReported(report, write_report(report, request.output or request.study / "report"))
+    return StudyReported(report, write_report(report, place))
 
 
 def _judge(opened: Opened, evaluation: Path) -> tuple[list[Judged], str]:
@@ -146,11 +150,13 @@ class StudyExport:
 def export_answers(request: StudyExportRequest) -> StudyExport:
     """Write every answer of a study into one file, without saying which method drew which picture.
 
-    Raises StudyError for a folder that is no study, a damaged journal, and where the disk refuses.
+    Raises StudyError for a folder that is no study, a damaged journal, and where the disk refuses;
+    InputError for a file that is there without `force`.
 
     >>> # export_answers("study", "answers.jsonl").answers
     """
     file = request.output or request.study / "answers.csv"
+    check_free([file], force=request.force or request.output is None)
     said = gather_answers(Study.open(request.study))
     write_export(file, said)
     return StudyExport(file, len(said), len({each.person.id for each in said}))

@@ -10,35 +10,43 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dfprompt.config.recipes import PROVENANCE
-from dfprompt.errors import ConfigError, DFPromptError, DFPromptWarning
+from dfprompt.errors import ConfigError, DFPromptError, DFPromptWarning, TrainingError
 from dfprompt.evaluation.training_plots import draw_curves, gather_curves, make_curves_page
-from dfprompt.storage import write_bytes, write_text
+from dfprompt.images.saving import check_free
+from dfprompt.storage import undamaged, write_bytes, write_text, writing_into
 from dfprompt.training.metrics import read_rows
 from dfprompt.training.run_folder import CURVES_PAGE, CURVES_PICTURE, RECIPE
 
 
-def plot_training(run: str | Path, *, output: str | Path | None = None) -> tuple[Path, Path]:
+def plot_training(
+    run: str | Path, *, output: str | Path | None = None, force: bool = False
+) -> tuple[Path, Path]:
     """Draw the learning curves of a run; returns the PNG and the page, in its folder or in `output`.
 
     Reward, validation, judges, divergence, entropies, variety, controls over time and what the watchdogs
     said, as far as the training logged them; a run may still be going on. Raises ConfigError for a folder
-    without a training and where matplotlib is missing, TrainingError for damaged rows.
+    without a training and where matplotlib is missing, EvaluationError for damaged rows, InputError for files
+    of these names in `output` without `force`.
     """
     folder = Path(run)
     metrics = folder / "metrics.jsonl"
     if not metrics.is_file():
         raise ConfigError(f"{folder} holds no training: there is no metrics.jsonl in it")
     samples = folder / "samples.jsonl"
-    curves = gather_curves(read_rows(metrics), read_rows(samples) if samples.is_file() else [])
+    place = folder if output is None else Path(output)
+    picture_file, page_file = place / CURVES_PICTURE, place / CURVES_PAGE
+    check_free([picture_file, page_file], force=force or output is None)
+    with undamaged(metrics, "leave out the lines that no training wrote"):
+        curves = gather_curves(read_rows(metrics), read_rows(samples) if samples.is_file() else [])
     if not curves.numbers:
         raise ConfigError(f"{metrics} has no numbers yet; let the training make a step")
-    place = folder if output is None else Path(output)
-    place.mkdir(parents=True, exist_ok=True)
     title = f"Training of {folder.resolve().name}"
     picture = draw_curves(curves, title)
-    write_bytes(place / CURVES_PICTURE, picture)
-    write_text(place / CURVES_PAGE, make_curves_page(curves, picture, title, _facts(folder / RECIPE)))
-    return place / CURVES_PICTURE, place / CURVES_PAGE
+    page = make_curves_page(curves, picture, title, _facts(folder / RECIPE))
+    with writing_into(place, TrainingError):
+        write_bytes(picture_file, picture)
+        write_text(page_file, page)
+    return picture_file, page_file
 
 
 @contextmanager
@@ -48,7 +56,8 @@ def plotted(folder: Path) -> Iterator[None]:
         yield
     finally:
         metrics = folder / "metrics.jsonl"  # without a row, the training ended before its first step
-        if os.environ.get("RANK", "0") == "0" and metrics.is_file() and metrics.stat().st_size:
+        ours = (folder / RECIPE).is_file() and metrics.is_file() and metrics.stat().st_size
+        if os.environ.get("RANK", "0") == "0" and ours:
             try:
                 plot_training(folder)
             except (DFPromptError, OSError, ImportError, MemoryError) as error:  # no memory to map matplotlib

@@ -258,7 +258,7 @@ def _asked_of(space: Space, lexicon: Lexicon) -> dict[str, Any]:
     return {
         "prompt": str(space.plain),
         "first": str(space.first(1)[0].prompt),
-        "modifiers": hashlib.sha256(words.encode("utf-8")).hexdigest()[:12],
+        "modifiers": hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:12],
     }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import logging
 import os
+import re
 import sys
 import warnings
 from collections import Counter
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 _JSON_VERSION = 1
 _WIDTH_WITHOUT_TERMINAL = 100
 _MOST_COUNTED = 1_000  # different warnings of one stream of lines
+_RECORD = logging.getLogRecordFactory()
+_STYLES = re.compile(r"\x1b\[[0-9;]*m")  # what libraries make bold
 
 
 def prepare_streams() -> None:
@@ -32,6 +37,19 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def prepare_logs() -> None:
+    """Let nothing that libraries log be obeyed by a terminal: names out of files stand in it."""
+    logging.setLogRecordFactory(_printable_record)
+
+
+def _printable_record(*arguments: Any, **options: Any) -> logging.LogRecord:
+    record = _RECORD(*arguments, **options)
+    with contextlib.suppress(TypeError, ValueError):  # arguments that do not fit: its handler says so
+        told = _STYLES.sub("", record.getMessage()).replace("\t", "    ")
+        record.msg, record.args = _printable_lines(told, sys.stderr), ()
+    return record
 
 
 def prints_unicode(stream: TextIO) -> bool:

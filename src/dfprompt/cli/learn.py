@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from dfprompt.api.checks import check
 from dfprompt.cli import console
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.learn import LearnRequest
@@ -24,6 +25,7 @@ def learn(request: LearnRequest, as_json: bool = JSON) -> None:
       dfprompt tune "a castle by the sea" --pipeline models/sd15 --policy my-policy
       dfprompt compare "a castle by the sea" --pipeline models/sd15 --policy my-policy
     """
+    check(request)
     from dfprompt.api.learning import learn_policy
 
     run = learn_policy(request)

@@ -7,6 +7,7 @@ and what is wrong with a request is said before torch is loaded.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -19,7 +20,11 @@ import typer
 from dfprompt.cli import console, stopping
 from dfprompt.cli.commands import CommandGroup
 from dfprompt.errors import DFPromptError, DFPromptWarning
+from dfprompt.excerpt import quote
 from dfprompt.faults import keep_fault
+
+_REFUSED = {errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
+_REFUSED |= {errno.EEXIST, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE}
 
 app = typer.Typer(
     name="dfprompt",
@@ -57,6 +62,7 @@ def main() -> None:
 def run(commands: typer.Typer) -> None:
     """Run an app of commands; bad input exits with 2, a failure with 1, never with a traceback."""
     console.prepare_streams()
+    console.prepare_logs()
     stopping.listen()
     warnings.showwarning = console.show_warning
     warnings.simplefilter("always", DFPromptWarning)
@@ -72,7 +78,7 @@ def run(commands: typer.Typer) -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         if not _is_of_a_stream(error):
-            _stop_at(error)
+            _stop_at_file(error)
         # A result that nobody can be given, such as on a full device: nothing more can be written there.
         _close_stdout()
         if isinstance(error, BrokenPipeError):  # `dfprompt ... | head`: the reader has what it wanted
@@ -98,6 +104,14 @@ def _is_of_a_stream(error: OSError) -> bool:
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     raised_in = frame.f_globals.get("__name__", "")
     return error.filename is None and raised_in.startswith(("dfprompt.cli.", "typer.", "click.", "rich."))
+
+
+def _stop_at_file(error: OSError) -> NoReturn:
+    """Say what the system refuses of a file that it names; anything else of its is the program's fault."""
+    if error.filename is None or error.errno not in _REFUSED:
+        _stop_at(error)
+    console.note(f"error: cannot use {quote(os.fsdecode(error.filename), 200)}: {error.strerror}")
+    sys.exit(DFPromptError.exit_code)
 
 
 def _stop_without_memory() -> NoReturn:

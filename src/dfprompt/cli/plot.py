@@ -25,7 +25,7 @@ def plot(request: PlotRequest, as_json: bool = JSON) -> None:
     """
     from dfprompt.api.training_plots import plot_training
 
-    files = plot_training(request.run, output=request.output)
+    files = plot_training(request.run, output=request.output, force=request.force)
     if as_json:
         console.write_json({"files": [str(file) for file in files]})
     for file in () if as_json else files:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import ast
+import functools
 import importlib.util
 import json
-from collections.abc import Iterator
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dfprompt.conditioning.capabilities import find_capabilities
 
+# The head of a class, or what the call of the class before it takes.
+_CALL = re.compile(r"^class (?P<name>\w+)|^    def __call__\((?P<taken>.*?)\)(?: ->[^\n]*)?:$", re.M | re.S)
+_PROMPT = re.compile(r"\bprompt\s*[:=,]")
 _DRAWN = "drawn, equal to a switch done by hand"
 
 
@@ -37,7 +40,7 @@ def list_reach() -> list[Reach]:
     ['special']
     """
     tried = read_results()["classes"]
-    return [_judge(name, tried.get(name)) for name in sorted(set(_text_driven()))]
+    return [_judge(name, tried.get(name)) for name in _text_driven()]
 
 
 def read_results() -> dict[str, Any]:
@@ -78,21 +81,18 @@ def _judge(name: str, found: dict[str, Any] | None) -> Reach:
     return Reach(name, "generic", "attention" if weighted is not None else "", drawn or unknown)
 
 
-def _text_driven() -> Iterator[str]:
-    """Yield the classes whose call takes a prompt, read off the sources."""
+@functools.cache
+def _text_driven() -> tuple[str, ...]:
+    """Return the classes whose call takes a prompt, read off the sources: to parse them takes seconds."""
     spec = importlib.util.find_spec("diffusers")
     roots = spec.submodule_search_locations if spec is not None else None
+    found, name = set(), ""
     for root in roots or ():
-        for file in sorted((Path(root) / "pipelines").rglob("pipeline_*.py")):
+        for file in (Path(root) / "pipelines").rglob("pipeline_*.py"):
             if "onnx" in file.name:
                 continue
-            for node in ast.parse(file.read_text(encoding="utf-8")).body:
-                if isinstance(node, ast.ClassDef) and node.name.endswith("Pipeline") and _takes_prompt(node):
-                    yield node.name
-
-
-def _takes_prompt(node: ast.ClassDef) -> bool:
-    for method in node.body:
-        if isinstance(method, ast.FunctionDef) and method.name == "__call__":
-            return any(each.arg == "prompt" for each in (*method.args.args, *method.args.kwonlyargs))
-    return False
+            for match in _CALL.finditer(file.read_text(encoding="utf-8")):
+                name = match["name"] or name
+                if match["taken"] and name.endswith("Pipeline") and _PROMPT.search(match["taken"]):
+                    found.add(name)
+    return tuple(sorted(found))

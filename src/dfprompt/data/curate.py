@@ -104,10 +104,10 @@ def read_scores(path: Path) -> dict[str, Measured]:
     for number, line in enumerate(read_lines(path), 1):
         try:
             row = json.loads(line)
-            judged = {name: tuple(values) for name, values in row["judge_gains"].items()}
-            gains = (tuple(row["aesthetic_gain"]), tuple(row["clip_gain"]))
+            judged = {name: tuple(map(float, values)) for name, values in row["judge_gains"].items()}
+            gains = (tuple(map(float, row["aesthetic_gain"])), tuple(map(float, row["clip_gain"])))
             found[row["key"]] = Measured(row["key"], *gains, judge_gains=judged)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{path}, line {number}: not a measured pair: {quote(line)}") from error
     return found
 

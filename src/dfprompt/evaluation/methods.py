@@ -118,7 +118,7 @@ class RandomModifiers:
                 f"random draws up to {most} modifiers, and the lexicon has {len(self._lexicon)}"
             )
         self._most = most
-        digest = _digest("\n".join(self._lexicon).encode())
+        digest = _digest("\n".join(self._lexicon).encode("utf-8", "surrogatepass"))
         self.name = name
         self.definition = f"1 to {most} of {len(self._lexicon)} modifiers at random (lexicon {digest})"
 

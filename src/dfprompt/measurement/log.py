@@ -189,6 +189,8 @@ def _split(lines: list[str], path: Path) -> tuple[dict[str, Any] | None, list[st
     except (ValueError, RecursionError):
         head = None
     if isinstance(head, dict) and "measurement" in head:
+        if not all(isinstance(head.get(name, {}), dict) for name in ("asked", "methods")):
+            raise EvaluationError(f"{path} is damaged: its first line does not say what was measured")
         return head, lines[1:]
     return _read_before(path.parent), lines
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from dfprompt.errors import EvaluationError
 from dfprompt.excerpt import quote
@@ -15,6 +15,13 @@ PLAIN = "plain"
 """The method that every other is compared with: the user's words as they are."""
 UNSCORED = "scores"
 """What a row says has failed while its picture is drawn and not scored yet."""
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("method", "prompt_id", "prompt", "stage"), str),
+    **dict.fromkeys(("df_prompt", "picture"), str | None),
+    **dict.fromkeys(("scores", "failed"), dict),
+    **dict.fromkeys(("seconds", "evaluations", "spared"), int | float),
+    **{"seed": int, "noise": int | None, "pictures": int},
+}
 RowKey: TypeAlias = tuple[str, str, int]
 """Method, prompt id, seed."""
 
@@ -68,15 +75,11 @@ def parse_row(line: str, where: str) -> Row:
         values = json.loads(line)
         known = {each.name for each in fields(Row)}
         row = Row(**{name: value for name, value in values.items() if name in known})
-        checks = (
-            isinstance(row.method, str),
-            isinstance(row.prompt_id, str),
-            isinstance(row.seed, int),
-            isinstance(row.scores, dict),
-            isinstance(row.failed, dict),
-        )
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        fits = all(isinstance(getattr(row, name), kind) for name, kind in _KINDS.items())
+        fits = fits and all(math.isfinite(each) for each in (row.seconds, *row.scores.values()))
+        fits = fits and all(isinstance(each, str) for each in row.failed.values())
+    except (ValueError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
         raise EvaluationError(f"{where}: not a measured picture: {quote(line)}") from error
-    if not all(checks):
+    if not fits:
         raise EvaluationError(f"{where}: not a measured picture: {quote(line)}")
     return row

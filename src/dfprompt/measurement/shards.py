@@ -89,7 +89,7 @@ def read_shard(folder: Path) -> ShardNote | None:
         values = parse_object(lines[0])
         kind, shard, digest = (str(values[name]) for name in ("kind", "shard", "digest"))
         return ShardNote(kind, Shard.parse(shard), digest, int(values["own"]), int(values["total"]))
-    except (InputError, KeyError, TypeError, ValueError) as error:
+    except (InputError, KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise EvaluationError(f"{place} is damaged; run that shard again in an empty folder") from error
 
 

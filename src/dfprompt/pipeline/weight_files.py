@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,8 +46,11 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
         end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
-    except (TypeError, KeyError, IndexError, ValueError, AttributeError, RecursionError) as error:
+        whole = all(type(side) is int and side >= 0 for entry in tensors.values() for side in entry["shape"])
+    except (TypeError, LookupError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
         raise LoadError(f"{path} is no safetensors file; its header names no offsets") from error
+    if not whole or any(math.prod(entry["shape"]) > 8 * size for entry in tensors.values()):
+        raise LoadError(f"{path} is damaged; its header names shapes that its {size:,} bytes cannot hold")
     expected = _HEADER_BYTES + length + end
     if size < expected:
         raise LoadError(f"{path} was cut off at {size:,} of {expected:,} bytes; download it again")

@@ -99,6 +99,8 @@ class PlotRequest(Request):
     """The folder of a training."""
     output: Annotated[str | Path | None, Flag(metavar="DIR", kind=Path)] = None
     """Where to write curves.png and curves.html; default: into the run's folder."""
+    force: bool = False
+    """Write over curves that stand in --output."""
 
 
 class RestrainRequest(SeedRequest, ScoreRequest, RenderRequest):
@@ -124,6 +126,6 @@ class LearnRequest(Request):
     folders: Annotated[Things, Flag(metavar="FOLDER...", argument=True, kind=str)]
     """Folders of `dfprompt tune` and `dfprompt evaluate`, or folders above them."""
     output: Annotated[str | Path, Flag(metavar="DIR", kind=Path)]
-    """The policy's folder; a policy there is replaced."""
+    """The policy's folder; a policy there that was learnt so is replaced."""
     reward: Annotated[str | None, Flag(metavar="R")] = None
     """The score learnt from, as the tables name it; default: the first reward of the first folder."""

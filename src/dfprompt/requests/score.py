@@ -75,6 +75,8 @@ class JudgeCheckRequest(DeviceRequest):
     """The judges, named like a reward; repeatable."""
     output: Annotated[Path | None, Flag(metavar="DIR")] = None
     """Where to write the numbers and a page of the pairs judged otherwise; default: nowhere."""
+    force: bool = False
+    """Write over a check that stands there."""
     assignments: Annotated[Words, Flag("--set", "KEY=VALUE")] = ()
     """Change how servers are asked, as remote.timeout=30; repeatable."""
     allow_code: bool = False

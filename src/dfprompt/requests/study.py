@@ -75,6 +75,8 @@ class StudyReportRequest(Request):
     """Where the report goes; default: report in the study's folder."""
     evaluation: Annotated[Path | None, Flag(metavar="DIR")] = None
     """The evaluation, where it lies elsewhere by now; its scores are checked against people."""
+    force: bool = False
+    """Write over a report that stands in --output."""
 
 
 class StudyForgetRequest(Request):
@@ -97,3 +99,5 @@ class StudyExportRequest(Request):
     """The study's folder."""
     output: Annotated[Path | None, Flag(metavar="FILE")] = None
     """A file ending in .csv or .jsonl; default: answers.csv in the study's folder."""
+    force: bool = False
+    """Write over the file if it exists."""

@@ -128,6 +128,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(source.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"cannot read {source}: {error}") from error
-    if not isinstance(config, dict):
+    texts = ("activation", "tower")
+    if not isinstance(config, dict) or not all(isinstance(config.get(name) or "", str) for name in texts):
         raise LoadError(f'{source}: expected {{"activation": ..., "tower": ...}}')
     return config

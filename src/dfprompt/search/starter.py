@@ -43,7 +43,7 @@ class StarterPolicy(RulePolicy):
     ) -> Sequence[Span]:
         """Return the words of the style, or of the lexicon; the prompt has a say in the lot, so that not
         every prompt gets the same ones."""
-        lots = random.Random(f"{seed} {text.casefold()}")
+        lots = random.Random(f"{seed} {text.casefold()}".encode("utf-8", "surrogatepass"))
         choose = self._choose if self.style is None else self._choose_style
         return choose(text, lots, settings)
 

@@ -6,7 +6,7 @@ unfinished bears a name nobody else uses (`.dfprompt-0123456789abcdef.partial`) 
 command that locks the folder. Everything here raises OSError; `reported` turns it into one line for people.
 """
 
-from dfprompt.storage.holding import check_ours, lock_folder, tidied
+from dfprompt.storage.holding import check_ours, lock_folder, tidied, writing_into
 from dfprompt.storage.lines import LineFile, append_lines, parse_object, read_lines, undamaged
 from dfprompt.storage.whole import (
     library_errors,
@@ -16,6 +16,7 @@ from dfprompt.storage.whole import (
     whole_files,
     whole_folder,
     write_bytes,
+    write_secret,
     write_text,
 )
 
@@ -35,5 +36,7 @@ __all__ = [
     "whole_files",
     "whole_folder",
     "write_bytes",
+    "write_secret",
     "write_text",
+    "writing_into",
 ]

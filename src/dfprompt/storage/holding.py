@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dfprompt.errors import InputError
-from dfprompt.storage.whole import UNFINISHED, delete, drop_empty, make_folder
+from dfprompt.errors import DFPromptError, InputError
+from dfprompt.storage.whole import UNFINISHED, delete, drop_empty, make_folder, reported
 
 
 @contextmanager
@@ -73,6 +73,17 @@ def tidied(folder: Path) -> Iterator[None]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+@contextmanager
+def writing_into(folder: Path, kind: type[DFPromptError]) -> Iterator[None]:
+    """Hold a folder `tidied` while a command writes files into it; what the system refuses is a `kind`.
+
+    >>> with writing_into(Path("."), InputError):
+    ...     pass
+    """
+    with reported(folder, kind), tidied(folder):
+        yield
 
 
 def check_ours(folder: Path, names: Iterable[str], manifest: str, *, force: bool | None = None) -> None:

@@ -56,6 +56,7 @@ def undamaged(path: Path, advice: str) -> Iterator[None]:
     except (
         OSError,
         ValueError,
+        ArithmeticError,
         LookupError,
         TypeError,
         AttributeError,

@@ -42,11 +42,12 @@ def reported(path: Path, kind: type[DFPromptError], advice: str = _ADVICE) -> It
 
 
 @contextmanager
-def whole_files(*paths: Path) -> Iterator[tuple[Path, ...]]:
+def whole_files(*paths: Path, mode: int = 0o666) -> Iterator[tuple[Path, ...]]:
     """Yield a new empty file for each path; on leaving they take the places of `paths`, all or none.
 
-    The new files lie beside their places. Missing folders are made, and go again where nothing came of it.
-    A link that stands in a place is replaced, not followed.
+    The new files lie beside their places, with the permissions `mode` as far as the umask lets them. Missing
+    folders are made, and go again where nothing came of it. A link that stands in a place is replaced, not
+    followed.
 
     >>> import tempfile
     >>> place = Path(tempfile.mkdtemp()) / "deep" / "a.txt"
@@ -60,7 +61,7 @@ def whole_files(*paths: Path) -> Iterator[tuple[Path, ...]]:
     try:
         for path in paths:
             made += make_folder(path.parent)
-            unfinished.append(_new_file(path))
+            unfinished.append(_new_file(path, mode))
         yield tuple(each for each, _ in unfinished)
         for each, mode in unfinished:
             _settle(each, mode)
@@ -86,6 +87,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with whole_files(path) as (unfinished,):
         unfinished.write_bytes(content)
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a text file that at no moment anybody but the user can read, whole or not at all.
+
+    >>> import tempfile
+    >>> place = Path(tempfile.mkdtemp()) / "token"
+    >>> write_secret(place, "a cat")
+    >>> f"{stat.S_IMODE(place.stat().st_mode) & 0o077:o}"
+    '0'
+    """
+    with whole_files(path, mode=0o600) as (unfinished,):
+        unfinished.write_bytes(text.encode("utf-8"))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -197,10 +211,10 @@ def _new_name(path: Path) -> Path:
     return path.with_name(f".dfprompt-{secrets.token_hex(8)}.partial")
 
 
-def _new_file(path: Path) -> tuple[Path, int]:
-    """A file that was not there before, and the permissions that files get here."""
+def _new_file(path: Path, mode: int) -> tuple[Path, int]:
+    """A file that was not there before, and the permissions that files of this mode get here."""
     unfinished = _new_name(path)
-    descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     try:
         return unfinished, stat.S_IMODE(os.fstat(descriptor).st_mode)
     finally:

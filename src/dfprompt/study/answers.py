@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfprompt.errors import StudyError
-from dfprompt.storage import reported, write_text
+from dfprompt.storage import write_text, writing_into
 from dfprompt.study.journal import Participant, read_participants
 from dfprompt.study.plan import CHOICES, LEFT, PREFER, RIGHT, SHOWS
 from dfprompt.study.study import ABOUT, Study, Trial
@@ -54,7 +54,8 @@ def gather_answers(study: Study) -> list[Said]:
         assert person.number is not None
         trials = {trial.id: (place, trial) for place, trial in enumerate(study.trials(person.number), 1)}
         for answer in person.answers:
-            if answer.trial not in trials or not all(each in CHOICES for each in answer.choices.values()):
+            said_all = answer.choices.keys() == {SHOWS, PREFER} and set(answer.choices.values()) <= {*CHOICES}
+            if answer.trial not in trials or not said_all:
                 raise StudyError(
                     f"the journal of participant {person.number} answers what the plan does not ask; restore "
                     "it, or forget them"
@@ -77,7 +78,7 @@ def write_export(path: Path, said: Sequence[Said]) -> None:
         text = Table(*(number(name) if name in _NUMBERS else name for name in _COLUMNS), rows=rows).csv()
     else:
         text = "".join(json.dumps(dict(zip(_COLUMNS, row, strict=True))) + "\n" for row in rows)
-    with reported(path, StudyError):
+    with writing_into(path.parent, StudyError):
         write_text(path, text)
 
 

@@ -8,7 +8,7 @@ time of day.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,13 +95,24 @@ def read_participant(path: Path) -> Participant | None:
                 values["plan"] = entry["plan"]
             elif event == "finish":
                 values["finished"] = True
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise StudyError(
                 f"{path}, line {number}: no line of a participant's journal; restore it, or forget them"
             ) from error
+    if lines and "id" in values and not _fits(values, answers):
+        raise StudyError(f"{path}: no journal of a participant; restore it, or forget them")
     if lines and "id" not in values:
         raise StudyError(f"{path}: says nothing of a consent; restore it, or remove the file")
     return Participant(answers=tuple(answers), **values) if lines else None
+
+
+def _fits(values: Mapping[str, Any], answers: Sequence[Answer]) -> bool:
+    """Whether what a journal says is of the kinds that were written."""
+    texts = [values["id"], values["text"], values.get("plan", ""), values["who"] or ""]
+    for each in answers:
+        texts += [each.trial, *each.choices.values()]
+    number = values["number"]
+    return type(number) is int and number >= 0 and all(isinstance(each, str) for each in texts)
 
 
 def read_participants(folder: Path) -> list[Participant]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from dfprompt.errors import StudyError
 from dfprompt.requests.study import StudyPlanRequest
-from dfprompt.storage import reported, whole_folder, write_bytes, write_text
+from dfprompt.storage import whole_folder, write_bytes, write_text, writing_into
 from dfprompt.study.drawing import DrawnPair, Evaluation, count_prompts, describe_row
 from dfprompt.study.pictures import encode_alike
 from dfprompt.study.plan import (
@@ -95,7 +95,7 @@ def write_study(
     contents = encode_alike([evaluation.path(row) for pair in drawn for row in (pair.first, pair.second)])
     ids = iter(_new_ids(3 * len(drawn)))
     shown = [(pair, next(ids), (next(ids), next(ids))) for pair in drawn]
-    with reported(folder, StudyError), whole_folder(folder) as unfinished:
+    with writing_into(folder.parent, StudyError), whole_folder(folder) as unfinished:
         unfinished.chmod(0o700)  # and with it every file in it: answers and links are nobody else's business
         _write_pictures(unfinished / PICTURES, shown, contents)
         _write_pairs(unfinished / PAIRS, shown)

@@ -10,7 +10,7 @@ from typing import Any
 from dfprompt.errors import StudyError
 from dfprompt.evaluation.share_plot import Panel, draw_shares
 from dfprompt.statistics.agreement import Share
-from dfprompt.storage import reported, write_bytes, write_text
+from dfprompt.storage import write_bytes, write_text, writing_into
 from dfprompt.study.analysis import Analysis, Line
 from dfprompt.study.plan import PREFER, SHOWS
 from dfprompt.study.report import FIGURE, TITLES, Report
@@ -19,6 +19,7 @@ from dfprompt.study.votes import QUESTIONS
 from dfprompt.table import Table, number
 
 REPORT, SHARES, ANSWERS = "report.md", "shares.csv", "answers.csv"
+FILES = (REPORT, SHARES, ANSWERS, FIGURE)
 _SHARES = (
     *(
         "analysis",
@@ -50,11 +51,11 @@ def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
         "Simulated people" if report.simulated else "",
     )
     files = {REPORT: report.to_markdown(), SHARES: shares.csv(), ANSWERS: _answers(report).csv()}
-    with reported(folder, StudyError):
+    with writing_into(folder, StudyError):
         for name, text in files.items():
             write_text(folder / name, text)
         write_bytes(folder / FIGURE, figure)
-    return tuple(folder / name for name in (*files, FIGURE))
+    return tuple(folder / name for name in FILES)
 
 
 def report_json(report: Report) -> dict[str, Any]:

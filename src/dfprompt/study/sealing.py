@@ -34,7 +34,7 @@ def unseal(folder: Path) -> Any:
         key = (folder / KEY).read_text(encoding="ascii").strip()
         masked = bytes.fromhex(json.loads((folder / SEALED).read_text(encoding="ascii"))["sealed"])
         return json.loads(_mask(masked, key))
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise StudyError(
             f"{folder}: {SEALED} cannot be opened with {KEY} ({type(error).__name__}); restore both as the "
             "plan wrote them: without them no answer says which method it was for"
@@ -59,8 +59,8 @@ class Names:
         try:
             values = json.loads((folder / LINKS).read_text(encoding="ascii"))
             self._secret = bytes.fromhex(values["secret"])
-            self.tokens: tuple[str, ...] = tuple(values["tokens"])
-        except (OSError, ValueError, LookupError, TypeError) as error:
+            self.tokens: tuple[str, ...] = tuple(map(str, values["tokens"]))
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise StudyError(f"{folder / LINKS} cannot be read; restore it as the plan wrote it") from error
 
     @staticmethod

@@ -49,7 +49,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
             found.append({**row, "step": int(row["step"])})
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, ArithmeticError, TypeError, KeyError, RecursionError) as error:
             raise TrainingError(f"{path}, line {number}: not a row of a training: {quote(line)}") from error
     return found
 

@@ -63,9 +63,7 @@ def train_sft(
     after every step with its row, the steps in all and the samples drawn. Raises ConfigError for a folder in
     use and a validation set that cannot tell the best weights, TrainingError for a loss that is not finite.
     """
-    steps = settings.optimizer.steps
     accelerator = make_accelerator(device=settings.device, mixed_precision=settings.optimizer.mixed_precision)
-    main = accelerator.is_main_process
     lessons = make_lessons(policy, train, settings)
     checked = lessons.encode([each for each in validation if each.kept][: settings.validation.rows])
     told = any(row.tokens for row in checked)  # the mean over nothing would be 0, and the best there is
@@ -74,63 +72,101 @@ def train_sft(
             "no row of the validation set passed the filter, so the best weights cannot be told; curate with "
             "a larger sets.validation or a looser filter, or take the last weights: export=last"
         )
-    if main:
+    if accelerator.is_main_process:
         open_run(folder, settings, seed=settings.seed, resume=resume, force=force, inputs=inputs)
     accelerator.wait_for_everyone()
-    freeze_heads(policy)
-    if settings.optimizer.gradient_checkpointing:
-        policy.model.trunk.gradient_checkpointing_enable()
-    optimizer = make_optimizer(policy.model, settings.optimizer)
-    trained = {"policy": Trained(policy.model, optimizer)}
-    model, prepared = accelerator.prepare(policy.model, optimizer)
-    checkpoints = Checkpoints(folder / "checkpoints", keep=settings.checkpoints.keep)
-    best = {"step": 0, "loss": math.inf}
-    first = 0
-    if checkpoints.steps():
-        first, state = checkpoints.load(trained)
-        best = state["best"]
-        restore_scaler(accelerator, state["scaler"])
-    logs = _Logs(folder, settings, first) if main else None
-
-    for step in range(first, steps):
-        started = time.perf_counter()
+    run = _Run(accelerator, policy, settings, folder, extra)
+    for step in range(run.first, settings.optimizer.steps):
+        row = run.learn(step, lessons.rows(step))
         samples: list[dict[str, Any]] = []
-        done, last = step + 1, step + 1 == steps
-        seed_step(settings.seed, step, accelerator.process_index)
+        if _due(settings.validation.interval, row["step"], settings):
+            samples = run.validate(row, checked if told else [], validation)
+        if run.logs is not None:
+            run.logs.write(row)
+        if _due(settings.checkpoints.interval, row["step"], settings):
+            run.save(row["step"])
+        if report is not None and accelerator.is_main_process:
+            report({**row, "steps": settings.optimizer.steps, "samples": samples})
+    return run.finish()
+
+
+class _Run:
+    """A training of stage 1 at one step: what is trained, the best so far, and where it is written."""
+
+    def __init__(
+        self,
+        accelerator: Any,
+        policy: Policy,
+        settings: SftSettings,
+        folder: Path,
+        extra: Mapping[str, Path] | None,
+    ) -> None:
+        """Make everything ready for the first step that is not done."""
+        self.accelerator, self.policy, self.settings = accelerator, policy, settings
+        self.folder, self.extra = folder, extra
+        freeze_heads(policy)
+        if settings.optimizer.gradient_checkpointing:
+            policy.model.trunk.gradient_checkpointing_enable()
+        optimizer = make_optimizer(policy.model, settings.optimizer)
+        self.trained = {"policy": Trained(policy.model, optimizer)}
+        self.model, self.optimizer = accelerator.prepare(policy.model, optimizer)
+        self.checkpoints = Checkpoints(folder / "checkpoints", keep=settings.checkpoints.keep)
+        self.first, self.best = 0, {"step": 0, "loss": math.inf}
+        if self.checkpoints.steps():
+            self.first, state = self.checkpoints.load(self.trained)
+            self.best = state["best"]
+            restore_scaler(accelerator, state["scaler"])
+        self.logs = _Logs(folder, settings, self.first) if accelerator.is_main_process else None
+
+    def learn(self, step: int, rows: Sequence[EncodedExample]) -> dict[str, Any]:
+        """Do one step and return what is logged of it; raises TrainingError for a loss that is not finite."""
+        started, settings = time.perf_counter(), self.settings
+        seed_step(settings.seed, step, self.accelerator.process_index)
         rate = learning_rate(settings.optimizer, step)
-        set_learning_rate(prepared, rate)
-        rows = lessons.rows(step)
-        loss, norm = sft_step(accelerator, model, policy.vocabulary, prepared, rows, settings)
+        set_learning_rate(self.optimizer, rate)
+        vocabulary = self.policy.vocabulary
+        loss, norm = sft_step(self.accelerator, self.model, vocabulary, self.optimizer, rows, settings)
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss of step {done} is {loss}; {checkpoints.describe_last()}. Lower "
+                f"the loss of step {step + 1} is {loss}; {self.checkpoints.describe_last()}. Lower "
                 "optimizer.learning_rate, or look for a broken row in the data"
             )
-        row: dict[str, Any] = {"step": done, "loss": loss, "grad_norm": norm, "learning_rate": rate}
+        row: dict[str, Any] = {"step": step + 1, "loss": loss, "grad_norm": norm, "learning_rate": rate}
         row["rows_per_second"] = len(rows) / (time.perf_counter() - started)
-        if done % settings.validation.interval == 0 or last:
-            if told:
-                row["validation_loss"] = validation_loss(
-                    accelerator, model, policy.vocabulary, checked, settings
-                )
-            if row.get("validation_loss", math.inf) < best["loss"]:
-                best = {"step": done, "loss": row["validation_loss"]}
-                save_policy(accelerator, policy, folder / "best", extra)
-            if logs is not None:
-                samples = logs.write_samples(done, policy, validation)
-        if logs is not None:
-            logs.write(row)
-        if done % settings.checkpoints.interval == 0 or last:
-            if main:
-                checkpoints.save(done, trained, {"best": best, "scaler": scaler_state(accelerator)})
-            accelerator.wait_for_everyone()
-        if report is not None and main:
-            report({**row, "steps": steps, "samples": samples})
+        return row
 
-    if logs is not None:
-        logs.close()
-    export_policy(accelerator, policy, folder, settings.export, extra)
-    return SftResult(folder, steps, int(best["step"]), float(best["loss"]))
+    def validate(
+        self, row: dict[str, Any], checked: Sequence[EncodedExample], validation: Sequence[Example]
+    ) -> list[dict[str, Any]]:
+        """Write the validation loss into the step's `row`, keep the best weights, and return samples."""
+        if checked:
+            row["validation_loss"] = validation_loss(
+                self.accelerator, self.model, self.policy.vocabulary, checked, self.settings
+            )
+        if row.get("validation_loss", math.inf) < self.best["loss"]:
+            self.best = {"step": row["step"], "loss": row["validation_loss"]}
+            save_policy(self.accelerator, self.policy, self.folder / "best", self.extra)
+        return [] if self.logs is None else self.logs.write_samples(row["step"], self.policy, validation)
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint."""
+        if self.accelerator.is_main_process:
+            state = {"best": self.best, "scaler": scaler_state(self.accelerator)}
+            self.checkpoints.save(step, self.trained, state)
+        self.accelerator.wait_for_everyone()
+
+    def finish(self) -> SftResult:
+        """Close the logs and write the policy out."""
+        if self.logs is not None:
+            self.logs.close()
+        export_policy(self.accelerator, self.policy, self.folder, self.settings.export, self.extra)
+        steps = self.settings.optimizer.steps
+        return SftResult(self.folder, steps, int(self.best["step"]), float(self.best["loss"]))
+
+
+def _due(interval: int, done: int, settings: SftSettings) -> bool:
+    """Whether what is done every `interval` steps, and at the end, is done now."""
+    return done % interval == 0 or done == settings.optimizer.steps
 
 
 def sft_step(

@@ -207,8 +207,9 @@ def _drawing(values: dict[str, Any], where: str) -> Drawing:
         seeds = tuple(int(seed) for seed in given.pop("seeds"))
         drawing = Drawing(columns=columns, seeds=seeds, **given)
         texts = (drawing.id, drawing.text, drawing.plain, drawing.created)
-        fits = all(isinstance(each, str) for each in texts) and _ID.fullmatch(drawing.id)
-    except (TypeError, ValueError, KeyError) as error:
+        fits = all(isinstance(each, str) for each in texts) and _ID.fullmatch(drawing.id) is not None
+        fits = fits and isinstance(drawing.settings, dict) and isinstance(drawing.negative, str | None)
+    except (TypeError, ValueError, ArithmeticError, KeyError) as error:
         raise EvaluationError(f"{where}: not a drawing: {quote(json.dumps(values))}") from error
     if not fits:
         raise EvaluationError(f"{where}: not a drawing: {quote(json.dumps(values))}")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from dfprompt.errors import InputError
 from dfprompt.requests.participants import ServeStudyRequest, SimulateStudyRequest
-from dfprompt.storage import lock_folder, reported, write_text
+from dfprompt.storage import lock_folder, reported, write_secret
 from dfprompt.study.plan import CONSENT
 from dfprompt.study.study import Study
 from dfprompt.study.texts import TO_FILL
@@ -75,11 +77,22 @@ def serve_study(
         links = tuple(f"{address}/#{token}" for token in study.tokens)
         if request.links is not None:
             with reported(request.links, InputError, "name another file"):
-                write_text(request.links, "".join(f"{link}\n" for link in links))
-                request.links.chmod(0o600)  # who has a link answers in somebody's name
+                _write_links(request.links, links, study.tokens)
         tell(Hosted(address, links, _platform_link(address, request), begun, study.plan.participants))
         rules = make_study_rules(study, request.listen, request.address)
         make_server(make_study(study, _manner(request), rules, say)).run(sockets=[bound])
+
+
+def _write_links(file: Path, links: Sequence[str], tokens: Sequence[str]) -> None:
+    """Write the links for the user's eyes alone: who has one answers in somebody's name.
+
+    Raises InputError where another file than the links of this study stands.
+    """
+    if os.path.lexists(file):
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else [""]
+        if not all(line.rpartition("/#")[2] in tokens for line in lines):
+            raise InputError(f"{file} exists already, and holds no links of this study; name another file")
+    write_secret(file, "".join(f"{link}\n" for link in links))
 
 
 def simulate_study(request: SimulateStudyRequest, say: Callable[[str], None]) -> Rehearsed:

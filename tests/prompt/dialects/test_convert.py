@@ -20,6 +20,7 @@ from dfprompt.errors import (
 from dfprompt.prompt import DFPrompt, EffectRange, Span
 from dfprompt.prompt.dialects import DIALECTS, Imported, convert_prompt, export_prompt, import_prompt
 from dialect_steps import steps_of
+from property_profiles import examples
 
 _ALPHABET = st.sampled_from(
     [*"ab ,:;.()[]|\\<>\"'+-0159{}_é猫\n\t\ud800\u202e\x00", "BREAK", "AND", "SEQ", ":0.5]", "1.2)"]
@@ -46,7 +47,7 @@ def test_the_same_idea_in_three_writings(pae: str, a1111: str, comfyui: str) -> 
     assert convert_prompt(a1111, "a1111", "pae").text == pae
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(_ANY, st.sampled_from(DIALECTS), st.sampled_from([None, 1, 20]))
 def test_any_text_is_a_result_or_one_of_our_errors(text: str, dialect: str, steps: int | None) -> None:
     read = _imported(text, dialect, steps)

@@ -274,6 +274,7 @@ def test_a_lone_de_emphasis_is_no_loss() -> None:
 @pytest.mark.parametrize(
     "text", ["(" * 50_000, "[" * 50_000, "(" * 30_000 + "a" + ")" * 30_000, "[a:" * 20_000, "<" * 50_000]
 )
+@pytest.mark.few(2)
 def test_any_depth_is_an_answer(text: str) -> None:
     try:
         import_prompt(text, "a1111", 20)

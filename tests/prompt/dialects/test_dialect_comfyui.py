@@ -157,6 +157,7 @@ def test_two_decimals_are_a_reported_loss_both_ways() -> None:
 
 
 @pytest.mark.parametrize("steps", range(1, 61))
+@pytest.mark.few(15)
 def test_with_the_steps_named_every_switch_falls_on_its_step(steps: int) -> None:
     for border in range(1, steps):
         end = 1 - (border - 0.5) / steps  # between two steps: `a` runs at the first `border` ones

@@ -10,6 +10,7 @@ from dfprompt.errors import ConversionError, ParseError
 from dfprompt.prompt import DFPrompt, parse_prompt
 from dfprompt.prompt.dialects import export_prompt, import_prompt
 from dialect_steps import Step, steps_of, words_of
+from property_profiles import examples
 
 PromptParser = pytest.importorskip("compel.prompt_parser").PromptParser
 
@@ -36,13 +37,13 @@ def _nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 COMPEL = st.recursive(_WORDS, _nested, max_leaves=5)
 
 
-@settings(max_examples=40)  # compel's own parser takes tens of milliseconds a prompt
+@settings(max_examples=examples(40))  # compel's own parser takes tens of milliseconds a prompt
 @given(COMPEL)
 def test_the_importer_reads_what_compel_reads(text: str) -> None:
     assert _close(steps_of(import_prompt(text, "compel").prompt, 1)[0], compel_words(text))
 
 
-@settings(max_examples=40)  # compel's own parser takes tens of milliseconds a prompt
+@settings(max_examples=examples(40))  # compel's own parser takes tens of milliseconds a prompt
 @given(COMPEL)
 def test_export_of_import_is_the_same_for_compel_where_nothing_was_lost(text: str) -> None:
     read = import_prompt(text, "compel")

@@ -41,6 +41,7 @@ def test_the_texts_of_the_vectors_are_still_what_is_written(dialect: str) -> Non
 
 
 @pytest.mark.parametrize("dialect", ["a1111", "comfyui", "swarmui"])
+@pytest.mark.few("a1111", "comfyui")
 def test_a_text_read_and_written_again_says_the_same_or_names_the_loss(dialect: str) -> None:
     _, vectors = load(dialect)
     compared = 0
