@@ -118,6 +118,7 @@ def test_the_pipelines_tokenizers_count_the_budget(tiny_pipe: Any) -> None:
     assert tuple(policy.budget.tokenizers) == (tiny_tokenizer(),)  # the policy's own stays as it was
 
 
+@pytest.mark.nightly
 def test_the_same_seed_gives_the_same_text_in_another_process(folder: Path) -> None:
     texts = ["a red cat", "the blue star in the snow", "one heart"]
     here = [[str(r.prompt) for r in row] for row in optimize_prompt(texts, folder, candidates=2, seed=11)]

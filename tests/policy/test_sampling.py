@@ -62,7 +62,6 @@ def test_a_row_is_the_same_in_every_batch_order_and_without_cache(
         assert rows_of(policy.sample([prompt], [seed], how)) == [row]
 
 
-@pytest.mark.nightly
 def test_the_same_seed_gives_the_same_text_in_another_process() -> None:
     code = (
         "from tiny_policies import tiny_policy\n"

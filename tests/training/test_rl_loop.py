@@ -290,7 +290,7 @@ def test_controls_per_token_are_not_drawn_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
-@pytest.mark.few(1)
+@pytest.mark.nightly
 def test_a_run_of_compared_controls_goes_on_to_the_same_bits(algorithm: str, tmp_path: Path) -> None:
     more = {**SHORT, "rollout": {**SHORT["rollout"], "control_draws": 2}}
 
@@ -381,7 +381,7 @@ def toy_reward_for_any(attempts: Sequence[Attempt]) -> RewardTerms:
     return RewardTerms(torch.zeros(len(attempts)), {}, {}, {})
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_value_model_learns_to_predict(tmp_path: Path) -> None:
     """Two prompts whose rewards differ by 4: after a few steps the values explain most of it."""
     more = {
