@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,9 @@ class Goods(dict[str, Path]):
         if name.startswith("begun "):
             self[name] = self._begun(name.removeprefix("begun "))
         else:
-            self[name] = _MAKERS[name](self)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of squares that are no pictures of the mini world
+                self[name] = _MAKERS[name](self)
         return self[name]
 
     def _begun(self, name: str) -> Path:

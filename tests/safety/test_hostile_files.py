@@ -30,6 +30,8 @@ from hostile_files import (
 )
 from hostile_goods import Goods
 
+pytestmark = pytest.mark.enable_socket  # servers open their port before they are ended
+
 SECONDS, GIGABYTE = 10, 2**30
 QUICK, MANY = 2, int(os.environ.get("DFPROMPT_HOSTILE_FILES", "60"))
 
