@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import tiny_pipelines
 import tiny_rewards
@@ -178,6 +179,9 @@ def test_prompt_files_and_bad_input(sd: ImagePipeline, tmp_path: Path) -> None:
         evaluate(prompts, ["plain"], prompts, **board)
     with pytest.raises(ConfigError, match="needs --policy"):
         evaluate(prompts, ["policy"], tmp_path / "out", **board)
+    with pytest.raises(InputError, match="no pictures in this folder"):
+        evaluate(prompts, ["plain"], tmp_path / "out", reference=tmp_path, **board)
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
     with pytest.raises(ConfigError, match="--embedder"):
         evaluate(prompts, ["plain"], tmp_path / "out", reference=tmp_path, **board)
 
