@@ -32,7 +32,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("name", ["curate"])
-@pytest.mark.few("curate-1")
+@pytest.mark.nightly
 def test_with_two_processes_of_which_one_is_killed(
     reference: Reference, tmp_path: Path, name: str, seed: int
 ) -> None:
