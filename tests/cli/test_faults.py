@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -36,6 +37,33 @@ def test_an_unforeseen_error_is_one_message_and_a_file(
     assert told is not None
     assert "Traceback" in Path(told[1]).read_text()
     assert Path(told[1]).stat().st_mode & 0o077 == 0  # prompts may stand in it
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        OSError("libcudart.so: failed to map segment from shared object"),
+        ImportError("_backend_agg.so: failed to map segment from shared object"),
+        RuntimeError("could not create a primitive"),
+    ],
+)
+def test_memory_that_is_used_up_is_said_whoever_notices(
+    error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def grow() -> None:
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["dfprompt"])
+    with pytest.raises(SystemExit) as stop:
+        command_line.run(app)
+    assert stop.value.code == 1
+    assert capsys.readouterr().err.startswith("error: out of memory; nothing half-written was left.")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")

@@ -26,6 +26,8 @@ from dfprompt.faults import keep_fault
 _REFUSED = {errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
 _REFUSED |= {errno.EEXIST, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE}
 
+_NO_ROOM = ("failed to map segment", "annot allocate memory")  # the loader of libraries
+
 app = typer.Typer(
     name="dfprompt",
     cls=CommandGroup,
@@ -77,6 +79,8 @@ def run(commands: typer.Typer) -> None:
         console.show_error(error)
         sys.exit(error.exit_code)
     except OSError as error:
+        if _ran_out_of_memory(error):
+            _stop_without_memory()
         if not _is_of_a_stream(error):
             _stop_at_file(error)
         # A result that nobody can be given, such as on a full device: nothing more can be written there.
@@ -88,15 +92,23 @@ def run(commands: typer.Typer) -> None:
     except stopping.Stopped as stopped:
         console.note(stopping.describe(stopped, sys.argv[1:]))
         sys.exit(stopped.exit_code)
-    except MemoryError:
-        _stop_without_memory()
     except Exception as error:  # noqa: BLE001 - the last resort: a person is never shown a traceback
-        if "torch" in sys.modules:
-            from dfprompt.pipeline.memory import ran_out_of_memory
-
-            if ran_out_of_memory(error):
-                _stop_without_memory()
+        if _ran_out_of_memory(error):
+            _stop_without_memory()
         _stop_at(error)
+
+
+def _ran_out_of_memory(error: Exception) -> bool:
+    """Say whether memory is used up, of this process or of a device; libraries cannot be loaded then either."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if isinstance(error, OSError | ImportError):
+        return any(said in str(error) for said in _NO_ROOM)
+    if "torch" not in sys.modules:
+        return False
+    from dfprompt.pipeline.memory import ran_out_of_memory
+
+    return ran_out_of_memory(error)
 
 
 def _is_of_a_stream(error: OSError) -> bool:
