@@ -99,7 +99,7 @@ def run(commands: typer.Typer) -> None:
 
 
 def _ran_out_of_memory(error: Exception) -> bool:
-    """Say whether memory is used up, of this process or of a device; libraries cannot be loaded then either."""
+    """Say whether memory, of the process or a device, is used up: a library cannot be loaded then either."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     if isinstance(error, OSError | ImportError):

@@ -13,7 +13,7 @@ from dfprompt.errors import DFPromptWarning, GenerationError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_SAID = ("out of memory", "DefaultCPUAllocator: can't allocate memory", "could not create a primitive")
+_SAID = ("out of memory", "DefaultCPUAllocator: ", "could not create a primitive")
 
 
 class Slices:
