@@ -29,7 +29,7 @@ from dfprompt.requests.taste import TasteRequest
 from dfprompt.rewards.taste import TASTE_FILE, Taste, TasteScore, TasteTerms, Term
 from dfprompt.statistics.choices import Weights, fit_choices
 from dfprompt.statistics.intervals import Array
-from dfprompt.storage import LineFile, check_ours, lock_folder, write_text
+from dfprompt.storage import LineFile, check_ours, lock_folder, reported, write_text
 
 CHOICES, PAGE, PICTURES = "choices.jsonl", "pair.html", "pictures"
 SPREAD = 1.0  # how far a person's weights lie from the crowd's, in logits per usual difference of a term
@@ -86,7 +86,7 @@ def learn_taste(request: TasteRequest, *, choose: Choose | None = None) -> Taste
     options |= {"allow_code": request.allow_code, "assignments": request.assignments}
     terms = TasteTerms([load_reward(name, **options) for name in names])
     before = [pair for file in request.choices for pair in read_pairs(file)]
-    with lock_folder(folder), LineFile(folder / CHOICES) as kept:
+    with reported(folder, InputError), lock_folder(folder), LineFile(folder / CHOICES) as kept:
         before += read_pairs(kept.path, all_ties=True)
         table = _Table(terms)
         table.measure([(file, pair) for pair in before for file in (pair.a, pair.b)])
