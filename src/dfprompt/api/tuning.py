@@ -21,6 +21,7 @@ from dfprompt.api.workers import drawing_elsewhere, workers_for
 from dfprompt.errors import ConfigError, InputError
 from dfprompt.evaluation.files import write_text
 from dfprompt.images.grid import make_grid
+from dfprompt.images.reading import read_rgb
 from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.measurement.log import ROWS, MeasurementLog
 from dfprompt.measurement.measure import Measurement, fingerprint
@@ -316,8 +317,7 @@ def _draw_grid(outcome: Outcome, measured: SearchedPictures) -> Image.Image:
     captions: list[str] = []
     for each in outcome.rounds:
         for pair in each.pairs[: _GRID_PICTURES - len(pictures)]:
-            with Image.open(measured.path_of(pair)) as picture:
-                pictures.append(picture.convert("RGB"))
+            pictures.append(read_rgb(measured.path_of(pair)))
             score = outcome.ledger.scores[pair]
             said = "plain" if pair[0] == outcome.ledger.plain else ", ".join(map(str, pair[0].controls))
             shown = "failed" if score is None else f"{score:.4g}"

@@ -165,7 +165,8 @@ def _draw_trade(axis: Any, found: Ablation, reward: str, judge: str) -> None:
     axis.set_xlabel(_said(f"{reward} (reward): difference to plain"))
     axis.set_ylabel(_said(f"{judge} (judge): difference to plain"))
     axis.set_title("one against the other", fontsize=10)
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
+    if axis.get_legend_handles_labels()[0]:  # every arm may have failed
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
 
 
 def plot_attribution(found: Attribution, path: Path) -> None:

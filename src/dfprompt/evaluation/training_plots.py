@@ -144,7 +144,7 @@ def _draw_panel(axis: Any, curves: Curves, title: str, unit: str, keys: Sequence
     axis.set_ylabel(unit, fontsize=8)
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
-    if len(keys) > 1:
+    if len(keys) > 1 and axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=7, frameon=False, loc="upper left")
 
 

@@ -69,7 +69,7 @@ def load_aesthetic_head(source: str | Path) -> tuple[AestheticHead, str | None]:
     source = Path(source)
     if source.is_dir():
         config = _read_config(source)
-        head = head_from_state(read_tensors(source / WEIGHTS_NAME), config.get("activation", "none"))
+        head = head_from_state(read_tensors(source / WEIGHTS_NAME), config.get("activation") or "none")
         tower = config.get("tower")
         if tower and (source / tower).is_dir():
             tower = str((source / tower).resolve())
@@ -129,6 +129,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"cannot read {source}: {error}") from error
     texts = ("activation", "tower")
-    if not isinstance(config, dict) or not all(isinstance(config.get(name) or "", str) for name in texts):
+    if not isinstance(config, dict) or not all(isinstance(config.get(name), str | None) for name in texts):
         raise LoadError(f'{source}: expected {{"activation": ..., "tower": ...}}')
     return config
