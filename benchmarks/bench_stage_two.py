@@ -1,6 +1,7 @@
 """Stage 2 on mini: pictures per second of whole steps, beside drawing alone and one prompt at a time.
 
-python benchmarks/bench_stage_two.py            4 steps of 32 rows by PPO and GRPO, after one that warms up
+python benchmarks/bench_stage_two.py            4 steps of 32 rows by PPO and GRPO, each with and without the
+                                                critic of controls, after one that warms up
 python benchmarks/bench_stage_two.py --steps 8 --rows 64
 After every step the same rewrites are drawn again by the references, so that all see the same machine:
   bare       the stock diffusers call on their texts, one batch, no ranges, weights or sharing
@@ -34,6 +35,17 @@ from machine import header
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 APART = 8  # of a step's rows, drawn one by one
+_CRITIC = (
+    "critic.use=true", "critic.warmup=1", "optimizer.heads_rate=5", "optimizer.centre_heads=true",
+    "group.size=8", "rollout.max_modifiers=2",
+)  # fmt: skip
+# Each with its recipe and what is changed in it; the critic's one warm-up step is the one left out.
+ARMS: dict[str, tuple[Algorithm, str, tuple[str, ...]]] = {
+    "ppo": ("ppo", "mini-ppo", ()),
+    "grpo": ("grpo", "mini-grpo", ()),
+    "ppo with the critic": ("ppo", "mini-ppo", _CRITIC),
+    "grpo with the critic": ("grpo", "mini-grpo-critic", ("critic.warmup=1",)),
+}
 GOALS = {"bare": 0.85, "one by one": 3.0, "with plain": 5.0}
 
 
@@ -105,9 +117,7 @@ def apart(reward: Watched, *, plain: bool) -> float:
     return len(some) / seconds(work)
 
 
-def measure(
-    algorithm: Algorithm, asked: argparse.Namespace, folder: Path
-) -> tuple[list[dict[str, float]], Watched]:
+def measure(arm: str, asked: argparse.Namespace, folder: Path) -> tuple[list[dict[str, float]], Watched]:
     """Rows of pictures per second, one per step but the first (it warms up) and the last (it validates)."""
     data = folder / "data"
     data.mkdir()
@@ -147,7 +157,9 @@ def measure(
         )
         last.update({name: getattr(reward, name) for name in last})
 
+    algorithm, recipe, own = ARMS[arm]
     changes = [
+        *own,
         f"data.folder={data}",
         f"rollout.rows={asked.rows}",
         f"rollout.batch_size={asked.rows}",
@@ -161,20 +173,20 @@ def measure(
     picture_work.make_picture_reward = watched
     try:
         reinforcement.run_reinforcement(
-            algorithm, RECIPES / f"mini-{algorithm}.toml", changes, output=folder / "run", report=report
+            algorithm, RECIPES / f"{recipe}.toml", changes, output=folder / "run", report=report
         )
     finally:
         picture_work.make_picture_reward = made
     return rows[1:-1], rewards[0]
 
 
-def show(algorithm: Algorithm, asked: argparse.Namespace) -> bool:
+def show(arm: str, asked: argparse.Namespace) -> bool:
     """Measure and print one algorithm's table; whether all goals are reached."""
     with tempfile.TemporaryDirectory() as folder:
-        rows, reward = measure(algorithm, asked, Path(folder))
+        rows, reward = measure(arm, asked, Path(folder))
     median = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
     shares = ", ".join(f"{name} {median[name]:.0%}" for name in ("sampling", "drawing", "scoring", "update"))
-    print(f"{algorithm}: whole steps {median['stage 2']:.2f} pictures/s, rollouts {median['rollout']:.2f}")
+    print(f"{arm}: whole steps {median['stage 2']:.2f} pictures/s, rollouts {median['rollout']:.2f}")
     print(f"  of its time: {shares}")
     total = reward.spent.evaluations + reward.spent.saved
     print(f"  denoiser evaluations saved by sharing: {reward.spent.saved / total:.1%} of {total}")
@@ -197,9 +209,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--arms", default=",".join(ARMS), help="some of: " + ", ".join(ARMS))
     asked = parser.parse_args(arguments)
     print(header(f"stage 2 on mini: {asked.rows} rows a step, {torch.get_num_threads()} thread(s)"))
-    reached = [show(algorithm, asked) for algorithm in ("ppo", "grpo")]
+    reached = [show(arm, asked) for arm in asked.arms.split(",")]
     return int(not all(reached))
 
 
