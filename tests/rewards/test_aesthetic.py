@@ -136,9 +136,10 @@ def test_missing_files_and_odd_configs_are_named(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"config\.json"):
         load_aesthetic_head(tmp_path)
     save_aesthetic_head(AestheticHead((WIDTH, 1)), tmp_path)
-    (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(LoadError, match=r"config\.json"):
-        load_aesthetic_head(tmp_path)
+    for odd in ("[]", '{"activation": {}}', '{"tower": []}', '{"activation": 0}'):
+        (tmp_path / "config.json").write_text(odd)
+        with pytest.raises(LoadError, match=r"config\.json: expected"):
+            load_aesthetic_head(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"activation": "tanh"}))
     with pytest.raises(LoadError, match="tanh"):
         load_aesthetic_head(tmp_path)

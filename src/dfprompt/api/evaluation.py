@@ -127,7 +127,8 @@ def evaluate(
             distances = {}
             if request.reference is not None and vectors is not None:
                 distances = measure_distances(outcome, Path(request.reference), vectors)
-            return _write_out(outcome, summarize(outcome, distances=distances, checks=checks), loaded)
+            summary = summarize(outcome, distances=distances, checks=checks)
+            return _write_out(outcome, summary, loaded, companions.note)
 
 
 def _baselines(
@@ -182,9 +183,9 @@ def _prepare_methods(
     return methods
 
 
-def _write_out(outcome: Outcome, summary: Summary, loaded: ImagePipeline) -> EvaluationRun:
+def _write_out(outcome: Outcome, summary: Summary, loaded: ImagePipeline, note: str) -> EvaluationRun:
     """Write tables and page beside the rows."""
-    title, note = f"Evaluation on {loaded.name}", companions_of(loaded).note
+    title = f"Evaluation on {loaded.name}"
     tables = write_tables(summary, outcome.folder / TABLES, title=title, note=note)
     page = outcome.folder / REPORT
     vendor = find_vendor(loaded.pipe)

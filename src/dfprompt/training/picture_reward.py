@@ -130,8 +130,7 @@ class PictureReward:
         for taste in dict.fromkeys(tastes):
             rows = [at for at, each in enumerate(tastes) if each == taste]
             of = [texts[at] for at in rows], [records[at] for at in rows]
-            terms = _terms(self.tastes[taste], ImageBatch(images[rows]), *of, plain)
-            parts.append(_only(terms, self.told) if len(self.tastes) > 1 else terms)
+            parts.append(_only(_terms(self.tastes[taste], ImageBatch(images[rows]), *of, plain), self.told))
             order += rows
         return parts[0] if len(parts) == 1 else select_terms(join_terms(parts), torch.tensor(order).argsort())
 
