@@ -5,7 +5,9 @@ prompts in one order. The first set are the 96 behind the first 200, with noises
 behind these that the second set, for policies trained under a limit of two modifiers, are the 96 before them,
 with noises from 6200 on: tables of earlier policies used them, nobody looked at them for this method. The
 third set is for what was trained with a part taken away. No prompts are left that nobody looked at: it is the
-last 48 of the second set, with noises from 7200 on that nobody drew. Run:
+last 48 of the second set, with noises from 7200 on that nobody drew. The fourth, for runs of 64 rollouts with
+a learning rate that falls, chosen on other prompts (`curate`'s validation and test prompts), are the first and
+second set together, with noises from 8200 on that nobody drew. Run:
 
     python experiments/critic-taught-heads/confirm.py 2 PROMPTS.jsonl
 """
@@ -18,9 +20,9 @@ from pathlib import Path
 
 from dfprompt.api.mini_evaluation import make_mini_prompts
 
-COUNT = {"1": 96, "2": 96, "3": 48}
-BEHIND = {"1": 200, "2": 104, "3": 152}
-NOISES = {"1": range(5200, 5206), "2": range(6200, 6204), "3": range(7200, 7202)}
+COUNT = {"1": 96, "2": 96, "3": 48, "4": 192}
+BEHIND = {"1": 200, "2": 104, "3": 152, "4": 104}
+NOISES = {"1": range(5200, 5206), "2": range(6200, 6204), "3": range(7200, 7202), "4": range(8200, 8202)}
 
 
 def main() -> None:
