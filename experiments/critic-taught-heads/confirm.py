@@ -6,7 +6,7 @@ behind these that the second set, for policies trained under a limit of two modi
 with noises from 6200 on: tables of earlier policies used them, nobody looked at them for this method. The
 third set is for what was trained with a part taken away. No prompts are left that nobody looked at: it is the
 last 48 of the second set, with noises from 7200 on that nobody drew. The fourth, for runs of 64 rollouts with
-a learning rate that falls, chosen on other prompts (`curate`'s validation and test prompts), are the first and
+a learning rate that falls, which were chosen on `curate`'s validation and test prompts, are the first and the
 second set together, with noises from 8200 on that nobody drew. Run:
 
     python experiments/critic-taught-heads/confirm.py 2 PROMPTS.jsonl
