@@ -239,6 +239,11 @@ def empty_tokenizer(folder: Path) -> None:
         pytest.param(write(UNET, header("{]")), "unet.*header is not JSON", id="no JSON"),
         pytest.param(write(UNET, header("[1, 2]")), "unet.*no safetensors file", id="no object"),
         pytest.param(write(UNET, header('{"a": 1}')), "unet.*header names no offsets", id="no offsets"),
+        pytest.param(
+            write(UNET, header('{"a": {"dtype": "F32", "shape": [1], "data_offsets": ["x", 4]}}')),
+            "unet.*is damaged; its header names shapes or places",
+            id="an offset that is no number",
+        ),
         pytest.param(write(UNET, b"<!DOCTYPE html>" * 9), "unet.*no safetensors file", id="a web page"),
         pytest.param(lose_a_tensor, "lacks weights: unet: conv_out.weight; download", id="a tensor less"),
         pytest.param(
