@@ -16,7 +16,7 @@ PIPELINE, CLIP = ("--pipeline", "../pipeline"), ("--reward", "clip:../clip")
 POLICY = ("--policy", "../policy", "--methods", "plain,policy", "--pipeline", "mini")
 OWN_WORDS = ("--with", "a red cat on a hill, [film grain:late]")
 DRAWN = (*PIPELINE, *CLIP)
-STAGE_TWO = ("--set", "pictures.source=../pipeline", "--set", "reward.source=clip:../clip")
+STAGE_TWO = ("--set", "pictures.pipeline=../pipeline", "--set", "reward.source=clip:../clip")
 CONFIDENCE = ("--pipeline", "../pipeline", "--set", "confidence.clip=../clip")
 
 
