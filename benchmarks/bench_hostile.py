@@ -74,7 +74,7 @@ def try_file(kind: str, number: int, good: Goods, folder: Path) -> Trial:
     """Try one file; its folder stays only where something was wrong."""
     place = folder / f"{kind} {number}"
     before = _processor()
-    said, wrong = try_one(kind, number, good, place)
+    _, said, wrong = try_one(kind, number, good, place)
     if not wrong:
         shutil.rmtree(place)
     return Trial(kind, number, wrong, said[-300:] if not wrong else said[-3000:], _processor() - before)

@@ -58,12 +58,22 @@ def _text(made: Made) -> Path:
     return hostile_text(made.place / "x.txt", made.chance)
 
 
-def _folder(name: str) -> Make:
-    return lambda made: hostile_folder(made.good[name], made.place / "x", made.chance, made.marker)
+def _folder(name: str, *beside: str) -> Make:
+    """A folder with one file changed; links to what lies beside it, where it names that."""
+
+    def change(made: Made) -> Path:
+        for each in beside:
+            (made.place / each).symlink_to(made.good[name].parent / each)
+        return hostile_folder(made.good[name], made.place / "x", made.chance, made.marker)
+
+    return change
 
 
 def _file(name: str) -> Make:
-    return lambda made: hostile_file(made.good[name], made.place, made.chance)
+    def change(made: Made) -> Path:
+        return hostile_file(made.good[name], made.place, made.chance)
+
+    return change
 
 
 def _defaults(made: Made) -> Path:
@@ -74,14 +84,14 @@ def _defaults(made: Made) -> Path:
 def _begun(name: str) -> Make:
     """A run that was killed halfway, one of its files changed since, beside what it reads."""
 
-    def make(made: Made) -> Path:
+    def change(made: Made) -> Path:
         for each in made.good["place"].iterdir():
             if each.name != "run":
                 (made.place / each.name).symlink_to(each)
         target = made.place / "run"
         return hostile_folder(made.good[f"begun {name}"], target, made.chance, made.marker)
 
-    return make
+    return change
 
 
 _EVALUATE = "evaluate --methods plain --steps 1 --seeds 1 --validation-images 0 --reward clip:mini --output o"
@@ -99,7 +109,7 @@ CASES: dict[str, tuple[Make, str]] = {
     "score": (_picture, "score {x} --prompt 'a cat' --reward clip:mini"),
     "curate": (_table, "curate {x} --no-images --output o"),
     "recipe": (_recipe, "train sft --recipe {x} --output o --set optimizer.steps=1"),
-    "adapter": (_folder("adapter"), "optimize 'a red cat' --policy {x}"),
+    "adapter": (_folder("adapter", "policy"), "optimize 'a red cat' --policy {x}"),
     "lora": (_file("lora"), "generate 'a cat' --steps 1 --pipeline {pipeline} --output o --lora x={x}"),
     "prompts": (_table, _EVALUATE + " --prompts {x}"),
     "rewrites": (_table, _EVALUATE + " --prompts {prompts} --methods a={x}"),
@@ -115,19 +125,25 @@ CASES: dict[str, tuple[Make, str]] = {
     "pipeline to plan": (_folder("pipeline"), "plan 'a [cat:late]' --pipeline {x}"),
     "pipeline to start": (_folder("pipeline"), "start 'a cat' --pipeline {x} --plan --yes"),
     "capabilities": (_folder("pipeline"), "capabilities --pipeline {x}"),
-    "single file": (_file("single file"), "generate 'a cat' --steps 1 --pipeline {x} --output o"),
+    "single file": (
+        _file("single file"),
+        "generate 'a cat' --steps 1 --pipeline {x} --config {sd1} --output o",
+    ),
     "gguf": (_file("gguf"), "generate 'a cat' --steps 1 --pipeline {x} --config {sd1} --output o"),
     "vae": (_file("vae"), "generate 'a cat' --steps 1 --pipeline {pipeline} --vae {x} --output o"),
     "inspect again": (_picture, "inspect {x} --pipeline mini"),
     "inspect of others": (_file("of others"), "inspect {x}"),
-    "aesthetic": (_folder("aesthetic"), "score {picture} --prompt 'a cat' --reward aesthetic:{x}"),
-    "published head": (_file("published head"), "score {picture} --prompt 'a cat' --reward aesthetic:{x}"),
+    "aesthetic": (_folder("aesthetic", "clip"), "score {picture} --prompt 'a cat' --reward aesthetic:{x}"),
+    "published head": (
+        _file("published head"),
+        "score {picture} --prompt 'a cat' --reward '{head recipe}' --set models.aesthetic={x}",
+    ),
     "pictures' prompts": (_file("named"), "score {pictures} --prompts {x} --reward clip:mini"),
-    "pictures to curate": (_folder("pictures"), "curate {x} --no-images --output o"),
+    "pictures to curate": (_folder("with recipes"), "curate {x} --no-images --output o"),
     "taste": (_folder("taste"), "score {picture} --prompt 'a cat' --reward taste:{x}"),
     "choices": (_file("pairs"), "taste --choices {x} --reward clip:mini --output o"),
     "choices before": (_folder("taste"), "taste --choices {pairs} --reward clip:mini --output {x}"),
-    "pictures to choose": (_folder("drawn"), "taste --from {x} --reward clip:mini --output o <{answers}"),
+    "pictures to choose": (_folder("drawn twice"), "taste --from {x} --reward clip:mini --output o <{answers}"),
     "pairs": (_file("pairs"), "judge-check --pairs {x} --judge clip:mini --output o"),
     "checks": (_file("checks"), _EVALUATE + " --prompts {prompts} --checks {x}"),
     "reference": (_folder("pictures"), _EVALUATE + " --prompts {prompts} --reference {x} --embedder {clip}"),
@@ -137,8 +153,8 @@ CASES: dict[str, tuple[Make, str]] = {
         _EVALUATE.replace("plain", "suffix").replace("images 0", "images 4")
         + " --prompts {prompts} --validation {x}",
     ),
-    "calibrate": (_table, "calibrate --prompts {x} --pipeline mini --steps 1 --output r.toml"),
-    "reward to calibrate": (_recipe, "calibrate --prompts {prompts} --reward {x} --steps 1 --output r.toml"),
+    "calibrate": (_table, "calibrate --prompts {x} --seeds 4 --pipeline mini --steps 1 --output r.toml"),
+    "reward to calibrate": (_recipe, "calibrate --prompts {prompts} --seeds 4 --reward {x} --steps 1 --output r.toml"),
     "ablate": (_table, "ablate weight --prompts {x} --modifiers 8k --seeds 1 --steps 1 --output o"),
     "words to ablate": (
         _table,
@@ -152,12 +168,12 @@ CASES: dict[str, tuple[Make, str]] = {
     "consent": (_table, _PLAN.format("{drawn}", "--consent {x} ")),
     "study to report": (_folder("study"), "study report {x} --output o"),
     "study to export": (_folder("study"), "study export {x} --output o.csv"),
-    "study to forget in": (_folder("study"), "study forget {x} --platform-id p1"),
-    "study to serve": (_folder("study"), "study serve {x} --rehearsal --port 0"),
+    "study to forget in": (_folder("answered"), "study forget {x} --platform-id p1"),
+    "study to serve": (_folder("answered"), "study serve {x} --port 0"),
     "studio": (_folder("studio"), "studio --no-browser --port 0 --pipeline mini --output {x}"),
     "token to serve": (_text, "serve --port 0 --pipeline mini --token-file {x}"),
     "token of a reward": (_text, "serve-reward clip:mini --port 0 --token-file {x}"),
-    "policy to restrain": (_folder("policy"), "restrain {x} --count 6 --seeds 1 --steps 1 --output o"),
+    "policy to restrain": (_folder("mini policy"), "restrain {x} --risk --count 6 --seeds 1 --steps 1 --output o"),
     "data of sft": (_folder("data"), f"train sft {_ONE_STEP} --set model.base=mini --set data.folder={{x}}"),
     "base of sft": (
         _folder("lm"),
@@ -202,8 +218,9 @@ def _limit(stdin: str | None) -> None:
 
 
 class Tried(NamedTuple):
-    """What a command said to a hostile file, and what was wrong with that; "" where nothing was."""
+    """How a command ended at a hostile file, what it said, and what was wrong with that ("": nothing)."""
 
+    code: int
     said: str
     wrong: str
 
@@ -230,7 +247,7 @@ def try_one(name: str, number: int, good: Goods, place: Path) -> Tried:
         wrong = "ran its code"
     if "\x1b" in ended.err:
         wrong = "moved the terminal"
-    return Tried(said, wrong)
+    return Tried(ended.code, said, wrong)
 
 
 class Named(dict[str, str]):

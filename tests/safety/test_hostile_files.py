@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import hostile_files
 from crash_machine import import_everything
 from hostile_cases import CASES, LONG, try_one
 from hostile_goods import Goods
@@ -44,3 +45,17 @@ def test_hostile_files_are_refused_in_words(name: str, good: Goods, tmp_path: Pa
 @pytest.mark.parametrize("name", CASES)
 def test_many_hostile_files(name: str, good: Goods, tmp_path: Path) -> None:
     _try(name, MANY, good, tmp_path)
+
+
+MADE_OF_GOOD = [name for name, (make, _) in CASES.items() if make.__name__ == "change"]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", MADE_OF_GOOD)
+def test_what_nobody_changed_is_taken(
+    name: str, good: Goods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hostile files are made of is in order: else they would be refused for something else."""
+    monkeypatch.setattr(hostile_files, "_change", lambda *_: None)
+    tried = try_one(name, 0, good, tmp_path / "0")
+    assert (tried.code, tried.wrong) == (0, ""), tried.said[-900:]
