@@ -96,9 +96,7 @@ def _begun(name: str) -> Make:
 
 _EVALUATE = "evaluate --methods plain --steps 1 --seeds 1 --validation-images 0 --reward clip:mini --output o"
 _ONE_STEP = "--set device=cpu --set optimizer.steps=1 --set validation.samples=1 --output o"
-_STAGE_TWO = (
-    f"{_ONE_STEP} --set rollout.rows=4 --set validation.rows=1 --set pictures.num_inference_steps=2"
-)
+_STAGE_TWO = f"{_ONE_STEP} --set rollout.rows=4 --set validation.rows=1 --set pictures.num_inference_steps=2"
 _PAIRS = "--pairs 2 --participants 2 --per-participant 2 --gold 0 --practice 0 --repeats 0 --output o"
 _PLAN = "study plan {} --methods plain,secret-method {}" + _PAIRS
 CASES: dict[str, tuple[Make, str]] = {
@@ -143,7 +141,10 @@ CASES: dict[str, tuple[Make, str]] = {
     "taste": (_folder("taste"), "score {picture} --prompt 'a cat' --reward taste:{x}"),
     "choices": (_file("pairs"), "taste --choices {x} --reward clip:mini --output o"),
     "choices before": (_folder("taste"), "taste --choices {pairs} --reward clip:mini --output {x}"),
-    "pictures to choose": (_folder("drawn twice"), "taste --from {x} --reward clip:mini --output o <{answers}"),
+    "pictures to choose": (
+        _folder("drawn twice"),
+        "taste --from {x} --reward clip:mini --output o <{answers}",
+    ),
     "pairs": (_file("pairs"), "judge-check --pairs {x} --judge clip:mini --output o"),
     "checks": (_file("checks"), _EVALUATE + " --prompts {prompts} --checks {x}"),
     "reference": (_folder("pictures"), _EVALUATE + " --prompts {prompts} --reference {x} --embedder {clip}"),
@@ -154,7 +155,10 @@ CASES: dict[str, tuple[Make, str]] = {
         + " --prompts {prompts} --validation {x}",
     ),
     "calibrate": (_table, "calibrate --prompts {x} --seeds 4 --pipeline mini --steps 1 --output r.toml"),
-    "reward to calibrate": (_recipe, "calibrate --prompts {prompts} --seeds 4 --reward {x} --steps 1 --output r.toml"),
+    "reward to calibrate": (
+        _recipe,
+        "calibrate --prompts {prompts} --seeds 4 --reward {x} --steps 1 --output r.toml",
+    ),
     "ablate": (_table, "ablate weight --prompts {x} --modifiers 8k --seeds 1 --steps 1 --output o"),
     "words to ablate": (
         _table,
@@ -173,7 +177,10 @@ CASES: dict[str, tuple[Make, str]] = {
     "studio": (_folder("studio"), "studio --no-browser --port 0 --pipeline mini --output {x}"),
     "token to serve": (_text, "serve --port 0 --pipeline mini --token-file {x}"),
     "token of a reward": (_text, "serve-reward clip:mini --port 0 --token-file {x}"),
-    "policy to restrain": (_folder("mini policy"), "restrain {x} --risk --count 6 --seeds 1 --steps 1 --output o"),
+    "policy to restrain": (
+        _folder("mini policy"),
+        "restrain {x} --risk --count 6 --seeds 2 --steps 1 --output o",
+    ),
     "data of sft": (_folder("data"), f"train sft {_ONE_STEP} --set model.base=mini --set data.folder={{x}}"),
     "base of sft": (
         _folder("lm"),
@@ -197,8 +204,9 @@ LONG |= {"begun train grpo", "ablate", "words to ablate", "validation", "data of
 
 
 def _limit(stdin: str | None) -> None:
-    """Ten seconds of the processor, three minutes in all, one gigabyte more than this process has; servers end
-    when they begin."""
+    """Ten seconds of the processor, three minutes in all, one gigabyte more than this process has; servers
+    end when they begin.
+    """
     import socketserver
 
     import uvicorn

@@ -30,7 +30,7 @@ def digest_inputs(data: str, base: Path, **others: str) -> dict[str, str]:
 
 
 def digest_instruments(settings: ConfidenceSettings) -> dict[str, str]:
-    """Digests of what confidence is measured with: what draws and what scores; none where nothing is drawn."""
+    """Digests of what draws and scores for confidence; none where nothing is drawn."""
     if not settings.enabled:
         return {}
     pipeline = settings.pipeline or MINI

@@ -11,12 +11,12 @@ from dfprompt.api.companions import MINI
 from dfprompt.api.gallery import choose_folder
 from dfprompt.api.inputs import TRAIN, VALIDATION, digest_inputs
 from dfprompt.api.training_plots import plotted
-from dfprompt.api.world import mini_folder, mini_taste
+from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config
 from dfprompt.domain import FILE_NAME as DOMAIN
 from dfprompt.errors import ConfigError
 from dfprompt.policy import Policy, TokenBudget
-from dfprompt.policy.folders import COUNTING, load_policy_model, load_tokenizer, policy_in, weights_digest
+from dfprompt.policy.folders import COUNTING, load_policy_model, load_tokenizer, policy_in
 from dfprompt.rewards.weights import find_source
 from dfprompt.training.examples import Example, read_examples
 from dfprompt.training.model_setup import policy_fields, set_up_model
