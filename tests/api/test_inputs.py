@@ -9,7 +9,9 @@ import pytest
 from dfprompt.api.inputs import digest_source
 
 
-@pytest.mark.parametrize("named", ["{}", "clip:{}", "{}/../reward.toml", "taste:{}/../taste.toml"])
+@pytest.mark.parametrize(
+    "named", ["{}", "clip:{}", "{}/../reward.toml", "taste:{}/..", "taste:{}/../taste.toml"]
+)
 def test_a_digest_changes_with_the_weights_behind_it(named: str, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()

@@ -13,7 +13,7 @@ from dfprompt.data.settings import ConfidenceSettings
 from dfprompt.pipeline.identity import hash_weights
 from dfprompt.policy.folders import weights_digest
 from dfprompt.rewards import KINDS, RewardSettings
-from dfprompt.rewards.taste import TASTE, read_taste
+from dfprompt.rewards.taste import TASTE, TASTE_FILE, read_taste
 
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
 _READ = (".safetensors", ".pth", ".json", ".toml", ".txt")
@@ -53,6 +53,8 @@ def digest_source(source: str, base: Path = Path()) -> str:
     place = mini_folder() if source == MINI else mini_taste(source) or base / named
     if place.suffix == ".toml" and place.with_suffix("").is_dir():  # a mini taste, its head beside it
         place = place.with_suffix("")
+    if head == TASTE and place.is_dir():
+        place /= TASTE_FILE
     if place.is_dir() and named:
         files = [path for path in place.rglob("*") if path.suffix in _READ and path.is_file()]
         return hash_weights(files, place)
@@ -70,10 +72,9 @@ def _named_in(recipe: Path, *, taste: bool) -> Iterator[str]:
     else:
         settings, base = load_config(RewardSettings, recipe), recipe.parent
         models = (settings.models.clip, settings.models.aesthetic, settings.models.preference)
-        named = (*models, *(each.score or each.function or "" for each in settings.extra))
-    for each in named:
-        if each and not each.startswith(f"{TASTE}:"):  # neither holds another of its kind
-            yield digest_source(each, base)
+        extra = (each.score or each.function or "" for each in settings.extra)
+        named = (*models, *(each for each in extra if each and not each.endswith(".toml")))
+    yield from (digest_source(each, base) for each in named)
 
 
 def _digest(text: str) -> str:
