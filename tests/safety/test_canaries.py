@@ -104,7 +104,10 @@ def test_what_lies_beside_is_neither_written_nor_removed(name: str, place: Path)
     command, folder = COMMANDS[name], place / f"beside {name}"
     begin(command, folder)
     written = [Path(each) for each in written_by(name.removesuffix(" --force"), place)]
-    for each in {*written, *(parent for path in written for parent in path.parents[:-1])}:
+    beside_which = {*written, *(parent for path in written for parent in path.parents[:-1])}
+    if name.endswith("--force"):  # begins anew: folders of a run go whole
+        beside_which = {each for each in beside_which if len(each.parts) <= 2}
+    for each in beside_which:
         for beside in (f"{each.name}.old", f"{each.name}.partial", f".{each.name}.partial"):
             path = folder / each.with_name(beside)
             path.parent.mkdir(parents=True, exist_ok=True)
