@@ -179,6 +179,10 @@ def index(**changes: Any) -> Callable[[Path], None]:
     return lambda folder: edit_json(folder / INDEX, **changes)
 
 
+def config(part: str, **changes: Any) -> Callable[[Path], None]:
+    return lambda folder: edit_json(folder / part / "config.json", **changes)
+
+
 def header(text: str) -> bytes:
     return len(text).to_bytes(8, "little") + text.encode()
 
@@ -231,6 +235,13 @@ def empty_tokenizer(folder: Path) -> None:
         pytest.param(drop("unet/config.json"), "unet", id="no configuration"),
         pytest.param(write("unet/config.json", "{"), "unet", id="cut configuration"),
         pytest.param(write("unet/config.json", '{"sample_size": 8}'), "conv_in", id="other configuration"),
+        pytest.param(config("unet", sample_size=[]), "sample_size in .* unet must be", id="no size"),
+        pytest.param(config("vae", scaling_factor={}), "scaling_factor in .* vae must be", id="no scale"),
+        pytest.param(
+            config("unet", downsample_padding={}), "downsample_padding in .* unet must be", id="an object"
+        ),
+        pytest.param(config("vae", up_block_types={}), "up_block_types in .* vae must be", id="no list"),
+        pytest.param(config("vae", latents_mean="x"), "latents_mean in .* vae must be a list", id="no mean"),
         pytest.param(drop("scheduler/scheduler_config.json"), "scheduler", id="no scheduler configuration"),
         pytest.param(truncate(UNET, 0), "unet.*no safetensors file, or was cut off", id="empty weights"),
         pytest.param(truncate(UNET, 5), "unet.*no safetensors file, or was cut off", id="5 bytes"),
