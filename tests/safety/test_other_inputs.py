@@ -77,7 +77,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, Callable[[Path], None]]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.timeout(600)
-@pytest.mark.few("compare, reward", "curate pictures, reward")
+@pytest.mark.few("compare, reward")
 def test_nothing_goes_on_with_other_inputs(case: str, tmp_path: Path) -> None:
     from dfprompt.api.world import mini_folder
 
