@@ -53,7 +53,10 @@ _RUN = (
     "validation.samples=1",
     "checkpoints.interval=1",
 )
-_STAGE_TWO = (*_RUN, "model.base=mini-sft", "rollout.rows=8", "validation.rows=2")
+_STAGE_TWO = (
+    *(*_RUN, "model.base=mini-sft", "rollout.rows=8", "validation.rows=2"),
+    "pictures.num_inference_steps=2",
+)
 _CONFIDENCE = (
     "confidence.seeds=1",
     "confidence.aesthetic=mini",

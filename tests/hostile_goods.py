@@ -133,6 +133,46 @@ def _taste(goods: Goods) -> Path:
     return learn_taste(goods.made / "taste", choices=[goods["pairs"]], rewards=["clip:mini"]).folder
 
 
+def _head_recipe(goods: Goods) -> Path:
+    """A reward of a published head alone, which reads the tower of a set."""
+    tower = goods["aesthetic"].parent / "clip"
+    models = f'[models]\nclip = "{tower}"\naesthetic_tower = "{tower}"\n'
+    return goods.write("head.toml", f"{models}[composite]\nc = 0\nd = 0\n")
+
+
+def _with_recipes(goods: Goods) -> Path:
+    """Pictures that say with which prompts they were drawn."""
+    texts = ("a red cat on a hill, film grain, golden hour", "a blue boat at night, bokeh")
+    target = goods.made / "with recipes"
+    ended = run(["generate", *texts, "--steps", "1", "--output", str(target)], goods.made / "run")
+    assert ended.code == 0, ended.err
+    (target / "grid.png").unlink(missing_ok=True)  # it has no prompt of its own
+    return target
+
+
+def _drawn_twice(goods: Goods) -> Path:
+    """An evaluation whose methods drew from different words."""
+    folder = goods.made / "drawn twice"
+    shutil.copytree(goods["drawn"], folder)
+    head, *rows = (folder / "rows.jsonl").read_text().splitlines()
+    rewritten = [json.loads(row) for row in rows]
+    for row in rewritten:
+        row["df_prompt"] += ", [film grain:late]" * (row["method"] != "plain")
+    lines = [head, *map(json.dumps, rewritten)]
+    (folder / "rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    return folder
+
+
+def _answered(goods: Goods) -> Path:
+    """A study that somebody of a platform takes part in, too."""
+    from dfprompt.study.study import Study
+
+    shutil.copytree(goods["study"], goods.made / "answered")
+    study = Study.open(goods.made / "answered")
+    study.consent(study.enrol(platform_id="p1"))
+    return goods.made / "answered"
+
+
 def _checks(goods: Goods) -> Path:
     from dfprompt.api.judge_check import check_judges
 
@@ -201,6 +241,11 @@ _MAKERS: dict[str, Callable[[Goods], Path]] = {
     "vae": _vae,
     "aesthetic": _rewards,
     "published head": _published_head,
+    "mini policy": _mini("policy"),
+    "head recipe": _head_recipe,
+    "with recipes": _with_recipes,
+    "drawn twice": _drawn_twice,
+    "answered": _answered,
     "taste": _taste,
     "checks": _checks,
     "learned": _learned,

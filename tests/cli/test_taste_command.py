@@ -59,6 +59,18 @@ def test_the_end_of_the_input_before_any_choice_is_one_clear_error(cli: Cli, ask
     assert "Traceback" not in done.stderr
 
 
+def test_the_file_of_a_taste_is_a_reward(cli: Cli, asked: list[str], tmp_path: Path) -> None:
+    cli(*asked, stdin=b"1\n2\nq\n")
+    picture = tmp_path / "picture.png"
+    to_pil(torch.zeros(1, 3, 8, 8))[0].save(picture)
+    reward = f"taste:{tmp_path}/mine/taste.toml"
+    done = cli("score", str(picture), "--prompt", "x", "--reward", reward, "--allow-code")
+    assert done.returncode == 0, done.stderr
+    done = cli("score", str(picture), "--prompt", "x", "--reward", f"taste:{tmp_path}/none.toml")
+    assert done.returncode == 2
+    assert "none.toml" in done.stderr
+
+
 @pytest.mark.slow
 def test_candidates_are_ranked_by_a_picture_of_each(
     cli: Cli, asked: list[str], tmp_path: Path, tiny_folder: Callable[[str], Path]

@@ -15,7 +15,7 @@ from dfprompt.conditioning.tokens import (
     split_chunks,
     tokenize,
 )
-from dfprompt.errors import UnsupportedPipelineError
+from dfprompt.errors import PromptValueError, UnsupportedPipelineError
 from dfprompt.prompt import make_plan, parse_prompt
 
 CLIP = tiny_pipelines.clip_tokenizer()
@@ -211,3 +211,9 @@ def test_chunks_do_not_cut_words_with_apostrophes_hyphens_or_marks(word):
     tokens = TokenizedText(text, tuple(range(len(places))), tuple(places))
     chunks = split_chunks(tokens, max(len(word), len(places) - 1))
     assert chunks == [slice(0, 5), slice(5, len(places))]
+
+
+def test_a_text_that_would_take_minutes_a_step_is_refused() -> None:
+    long = TokenizedText("[" * 10_001, (1,) * 10_001, tuple((at, at + 1) for at in range(10_001)))
+    with pytest.raises(PromptValueError, match="10,001 tokens is too long to draw"):
+        split_chunks(long, 75)

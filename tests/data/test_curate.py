@@ -153,6 +153,17 @@ def test_other_thresholds_need_no_new_pictures(tmp_path: Path) -> None:
         curate(records(), other, tmp_path, instruments=nothing, resume=True)
 
 
+def test_what_other_scores_measured_is_not_gone_on_with(tmp_path: Path) -> None:
+    def go_on(**more: Any) -> None:
+        curate(records(), settings(), tmp_path, instruments=lambda: instruments(Painter()), **more)
+
+    go_on(inputs={"clip": "before"})
+    with pytest.raises(ConfigError, match="begun with another clip"):
+        go_on(inputs={"clip": "after"}, resume=True)
+    go_on(inputs={"clip": "before"}, resume=True)
+    go_on(inputs={"clip": "after"}, force=True)
+
+
 def test_a_folder_in_use_is_not_overwritten(tmp_path: Path) -> None:
     plain = settings(confidence={"enabled": False})
     report = curate(records(), plain, tmp_path)

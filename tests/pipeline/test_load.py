@@ -179,6 +179,10 @@ def index(**changes: Any) -> Callable[[Path], None]:
     return lambda folder: edit_json(folder / INDEX, **changes)
 
 
+def config(part: str, **changes: Any) -> Callable[[Path], None]:
+    return lambda folder: edit_json(folder / part / "config.json", **changes)
+
+
 def header(text: str) -> bytes:
     return len(text).to_bytes(8, "little") + text.encode()
 
@@ -231,6 +235,13 @@ def empty_tokenizer(folder: Path) -> None:
         pytest.param(drop("unet/config.json"), "unet", id="no configuration"),
         pytest.param(write("unet/config.json", "{"), "unet", id="cut configuration"),
         pytest.param(write("unet/config.json", '{"sample_size": 8}'), "conv_in", id="other configuration"),
+        pytest.param(config("unet", sample_size=[]), "sample_size in .* unet must be", id="no size"),
+        pytest.param(config("vae", scaling_factor={}), "scaling_factor in .* vae must be", id="no scale"),
+        pytest.param(
+            config("unet", downsample_padding={}), "downsample_padding in .* unet must be", id="an object"
+        ),
+        pytest.param(config("vae", up_block_types={}), "up_block_types in .* vae must be", id="no list"),
+        pytest.param(config("vae", latents_mean="x"), "latents_mean in .* vae must be a list", id="no mean"),
         pytest.param(drop("scheduler/scheduler_config.json"), "scheduler", id="no scheduler configuration"),
         pytest.param(truncate(UNET, 0), "unet.*no safetensors file, or was cut off", id="empty weights"),
         pytest.param(truncate(UNET, 5), "unet.*no safetensors file, or was cut off", id="5 bytes"),
@@ -239,6 +250,11 @@ def empty_tokenizer(folder: Path) -> None:
         pytest.param(write(UNET, header("{]")), "unet.*header is not JSON", id="no JSON"),
         pytest.param(write(UNET, header("[1, 2]")), "unet.*no safetensors file", id="no object"),
         pytest.param(write(UNET, header('{"a": 1}')), "unet.*header names no offsets", id="no offsets"),
+        pytest.param(
+            write(UNET, header('{"a": {"dtype": "F32", "shape": [1], "data_offsets": ["x", 4]}}')),
+            "unet.*is damaged; its header names shapes or places",
+            id="an offset that is no number",
+        ),
         pytest.param(write(UNET, b"<!DOCTYPE html>" * 9), "unet.*no safetensors file", id="a web page"),
         pytest.param(lose_a_tensor, "lacks weights: unet: conv_out.weight; download", id="a tensor less"),
         pytest.param(

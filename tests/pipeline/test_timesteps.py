@@ -107,3 +107,21 @@ def test_a_folder_without_a_scheduler(tmp_path: Path) -> None:
 def test_more_steps_than_were_trained(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="cannot run 2000 steps"):
         load_timesteps(write_scheduler(tmp_path, "DDIMScheduler"), 2000)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"shift_terminal": 0.1}, {"num_train_timesteps": 1e308}, {"beta_schedule": "x"}]
+)
+def test_a_scheduler_that_cannot_be_made_is_named(tmp_path: Path, wrong: dict[str, object]) -> None:
+    source = write_scheduler(tmp_path, "UniPCMultistepScheduler", **wrong)
+    with pytest.raises(LoadError, match="its scheduler cannot be made"):
+        load_timesteps(source, 4)
+
+
+def test_a_file_deeper_than_can_be_read_is_no_scheduler(tmp_path: Path) -> None:
+    source = write_scheduler(tmp_path, "DDIMScheduler")
+    (tmp_path / "model_index.json").write_text("[" * 100_000, encoding="utf-8")
+    assert len(load_timesteps(source, 4).timesteps) == 4
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(LoadError, match="no scheduler can be read"):
+        load_timesteps(source, 4)

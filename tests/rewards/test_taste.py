@@ -91,6 +91,7 @@ def test_a_file_is_a_reward_by_name(file: Path) -> None:
         ("weight = 2.0", "weight = nan", "weight"),
         ("choices = 30", "", "choices"),
         ("terms = [", "times = [", "terms"),
+        ("rewards = [", 'rewards = ["taste:here.toml", ', "not another taste"),
         ('name = "red"', 'name = "blue"', "has a term 'blue' that its scores do not give"),
     ],
 )

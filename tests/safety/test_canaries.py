@@ -37,6 +37,9 @@ CASES = [
 ]
 
 
+BESIDE = [name if name in QUICK else pytest.param(name, marks=pytest.mark.nightly) for name in COMMANDS]
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import_everything()
@@ -92,6 +95,30 @@ def test_nothing_of_the_users_changes(name: str, without_manifest: bool, text: s
         assert {key: after.get(key) for key in before if "old" in key or "partial" in key} == {
             key: value for key, value in before.items() if "old" in key or "partial" in key
         }
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.few("plan", "inspect", "curate")
+def test_what_lies_beside_is_neither_written_nor_removed(name: str, place: Path) -> None:
+    """Names of old temporary files, of every file and folder that a command writes."""
+    command, folder = COMMANDS[name], place / f"beside {name}"
+    begin(command, folder)
+    written = [Path(each) for each in written_by(name.removesuffix(" --force"), place)]
+    beside_which = {*written, *(parent for path in written for parent in path.parents[:-1])}
+    if name.endswith("--force"):  # begins anew: folders of a run go whole
+        beside_which = {each for each in beside_which if len(each.parts) <= 2}
+    for each in beside_which:
+        for beside in (f"{each.name}.old", f"{each.name}.partial", f".{each.name}.partial"):
+            path = folder / each.with_name(beside)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"mine")
+    mine = {key: value for key, value in snapshot(folder).items() if value == b"mine"}
+    ended = run(command.parts, folder)
+    assert ended.code in (0, 2), ended.err
+    assert ended.code == 0 or "error:" in ended.err
+    after = snapshot(folder)
+    assert {key: after.get(key) for key in mine} == mine
+    assert ended.code == 2 or {*written} <= {Path(each) for each in after}
 
 
 def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:

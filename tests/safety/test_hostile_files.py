@@ -1,188 +1,25 @@
 """Hostile files for every command that reads any: no code, no question, no traceback, 10 seconds, 1 GB.
 
 Two per case in the quick run, DFPROMPT_HOSTILE_FILES (6) in the nightly one; made by code from a seed. What
-only trains or draws for seconds before it reads is nightly altogether.
+only trains or draws for seconds before it reads is nightly altogether. 300 for every command:
+`benchmarks/bench_hostile.py`.
 """
 
 from __future__ import annotations
 
 import os
-import random
-import resource
-import shlex
-import signal
-from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from crash_commands import COMMANDS
-from crash_machine import import_everything, run
-from hostile_files import (
-    hostile_file,
-    hostile_folder,
-    hostile_picture,
-    hostile_recipe,
-    hostile_table,
-    hostile_text,
-)
+import hostile_files
+from crash_machine import import_everything
+from hostile_cases import CASES, LONG, try_one
 from hostile_goods import Goods
 
 pytestmark = pytest.mark.enable_socket  # servers open their port before they are ended
 
-SECONDS, GIGABYTE = 10, 2**30
 QUICK, MANY = 2, int(os.environ.get("DFPROMPT_HOSTILE_FILES", "6"))
-
-
-class Made(NamedTuple):
-    """What a hostile file is made of: good things, a place, chance, and what code would touch."""
-
-    good: Goods
-    place: Path
-    chance: random.Random
-    marker: Path
-
-
-Make = Callable[[Made], Path]
-
-
-def _table(made: Made) -> Path:
-    return hostile_table(made.place / "x", made.chance)
-
-
-def _recipe(made: Made) -> Path:
-    return hostile_recipe(made.place / "x.toml", made.chance)
-
-
-def _picture(made: Made) -> Path:
-    return hostile_picture(made.place / "x.png", made.chance)
-
-
-def _text(made: Made) -> Path:
-    return hostile_text(made.place / "x.txt", made.chance)
-
-
-def _folder(name: str) -> Make:
-    return lambda made: hostile_folder(made.good[name], made.place / "x", made.chance, made.marker)
-
-
-def _file(name: str) -> Make:
-    return lambda made: hostile_file(made.good[name], made.place, made.chance)
-
-
-def _defaults(made: Made) -> Path:
-    (made.place / "run").mkdir()
-    return hostile_recipe(made.place / "run" / "dfprompt.toml", made.chance)
-
-
-def _begun(name: str) -> Make:
-    """A run that was killed halfway, one of its files changed since, beside what it reads."""
-
-    def make(made: Made) -> Path:
-        for each in made.good["place"].iterdir():
-            if each.name != "run":
-                (made.place / each.name).symlink_to(each)
-        target = made.place / "run"
-        return hostile_folder(made.good[f"begun {name}"], target, made.chance, made.marker)
-
-    return make
-
-
-_EVALUATE = "evaluate --methods plain --steps 1 --seeds 1 --validation-images 0 --reward clip:mini --output o"
-_ONE_STEP = "--set device=cpu --set optimizer.steps=1 --set validation.samples=1 --output o"
-_PAIRS = "--pairs 2 --participants 2 --per-participant 2 --gold 0 --practice 0 --repeats 0 --output o"
-_PLAN = "study plan {} --methods plain,secret-method {}" + _PAIRS
-CASES: dict[str, tuple[Make, str]] = {
-    "policy": (_folder("policy"), "optimize 'a red cat' --policy {x}"),
-    "pipeline": (_folder("pipeline"), "generate 'a red cat' --steps 1 --pipeline {x} --output o"),
-    "reward": (_folder("clip"), "score {picture} --prompt 'a cat' --reward clip:{x}"),
-    "inspect": (_picture, "inspect {x}"),
-    "score": (_picture, "score {x} --prompt 'a cat' --reward clip:mini"),
-    "curate": (_table, "curate {x} --no-images --output o"),
-    "recipe": (_recipe, "train sft --recipe {x} --output o --set optimizer.steps=1"),
-    "adapter": (_folder("adapter"), "optimize 'a red cat' --policy {x}"),
-    "lora": (_file("lora"), "generate 'a cat' --steps 1 --pipeline {pipeline} --output o --lora x={x}"),
-    "prompts": (_table, _EVALUATE + " --prompts {x}"),
-    "rewrites": (_table, _EVALUATE + " --prompts {prompts} --methods a={x}"),
-    "with-file": (_table, "compare --with-file {x} --reward none --steps 1 --seeds 1 --output o"),
-    "modifiers": (_table, "tune 'a cat' --modifiers {x} --images 12 --steps 1 --reward clip:mini --output o"),
-    "reward recipe": (_recipe, "score {picture} --prompt 'a cat' --reward {x}"),
-    "lines to parse": (_text, "parse - <{x}"),
-    "lines to plan": (_text, "plan - <{x}"),
-    "lines to convert": (_text, "convert - --from a1111 --to comfyui --steps 20 <{x}"),
-    "lines to optimize": (_text, "optimize - --policy starter <{x}"),
-    "lines to score": (_text, "score - --reward clip:mini <{x}"),
-    "dfprompt.toml": (_defaults, "parse 'a cat'"),
-    "pipeline to plan": (_folder("pipeline"), "plan 'a [cat:late]' --pipeline {x}"),
-    "pipeline to start": (_folder("pipeline"), "start 'a cat' --pipeline {x} --plan --yes"),
-    "capabilities": (_folder("pipeline"), "capabilities --pipeline {x}"),
-    "single file": (_file("single file"), "generate 'a cat' --steps 1 --pipeline {x} --output o"),
-    "gguf": (_file("gguf"), "generate 'a cat' --steps 1 --pipeline {x} --config {sd1} --output o"),
-    "vae": (_file("vae"), "generate 'a cat' --steps 1 --pipeline {pipeline} --vae {x} --output o"),
-    "inspect again": (_picture, "inspect {x} --pipeline mini"),
-    "inspect of others": (_file("of others"), "inspect {x}"),
-    "aesthetic": (_folder("aesthetic"), "score {picture} --prompt 'a cat' --reward aesthetic:{x}"),
-    "published head": (_file("published head"), "score {picture} --prompt 'a cat' --reward aesthetic:{x}"),
-    "pictures' prompts": (_file("named"), "score {pictures} --prompts {x} --reward clip:mini"),
-    "pictures to curate": (_folder("pictures"), "curate {x} --no-images --output o"),
-    "taste": (_folder("taste"), "score {picture} --prompt 'a cat' --reward taste:{x}"),
-    "choices": (_file("pairs"), "taste --choices {x} --reward clip:mini --output o"),
-    "choices before": (_folder("taste"), "taste --choices {pairs} --reward clip:mini --output {x}"),
-    "pictures to choose": (_folder("drawn"), "taste --from {x} --reward clip:mini --output o <{answers}"),
-    "pairs": (_file("pairs"), "judge-check --pairs {x} --judge clip:mini --output o"),
-    "checks": (_file("checks"), _EVALUATE + " --prompts {prompts} --checks {x}"),
-    "reference": (_folder("pictures"), _EVALUATE + " --prompts {prompts} --reference {x} --embedder {clip}"),
-    "embedder": (_folder("clip"), _EVALUATE + " --prompts {prompts} --reference {pictures} --embedder {x}"),
-    "validation": (
-        _table,
-        _EVALUATE.replace("plain", "suffix").replace("images 0", "images 4")
-        + " --prompts {prompts} --validation {x}",
-    ),
-    "calibrate": (_table, "calibrate --prompts {x} --pipeline mini --steps 1 --output r.toml"),
-    "reward to calibrate": (_recipe, "calibrate --prompts {prompts} --reward {x} --steps 1 --output r.toml"),
-    "ablate": (_table, "ablate weight --prompts {x} --modifiers 8k --seeds 1 --steps 1 --output o"),
-    "words to ablate": (
-        _table,
-        "ablate range --prompts {prompts} --modifiers {x} --seeds 1 --steps 1 --output o",
-    ),
-    "learn": (_folder("searched"), "learn {x} --output o"),
-    "learned policy": (_folder("learned"), "optimize 'a cat' --policy {x}"),
-    "plot": (_folder("trained"), "plot {x} --output o"),
-    "merge": (_folder("part"), "merge {x} {place}/parts/2 --output o"),
-    "evaluation to plan": (_folder("drawn"), _PLAN.format("{x}", "")),
-    "consent": (_table, _PLAN.format("{drawn}", "--consent {x} ")),
-    "study to report": (_folder("study"), "study report {x} --output o"),
-    "study to export": (_folder("study"), "study export {x} --output o.csv"),
-    "study to forget in": (_folder("study"), "study forget {x} --platform-id p1"),
-    "study to serve": (_folder("study"), "study serve {x} --rehearsal --port 0"),
-    "studio": (_folder("studio"), "studio --no-browser --port 0 --pipeline mini --output {x}"),
-    "token to serve": (_text, "serve --port 0 --pipeline mini --token-file {x}"),
-    "token of a reward": (_text, "serve-reward clip:mini --port 0 --token-file {x}"),
-    "policy to restrain": (_folder("policy"), "restrain {x} --count 6 --seeds 1 --steps 1 --output o"),
-    "data of sft": (_folder("data"), f"train sft {_ONE_STEP} --set model.base=mini --set data.folder={{x}}"),
-    "base of sft": (
-        _folder("lm"),
-        f"train sft {_ONE_STEP} --set data.folder={{data}} --set model.base={{x}}",
-    ),
-    "data of ppo": (
-        _folder("data"),
-        f"train ppo {_ONE_STEP} --set model.base=mini-sft --set data.folder={{x}} --set rollout.rows=8 "
-        "--set validation.rows=2",
-    ),
-    "base of grpo": (
-        _folder("policy"),
-        f"train grpo {_ONE_STEP} --set model.base={{x}} --set data.folder={{data}} --set rollout.rows=8 "
-        "--set group.size=4 --set validation.rows=2",
-    ),
-    **{
-        f"begun {name}": (_begun(name), shlex.join([*COMMANDS[name].parts, *COMMANDS[name].again]))
-        for name in (*("compare", "evaluate", "curate", "train sft", "tune", "ablate range", "train grpo"),)
-    },
-}
-LONG = {"policy to restrain", "data of ppo", "base of grpo", "begun tune", "begun ablate range"}
-LONG |= {"begun train grpo", "ablate", "words to ablate", "validation", "data of sft", "base of sft"}
 
 
 @pytest.fixture(scope="module")
@@ -191,61 +28,10 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Goods:
     return Goods(tmp_path_factory.mktemp("hostile"))
 
 
-def _limit(stdin: str | None) -> None:
-    """Ten seconds of the processor, one gigabyte more than this process has; servers end when they begin."""
-    import socketserver
-
-    import uvicorn
-
-    socketserver.BaseServer.serve_forever = lambda *_, **__: None  # type: ignore[method-assign]
-    uvicorn.Server.run = lambda *_, **__: None  # type: ignore[method-assign]
-    if stdin is not None:
-        os.dup2(os.open(stdin, os.O_RDONLY), 0)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + GIGABYTE
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    spent = int(used.ru_utime + used.ru_stime)
-    resource.setrlimit(resource.RLIMIT_CPU, (spent + SECONDS, spent + SECONDS + 1))
-    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
-
-
 def _try(name: str, count: int, good: Goods, tmp_path: Path) -> None:
-    marker, failures = tmp_path / "RAN", []
-    make, typed = CASES[name]
-    for number in range(count):
-        place = tmp_path / str(number)
-        place.mkdir()
-        hostile = make(Made(good, place, random.Random(f"{name} {number}"), marker))
-        words = shlex.split(typed.format_map(Named(good, hostile)))
-        stdin = words.pop()[1:] if words[-1].startswith("<") else None
-        ended = run(words, place / "run", limit=partial(_limit, stdin))
-        said = ended.out + ended.err
-        if (
-            ended.code not in (0, 1, 2)
-            or "Traceback" in said
-            or "fault of dfprompt" in said
-            or "[y/N]" in said
-        ):
-            failures.append(f"{number}: {ended.code} {said[-600:]}")
-        # "failed: ...": a row whose picture could not be judged is kept as such, and the command ends with 1.
-        # Lines are answered one by one, in JSON, mistakes too.
-        elif ended.code in (1, 2) and not any(each in said for each in ("error:", "failed: ", '"error":')):
-            failures.append(f"{number}: {ended.code} and no word: {said[-300:]}")
-        assert "\x1b" not in ended.err, number
-    assert not marker.exists()
+    tried = [try_one(name, number, good, tmp_path / str(number)) for number in range(count)]
+    failures = [f"{at}: {each.wrong}: {each.said[-600:]}" for at, each in enumerate(tried) if each.wrong]
     assert not failures, f"{len(failures)} of {count}: " + "\n".join(failures[:8])
-
-
-class Named(dict[str, str]):
-    """What a command's words name in braces: the hostile file as x, and things that are in order."""
-
-    def __init__(self, good: Mapping[str, Path], hostile: Path) -> None:
-        super().__init__(x=str(hostile))
-        self.good = good
-
-    def __missing__(self, name: str) -> str:
-        return str(self.good[name])
 
 
 @pytest.mark.parametrize("name", [each for each in CASES if each not in LONG])
@@ -259,3 +45,17 @@ def test_hostile_files_are_refused_in_words(name: str, good: Goods, tmp_path: Pa
 @pytest.mark.parametrize("name", CASES)
 def test_many_hostile_files(name: str, good: Goods, tmp_path: Path) -> None:
     _try(name, MANY, good, tmp_path)
+
+
+MADE_OF_GOOD = [name for name, (make, _) in CASES.items() if make.__name__ == "change"]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", MADE_OF_GOOD)
+def test_what_nobody_changed_is_taken(
+    name: str, good: Goods, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hostile files are made of is in order: else they would be refused for something else."""
+    monkeypatch.setattr(hostile_files, "_change", lambda *_: None)
+    tried = try_one(name, 0, good, tmp_path / "0")
+    assert (tried.code, tried.wrong) == (0, ""), tried.said[-900:]

@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import dfprompt
+from crash_commands import COMMANDS, write_inputs
+from crash_machine import begin, import_everything, run
 from dfprompt.policy import Policy, load_policy_folder, save_policy_folder
 from dfprompt.policy.lora import add_lora
 from tiny_policies import tiny_model, tiny_tokenizer
@@ -51,3 +55,37 @@ def test_a_lora_policy_names_its_base_by_its_way_and_moves_with_it(tmp_path: Pat
         assert str(tmp_path) not in path.read_text()
     (tmp_path / "x").rename(tmp_path / "y")
     assert load_policy_folder(tmp_path / "y" / "run" / "policy").name == "lora"
+
+
+USER, HOST = "ford-prefect", "heart-of-gold"
+QUICK = ("generate", "evaluate", "curate", "train sft", "plan", "inspect")
+
+
+def _be_somebody() -> None:
+    """Let this process run as a user, and on a machine, whose names would be found in any file."""
+    import socket
+
+    os.environ |= dict.fromkeys(("USER", "LOGNAME", "USERNAME", "HOSTNAME"), USER)
+    os.environ["HOSTNAME"] = HOST
+    system, _, *rest = os.uname()
+    known = os.uname_result((system, HOST, *rest))
+    os.uname = lambda: known
+    socket.gethostname = lambda: HOST
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.nightly) for name in COMMANDS]
+)
+@pytest.mark.few("generate", "curate", "plan")
+def test_no_file_names_its_machine_its_user_or_a_folder_of_it(name: str, tmp_path: Path) -> None:
+    import_everything()
+    write_inputs(tmp_path)
+    folder = tmp_path / "run"
+    begin(COMMANDS[name], folder)
+    ended = run(COMMANDS[name].parts, folder, limit=_be_somebody)
+    assert ended.code == 0, ended.err
+    names = (str(tmp_path), str(Path(dfprompt.__file__).parent), str(Path.home()), USER, HOST)
+    for path in folder.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        found = [each for each in names if each.encode() in content or each in path.name]
+        assert not found, path

@@ -92,3 +92,12 @@ def test_damage_and_other_models_are_named(tmp_path: Path) -> None:
         saved.load({"policy": trained()}, step=7)
     with pytest.raises(LoadError, match="no checkpoint"):
         Checkpoints(tmp_path / "nothing").load({"policy": trained()})
+
+
+def test_an_optimizer_that_lacks_a_number_of_one_parameter_is_named(tmp_path: Path) -> None:
+    part = trained()
+    work(part)
+    del part.optimizer.state[part.model[0].bias]["step"]
+    Checkpoints(tmp_path).save(1, {"policy": part}, {})
+    with pytest.raises(LoadError, match="does not hold the same of every parameter"):
+        Checkpoints(tmp_path).load({"policy": trained()})

@@ -346,7 +346,7 @@ def check_sources(sources: Sequence[object], *, allow_code: bool) -> None:
         if is_url(source):
             check_url(source)
             continue
-        if source.endswith(".toml") and not Path(source).is_file():
+        if source.endswith(".toml") and not Path(source.removeprefix("taste:")).is_file():
             raise ConfigError(f"cannot read the recipe {source}: there is no such file")
         file, colon, _ = source.rpartition(":")
         if colon and file.endswith(".py"):

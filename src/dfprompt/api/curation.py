@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dfprompt.api.companions import MINI
 from dfprompt.api.gallery import choose_folder
+from dfprompt.api.inputs import digest_instruments
 from dfprompt.api.pipelines import load_pipeline
 from dfprompt.api.rewards import load_reward
 from dfprompt.api.world import mini_folder
@@ -64,6 +65,7 @@ def run_curation(
             folder,
             measure=partial(executor.map, work) if settings.confidence.enabled else None,
             shard=part,
+            inputs=digest_instruments(settings.confidence),
             resume=resume,
             force=force,
             progress=progress,

@@ -8,13 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from dfprompt.api.inputs import TRAIN, VALIDATION, digest_inputs, digest_source
 from dfprompt.api.picture_work import Page, PictureWork
 from dfprompt.api.training import (
-    TRAIN,
-    VALIDATION,
     choose_run_folder,
-    digest_inputs,
-    digest_source,
     files_beside,
     find_policy_source,
     open_trainable,

@@ -26,7 +26,7 @@ from dfprompt.published import USUAL_SCORES
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.evaluate import EvaluateRequest
 from dfprompt.requests.taste import TasteRequest
-from dfprompt.rewards.taste import TASTE_FILE, Taste, TasteScore, TasteTerms, Term
+from dfprompt.rewards.taste import TASTE_FILE, Taste, TasteScore, TasteTerms, Term, refuse_taste
 from dfprompt.statistics.choices import Weights, fit_choices
 from dfprompt.statistics.intervals import Array
 from dfprompt.storage import LineFile, check_ours, lock_folder, reported, write_text
@@ -301,4 +301,5 @@ def _rewards(request: TasteRequest) -> tuple[str, ...]:
     for each in given:
         if not isinstance(each, str | Path):
             raise InputError("a taste keeps its scores by name; write a function as FILE.py:FUNCTION")
+        refuse_taste(str(each))
     return tuple(str(Path(each).resolve()) if Path(each).exists() else str(each) for each in given)

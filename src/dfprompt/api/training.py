@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,14 +9,14 @@ import torch
 
 from dfprompt.api.companions import MINI
 from dfprompt.api.gallery import choose_folder
+from dfprompt.api.inputs import TRAIN, VALIDATION, digest_inputs
 from dfprompt.api.training_plots import plotted
-from dfprompt.api.world import mini_folder, mini_taste
+from dfprompt.api.world import mini_folder
 from dfprompt.config import load_config
 from dfprompt.domain import FILE_NAME as DOMAIN
 from dfprompt.errors import ConfigError
-from dfprompt.pipeline.identity import hash_weights
 from dfprompt.policy import Policy, TokenBudget
-from dfprompt.policy.folders import COUNTING, load_policy_model, load_tokenizer, policy_in, weights_digest
+from dfprompt.policy.folders import COUNTING, load_policy_model, load_tokenizer, policy_in
 from dfprompt.rewards.weights import find_source
 from dfprompt.training.examples import Example, read_examples
 from dfprompt.training.model_setup import policy_fields, set_up_model
@@ -27,8 +26,6 @@ from dfprompt.training.sft import Report, SftResult, train_sft
 from dfprompt.training.sft_settings import SftSettings
 
 _PACKAGED = {MINI: "lm", "mini-sft": "sft"}
-_READ = (".safetensors", ".pth", ".json", ".toml", ".txt")
-TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
 
 
 def run_sft(
@@ -118,28 +115,6 @@ def open_trainable(
         counting = load_tokenizer(base / COUNTING) if (base / COUNTING).is_dir() else tokenizer
     budget = TokenBudget(card.prompt_tokens, (counting,))
     return Policy(ready, tokenizer, budget=budget, name=card.name)
-
-
-def digest_inputs(data: str, base: Path, **others: str) -> dict[str, str]:
-    """Digests of what a run was begun with: its rows, the policy it starts from, and `others`."""
-    rows = hashlib.sha256()
-    for name in (TRAIN, VALIDATION):
-        path = Path(data) / name
-        rows.update(path.read_bytes() if path.is_file() else b"")
-    return {"data": rows.hexdigest()[:16], "base": weights_digest(base), **others}
-
-
-def digest_source(source: str) -> str:
-    """A digest of the files a reward's name stands for; of the name itself where it stands for no file."""
-    place = mini_folder() if source == MINI else mini_taste(source) or Path(source)
-    if place.suffix == ".toml" and place.with_suffix("").is_dir():  # a mini taste, its head beside it
-        place = place.with_suffix("")
-    if place.is_dir():
-        files = [path for path in place.rglob("*") if path.suffix in _READ and path.is_file()]
-        return hash_weights(files, place)
-    if place.is_file():
-        return hash_weights([place])
-    return hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()[:10]
 
 
 def files_beside(base: Path, model: ModelSettings) -> dict[str, Path]:

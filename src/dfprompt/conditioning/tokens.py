@@ -12,9 +12,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from dfprompt.errors import UnsupportedPipelineError
+from dfprompt.errors import PromptValueError, UnsupportedPipelineError
+from dfprompt.excerpt import quote
 
 Offsets = tuple[int, int]
+_MOST = 10_000  # tokens: 134 of the usual windows, which every denoising step reads
 _JOINERS = "'’-‐‑"  # of don't and state-of-the-art
 
 
@@ -112,12 +114,17 @@ def _replace(text: str, origins: list[Offsets], old: str, new: str) -> tuple[str
 def split_chunks(tokens: TokenizedText, room: int) -> list[slice]:
     """Cut a token sequence into chunks of at most `room` tokens, never inside a word that fits.
 
-    An empty text is one empty chunk.
+    An empty text is one empty chunk. Raises PromptValueError for a text that would take minutes a step.
 
     >>> split_chunks(TokenizedText("ab cd", (1, 2, 3, 4), ((0, 1), (1, 2), (3, 4), (4, 5))), 3)
     [slice(0, 2, None), slice(2, 4, None)]
     """
     chunks, start, count = [], 0, len(tokens.ids)
+    if count > max(room, _MOST):
+        raise PromptValueError(
+            f"a prompt of {count:,} tokens is too long to draw; shorten it to {_MOST:,} at most: "
+            f"{quote(tokens.text, 60)}"
+        )
     while count - start > room:
         end = start + room
         while end > start and _continues_word(tokens, end):

@@ -58,6 +58,17 @@ def read_inputs(path: Path) -> dict[str, str]:
         raise ConfigError(f"cannot read {path}: {error}") from error
 
 
+def check_inputs(recipe: Path, now: Mapping[str, str]) -> None:
+    """Raise ConfigError where the files a run reads are others than its resolved recipe was written with."""
+    before = read_inputs(recipe)
+    changed = sorted(name for name in now if before.get(name, now[name]) != now[name])
+    if changed:
+        raise ConfigError(
+            f"{recipe.parent} was begun with another {' and another '.join(changed)}: the files have changed "
+            "since; put them back, or begin anew in another folder"
+        )
+
+
 def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "", force: bool = False) -> Path:
     """Write tables as TOML, whole or not at all; `comment` stands above, line by line."""
     path = Path(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.config import load_config, save_resolved
+from dfprompt.config.provenance import check_inputs
 from dfprompt.data.cleaning import Removed, iter_pairs
 from dfprompt.data.confidence import Instruments, Measured, Meter, Unmeasured
 from dfprompt.data.records import Pair, PromptRecord
@@ -45,6 +46,7 @@ def curate(
     instruments: Callable[[], Instruments] | None = None,
     measure: MeasureBatches | None = None,
     shard: Shard | None = None,
+    inputs: Mapping[str, str] | None = None,
     resume: bool = False,
     force: bool = False,
     progress: Progress | None = None,
@@ -54,11 +56,12 @@ def curate(
     `instruments` makes what draws and scores, and is called only if something must be drawn or scored;
     or `measure` does all of it elsewhere. A pair that cannot be measured is removed by that name, and tried
     again with `resume`. With `shard` only its batches are measured, and nothing is divided: the report
-    counts what was measured.
+    counts what was measured. `inputs` are digests of what draws and scores; what others measured is not gone
+    on with.
     `progress` is called with pairs measured and in all. Raises ConfigError for a folder in use without
     `resume` or `force`, and for another recipe on `resume`; InputError where nothing is left.
     """
-    _open(folder, settings, resume=resume, force=force)
+    _open(folder, settings, inputs or {}, resume=resume, force=force)
     outcomes = list(iter_pairs(records, settings.short_form, settings.cleaning))
     pairs = [each for each in outcomes if isinstance(each, Pair)]
     removed = [each for each in outcomes if isinstance(each, Removed)]
@@ -203,7 +206,9 @@ def _divide(
     }
 
 
-def _open(folder: Path, settings: CurateSettings, *, resume: bool, force: bool) -> None:
+def _open(
+    folder: Path, settings: CurateSettings, inputs: Mapping[str, str], *, resume: bool, force: bool
+) -> None:
     """Begin or go on; what was measured stays good for any cleaning, sigma, gamma and sets."""
     recipe = folder / RECIPE
     check_ours(folder, _PARTS, RECIPE, force=force)
@@ -217,6 +222,7 @@ def _open(folder: Path, settings: CurateSettings, *, resume: bool, force: bool) 
                 f"{folder}: what is there was measured with another confidence."
                 f"{', confidence.'.join(changed)}; take the same, or another --output"
             )
+        check_inputs(recipe, inputs)
     elif recipe.exists() and not force:
         raise ConfigError(
             f"{folder} holds a data set; add --resume to go on with it, --force to begin anew, or take "
@@ -227,7 +233,7 @@ def _open(folder: Path, settings: CurateSettings, *, resume: bool, force: bool) 
             with reported(folder / part, ConfigError):
                 remove(folder / part)
     seeds = range(settings.confidence.first_seed, settings.confidence.first_seed + settings.confidence.seeds)
-    save_resolved(settings, recipe, seeds=seeds, force=True)
+    save_resolved(settings, recipe, seeds=seeds, force=True, inputs=inputs)
 
 
 def _removed_row(removed: Removed) -> dict[str, Any]:

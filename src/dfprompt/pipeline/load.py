@@ -22,6 +22,7 @@ from dfprompt.errors import ConfigError, LoadError, load_errors
 from dfprompt.excerpt import quote
 from dfprompt.pipeline.add_ons import add_loras, read_lora, swap_vae
 from dfprompt.pipeline.companions import find_companions
+from dfprompt.pipeline.config_numbers import check_numbers
 from dfprompt.pipeline.defaults import PipelineDefaults, read_defaults
 from dfprompt.pipeline.encoder_weights import check_tokenizers, check_whole, load_encoders
 from dfprompt.pipeline.folder import check_folder, read_index
@@ -74,6 +75,7 @@ def load_pipeline_from(
             pipe, defaults, origin = _load_file(path, config, dtype, picked)
         marks = add_loras(pipe, chosen)
         mark = swap_vae(pipe, str(vae), pipe.vae.dtype) if vae is not None else None
+    check_numbers(pipe, vae or source)
     place(pipe, picked, offload)
     pipe.set_progress_bar_config(disable=True)  # ours to set; the command line has bars of its own
     origin = replace(origin, vae=mark, loras=marks)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dfprompt.conditioning.schedule import check_counted, own_sigmas
-from dfprompt.errors import LoadError, UnsupportedPipelineError
+from dfprompt.errors import LoadError, UnsupportedPipelineError, load_errors
 from dfprompt.excerpt import quote
 
 _CONFIG = "scheduler_config.json"
@@ -36,12 +36,8 @@ def load_timesteps(source: str, num_inference_steps: int) -> SchedulerRun:
         arguments["mu"] = scheduler.config.get("max_shift", _FULL_SIZE_SHIFT)
     sigmas = _own_sigmas(source, scheduler, num_inference_steps)
     arguments |= {"num_inference_steps": num_inference_steps} if sigmas is None else {"sigmas": sigmas}
-    try:
+    with load_errors(f"{type(scheduler).__name__} cannot run {num_inference_steps} steps"):
         scheduler.set_timesteps(**arguments)
-    except (TypeError, ValueError) as error:
-        raise LoadError(
-            f"{type(scheduler).__name__} cannot run {num_inference_steps} steps: {error}"
-        ) from error
     trained = int(scheduler.config.get("num_train_timesteps", 1000))
     check_counted(scheduler, [float(each) for each in scheduler.timesteps])
     # Schedulers compute in float32 and may end a hair outside the training range.
@@ -72,7 +68,7 @@ def _own_sigmas(source: str, scheduler: Any, steps: int) -> list[float] | None:
         return None
     try:
         return own_sigmas([str(DiffusionPipeline.load_config(source).get("_class_name"))], scheduler, steps)
-    except (OSError, ValueError, UnsupportedPipelineError):
+    except (OSError, ValueError, RecursionError, UnsupportedPipelineError):
         return None
 
 
@@ -84,7 +80,7 @@ def _load_scheduler(source: str) -> Any:
         subfolder = None if (folder / _CONFIG).is_file() else "scheduler"
         # Any scheduler class reads the file; which one it describes is written in it.
         config = diffusers.DDIMScheduler.load_config(source, subfolder=subfolder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LoadError(
             f"no scheduler can be read from {quote(source)}; give a pipeline folder that holds "
             f"scheduler/{_CONFIG}, or a hub id"
@@ -93,4 +89,5 @@ def _load_scheduler(source: str) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
         raise LoadError(f"{quote(config.get('_class_name'))} in {quote(source)} is no scheduler of diffusers")
     scheduler: Any = kind
-    return scheduler.from_config(config)
+    with load_errors(f"{source}: its scheduler cannot be made", f"look at its {_CONFIG}"):
+        return scheduler.from_config(config)

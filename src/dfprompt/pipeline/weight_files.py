@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,17 @@ def read_header(path: Path) -> dict[str, Any]:
         raise LoadError(f"{path} is no safetensors file; its header is not JSON") from error
     try:
         tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
-        whole = all(type(side) is int and side >= 0 for entry in tensors.values() for side in entry["shape"])
+        places = [(start, end) for start, end in (entry["data_offsets"] for entry in tensors.values())]
+        numbers = chain(*places, *(entry["shape"] for entry in tensors.values()))
+        whole = all(type(each) is int and each >= 0 for each in numbers)
+        last = max((int(end) for _, end in places), default=0)
     except (TypeError, LookupError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
         raise LoadError(f"{path} is no safetensors file; its header names no offsets") from error
     if not whole or any(math.prod(entry["shape"]) > 8 * size for entry in tensors.values()):
-        raise LoadError(f"{path} is damaged; its header names shapes that its {size:,} bytes cannot hold")
-    expected = _HEADER_BYTES + length + end
+        raise LoadError(
+            f"{path} is damaged; its header names shapes or places that its {size:,} bytes cannot hold"
+        )
+    expected = _HEADER_BYTES + length + last
     if size < expected:
         raise LoadError(f"{path} was cut off at {size:,} of {expected:,} bytes; download it again")
     return tensors

@@ -18,6 +18,7 @@ from torch.nn import functional
 from dfprompt.config import Config, load_config
 from dfprompt.config.tomltext import to_toml
 from dfprompt.errors import ConfigError
+from dfprompt.excerpt import quote
 from dfprompt.rewards.composite import CompositeReward
 from dfprompt.rewards.contract import Records
 from dfprompt.rewards.scores import Score
@@ -71,7 +72,16 @@ class Taste(Config):
 def read_taste(source: str | Path) -> Taste:
     """Read a taste's file, or the one in a folder; raises ConfigError for anything else."""
     path = Path(source)
-    return load_config(Taste, path / TASTE_FILE if path.is_dir() else path)
+    taste = load_config(Taste, path / TASTE_FILE if path.is_dir() else path)
+    for each in taste.rewards:
+        refuse_taste(each)
+    return taste
+
+
+def refuse_taste(reward: str) -> None:
+    """Raise ConfigError for a taste among a taste's scores: it might be itself."""
+    if reward.startswith(f"{TASTE}:"):
+        raise ConfigError(f"a taste counts scores, not another taste: name those behind {quote(reward)}")
 
 
 def measure_looks(images: Tensor) -> dict[str, Tensor]:

@@ -176,9 +176,11 @@ def _restore_model(part: Trained, tensors: Mapping[str, Tensor]) -> None:
 
 def _restore_optimizer(part: Trained, tensors: Mapping[str, Tensor]) -> None:
     part.optimizer.state.clear()
+    states = {name: _below(tensors, name) for name in part.parameters()}
+    if len({frozenset(state) for state in states.values() if state}) > 1:
+        raise ValueError("its optimizer does not hold the same of every parameter")
     for name, parameter in part.parameters().items():
-        state = _below(tensors, name)
-        if state:
+        if state := states[name]:
             # AdamW counts its steps on the CPU; its moments lie where the parameter does.
             part.optimizer.state[parameter] = {
                 key: each if key == "step" else each.to(parameter.device) for key, each in state.items()

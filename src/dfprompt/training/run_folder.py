@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.config import Config, load_config, save_resolved
-from dfprompt.config.provenance import read_inputs
+from dfprompt.config.provenance import check_inputs
 from dfprompt.errors import ConfigError
 from dfprompt.storage import check_ours, lock_folder, remove, reported
 
@@ -59,7 +59,7 @@ def open_run(
     check_ours(folder, _PARTS, RECIPE, force=force)
     if resume and recipe.exists():
         check_same_recipe(folder, settings)
-        _check_inputs(recipe, inputs or {})
+        check_inputs(recipe, inputs or {})
         return
     if recipe.exists() and not force:
         raise ConfigError(
@@ -70,17 +70,6 @@ def open_run(
         with reported(folder / part, ConfigError):
             remove(folder / part)
     save_resolved(settings, recipe, seeds=[seed], inputs=inputs)
-
-
-def _check_inputs(recipe: Path, now: Mapping[str, str]) -> None:
-    """Raise ConfigError where data, base policy or reward are others than the run was begun with."""
-    before = read_inputs(recipe)
-    changed = sorted(name for name in now if before.get(name, now[name]) != now[name])
-    if changed:
-        raise ConfigError(
-            f"{recipe.parent} was begun with another {' and another '.join(changed)}: the files have changed "
-            "since; put them back, or begin anew in another folder"
-        )
 
 
 @contextmanager
