@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dfprompt.errors import ConfigError, RewardError, TrainingError
+from dfprompt.errors import ConfigError, LoadError, RewardError, TrainingError
 from dfprompt.executor import LocalExecutor
 from dfprompt.policy import Policy, SamplingSettings, load_policy_folder
 from dfprompt.rewards.composite import RewardTerms
@@ -165,6 +167,28 @@ def test_the_checkpoint_holds_both_models_and_the_kl_scale(whole: dict[Go, Path]
     assert '"kl_scale"' in (folder / "state.json").read_text()
     scales = [row["kl_scale"] for row in metrics(whole[go_ppo])]
     assert len(set(scales)) > 1, "the coefficients move towards the target"
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("best", 5),
+        ("best", {"step": 2, "reward": "much"}),
+        ("learner", []),
+        ("calibration", 3),
+        ("watchdogs", {"steps": 3}),
+    ],
+)
+def test_a_checkpoint_with_something_else_in_its_state_is_named(
+    name: str, other: Any, whole: dict[Go, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(whole[go_grpo], tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "step-00000006" / "state.json"
+    content = json.loads(path.read_text())
+    content["state"][name] = other
+    path.write_text(json.dumps(content))
+    with pytest.raises(LoadError, match="step-00000006: this checkpoint cannot be read"):
+        go_grpo(tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("go", [go_ppo_critic, go_grpo_critic])

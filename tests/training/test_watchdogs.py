@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,36 @@ def test_a_resumed_watch_is_the_same_watch() -> None:
         parts += [second.look(WORDS, rows(at)) for at in range(cut, 14)]
         assert parts == said
     assert {alert.name for _, alerts in said for alert in alerts} >= {"same controls", "falling reward"}
+
+
+def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value of JSON, from the outside in."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in inner:
+        yield (*at, name)
+        yield from _places(each, (*at, name))
+
+
+def test_a_state_of_other_types_is_refused_or_goes_on() -> None:
+    """Out of a checkpoint comes what somebody wrote there: nothing of it may fail steps later."""
+    watchdogs = Watchdogs(WatchdogSettings(**SHORT))
+    for at in range(8):
+        watchdogs.look(WORDS, {**HEALTHY, "default_controls": 1.0, "reward": 1.0 - 0.1 * at})
+    state = json.loads(json.dumps(watchdogs.state()))
+    refused = 0
+    for place in _places(state):
+        for other in (5, "x", None, [], [7], {}, {"a": []}):
+            changed = json.loads(json.dumps(state))
+            *outer, last = place
+            functools.reduce(lambda within, name: within[name], outer, changed)[last] = other
+            again = Watchdogs(WatchdogSettings(**SHORT))
+            try:
+                again.restore(changed)
+            except (AttributeError, KeyError, TypeError, ValueError):
+                refused += 1
+            else:
+                steps(again, 4)
+    assert refused > 100
 
 
 def test_an_alert_is_logged_whatever_the_interval(tmp_path: Path) -> None:

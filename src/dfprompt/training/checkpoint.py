@@ -14,18 +14,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dfprompt.errors import LoadError, TrainingError
+from dfprompt.errors import LoadError, TrainingError, load_errors
 from dfprompt.storage import library_errors, remove, reported, whole_folder, write_text
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -99,7 +98,7 @@ class Checkpoints:
         if not known or (step is not None and step not in known):
             raise LoadError(f"{self.folder}: no checkpoint{'' if step is None else f' of step {step}'}")
         folder = self.folder / f"step-{known[-1] if step is None else step:08d}"
-        try:
+        with _reading(folder):
             content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             tensors = load_file(folder / "model.safetensors")
             moments = load_file(folder / "optimizer.safetensors")
@@ -107,18 +106,12 @@ class Checkpoints:
                 _restore_model(part, _below(tensors, name))
                 _restore_optimizer(part, _below(moments, name))
             return int(content["step"]), dict(content["state"])
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            RuntimeError,
-            SafetensorError,
-            RecursionError,
-        ) as error:
-            raise LoadError(
-                f"{folder}: this checkpoint cannot be read ({error}); delete it to go on from an earlier one"
-            ) from error
+
+    @contextmanager
+    def putting_back(self) -> Iterator[None]:
+        """For what is made of the latest checkpoint's state: whatever is wrong there is a LoadError too."""
+        with _reading(self.folder / f"step-{self.steps()[-1]:08d}"):
+            yield
 
     def load_memory(self) -> dict[str, Tensor]:
         """The further tensors of the latest checkpoint; none where it has none. Raises LoadError."""
@@ -126,13 +119,8 @@ class Checkpoints:
         path = self.folder / f"step-{known[-1]:08d}" / _MEMORY if known else None
         if path is None or not path.is_file():
             return {}
-        try:
+        with _reading(path.parent):
             return dict(load_file(path))
-        except (OSError, SafetensorError) as error:
-            raise LoadError(
-                f"{path}: this checkpoint cannot be read ({error}); delete its folder to go on from an "
-                "earlier one"
-            ) from error
 
     def describe_last(self) -> str:
         """Say in a sentence which checkpoint a stopped run can go on from."""
@@ -140,6 +128,17 @@ class Checkpoints:
         if not known:
             return "there is no checkpoint yet"
         return f"the checkpoint of step {known[-1]} is safe, and --resume goes on from it"
+
+
+def best_so_far(state: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The step whose policy was best, and its `name`, a reward or a loss, of a checkpoint's state."""
+    best = state["best"]
+    return {"step": int(best["step"]), name: float(best[name])}
+
+
+def _reading(folder: Path) -> AbstractContextManager[None]:
+    """Whatever reading a checkpoint raises, as a LoadError that names it."""
+    return load_errors(f"{folder}: this checkpoint cannot be read", "delete it to go on from an earlier one")
 
 
 def _model(part: Trained) -> list[tuple[str, Tensor]]:

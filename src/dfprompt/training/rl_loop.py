@@ -19,7 +19,7 @@ from accelerate.utils import gather_object
 from dfprompt.errors import ConfigError, ExecutorError, GenerationError, RewardError, TrainingError
 from dfprompt.executor import Executor, LocalExecutor
 from dfprompt.policy import Policy
-from dfprompt.training.checkpoint import Checkpoints
+from dfprompt.training.checkpoint import Checkpoints, best_so_far
 from dfprompt.training.devices import make_accelerator, restore_scaler, scaler_state, seed_step
 from dfprompt.training.export import export_policy, save_policy
 from dfprompt.training.metrics import MetricsLog
@@ -180,12 +180,14 @@ class _Loop:
         checkpoints = self.stage.checkpoints
         if checkpoints.steps():
             first, state = checkpoints.load(self.learner.trained)
-            if "calibration" in state:
-                self._check_calibration(state["calibration"])
-            self.best = state["best"]
-            self.learner.restore(state["learner"], checkpoints.load_memory())
-            restore_scaler(self.accelerator, state["scaler"])
-            self.watchdogs.restore(state["watchdogs"])
+            with checkpoints.putting_back():
+                calibration = dict(state["calibration"]) if "calibration" in state else None
+                self.best = best_so_far(state, "reward")
+                self.learner.restore(state["learner"], checkpoints.load_memory())
+                restore_scaler(self.accelerator, state["scaler"])
+                self.watchdogs.restore(state["watchdogs"])
+            if calibration is not None:
+                self._check_calibration(calibration)
             return first
         if self.checked.tasks and self.settings.reward.meaning:
             self.watchdogs.set_meaning(meaning_of(self.stage.draw(self.checked, watched=True)))

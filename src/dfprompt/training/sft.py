@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from dfprompt.errors import ConfigError, TrainingError
 from dfprompt.policy import Policy, SamplingSettings, Vocabulary, compute_logprobs
-from dfprompt.training.checkpoint import Checkpoints, Trained
+from dfprompt.training.checkpoint import Checkpoints, Trained, best_so_far
 from dfprompt.training.devices import make_accelerator, restore_scaler, scaler_state, seed_step
 from dfprompt.training.examples import Example
 from dfprompt.training.export import export_policy, save_policy
@@ -114,8 +114,9 @@ class _Run:
         self.first, self.best = 0, {"step": 0, "loss": math.inf}
         if self.checkpoints.steps():
             self.first, state = self.checkpoints.load(self.trained)
-            self.best = state["best"]
-            restore_scaler(accelerator, state["scaler"])
+            with self.checkpoints.putting_back():
+                self.best = best_so_far(state, "loss")
+                restore_scaler(accelerator, state["scaler"])
         self.logs = _Logs(folder, settings, self.first) if accelerator.is_main_process else None
 
     def learn(self, step: int, rows: Sequence[EncodedExample]) -> dict[str, Any]:

@@ -20,6 +20,10 @@ from dfprompt.config import Config
 Action = Literal["off", "warn", "stop"]
 MEANING = "validation_meaning"
 _GATES = "binds/"
+_FIGURES, _ENTROPIES = (
+    ("reward", "reward_spread", "default_controls", "kl/text"),
+    ("entropy/range", "entropy/weight"),
+)
 _ARTEFACTS = "scores/judge/artefacts"
 
 
@@ -115,18 +119,20 @@ class Watchdogs:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state` gave."""
-        self._steps, self._first = list(state["steps"]), dict(state["first"])
-        self._best, self._meaning = state["best"], state["meaning"]
-        self._wrong, self._given = dict(state["wrong"]), set(state["given"])
+        """Put back what `state` gave. Raises KeyError, TypeError or ValueError for anything else."""
+        self._steps = [_read_step(each) for each in state["steps"]]
+        self._first = _numbers(state["first"])
+        self._best, self._meaning = (
+            None if state[name] is None else float(state[name]) for name in ("best", "meaning")
+        )
+        self._wrong = {name: int(count) for name, count in state["wrong"].items()}
+        self._given = {name for name in state["given"] if name in self._wrong}
 
     def _remember(self, modifiers: Sequence[tuple[str, Sequence[str]]], row: Mapping[str, float]) -> None:
         watched = (name for name in row if name.startswith(_GATES) or name == _ARTEFACTS)
         kept = {name: float(row[name]) for name in watched}
-        for name in ("reward", "reward_spread", "default_controls", "kl/text"):
-            kept[name] = float(row.get(name, 0.0))
-        for name in ("entropy/range", "entropy/weight"):
-            kept[name] = float(row.get(name, math.inf))
+        kept |= {name: float(row.get(name, 0.0)) for name in _FIGURES}
+        kept |= {name: float(row.get(name, math.inf)) for name in _ENTROPIES}
         kept["rows"] = float(len(modifiers))
         kept["similarity"] = similarity(modifiers)
         words = sorted({text for _, texts in modifiers for text in texts})
@@ -232,6 +238,20 @@ class Watchdogs:
                 self._given.add(name)
                 alerts.append(Alert(name, message, action == "stop"))
         return alerts
+
+
+def _read_step(step: Mapping[str, Any]) -> dict[str, Any]:
+    """A remembered step, out of a checkpoint."""
+    numbers = _numbers({name: each for name, each in step.items() if name != "words"})
+    if missing := {*_FIGURES, *_ENTROPIES, "rows", "similarity"} - numbers.keys():
+        raise ValueError(f"a step without {sorted(missing)[0]}")
+    if not all(isinstance(word, str) for word in step["words"]):
+        raise ValueError("words that are no text")
+    return {**numbers, "words": list(step["words"])}
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
 
 
 def similarity(modifiers: Iterable[tuple[str, Sequence[str]]]) -> float:
