@@ -1,6 +1,6 @@
 """Hostile files for every command that reads any: no code, no question, no traceback, 10 seconds, 1 GB.
 
-Two per case in the quick run, DFPROMPT_HOSTILE_FILES (6) in the nightly one; made by code from a seed. What
+Two per case in the quick run, DFPROMPT_HOSTILE_FILES (4) in the nightly one; made by code from a seed. What
 only trains or draws for seconds before it reads is nightly altogether. 300 for every command:
 `benchmarks/bench_hostile.py`.
 """
@@ -19,7 +19,7 @@ from hostile_goods import Goods
 
 pytestmark = pytest.mark.enable_socket  # servers open their port before they are ended
 
-QUICK, MANY = 2, int(os.environ.get("DFPROMPT_HOSTILE_FILES", "6"))
+QUICK, MANY = 2, int(os.environ.get("DFPROMPT_HOSTILE_FILES", "4"))
 
 
 @pytest.fixture(scope="module")
