@@ -61,19 +61,19 @@ def _text(made: Made) -> Path:
 def _folder(name: str, *beside: str) -> Make:
     """A folder with one file changed; links to what lies beside it, where it names that."""
 
-    def change(made: Made) -> Path:
+    def make(made: Made) -> Path:
         for each in beside:
             (made.place / each).symlink_to(made.good[name].parent / each)
         return hostile_folder(made.good[name], made.place / "x", made.chance, made.marker)
 
-    return change
+    return make
 
 
 def _file(name: str) -> Make:
-    def change(made: Made) -> Path:
+    def make(made: Made) -> Path:
         return hostile_file(made.good[name], made.place, made.chance)
 
-    return change
+    return make
 
 
 def _defaults(made: Made) -> Path:
@@ -81,17 +81,21 @@ def _defaults(made: Made) -> Path:
     return hostile_recipe(made.place / "run" / "dfprompt.toml", made.chance)
 
 
+# Made of nothing but chance: the rest are good things with something changed.
+FROM_NOTHING = {_table, _recipe, _picture, _text, _defaults}
+
+
 def _begun(name: str) -> Make:
     """A run that was killed halfway, one of its files changed since, beside what it reads."""
 
-    def change(made: Made) -> Path:
+    def make(made: Made) -> Path:
         for each in made.good["place"].iterdir():
             if each.name != "run":
                 (made.place / each.name).symlink_to(each)
         target = made.place / "run"
         return hostile_folder(made.good[f"begun {name}"], target, made.chance, made.marker)
 
-    return change
+    return make
 
 
 _EVALUATE = "evaluate --methods plain --steps 1 --seeds 1 --validation-images 0 --reward clip:mini --output o"

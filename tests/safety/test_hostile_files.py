@@ -14,7 +14,7 @@ import pytest
 
 import hostile_files
 from crash_machine import import_everything
-from hostile_cases import CASES, LONG, try_one
+from hostile_cases import CASES, FROM_NOTHING, LONG, try_one
 from hostile_goods import Goods
 
 pytestmark = pytest.mark.enable_socket  # servers open their port before they are ended
@@ -47,7 +47,7 @@ def test_many_hostile_files(name: str, good: Goods, tmp_path: Path) -> None:
     _try(name, MANY, good, tmp_path)
 
 
-MADE_OF_GOOD = [name for name, (make, _) in CASES.items() if make.__name__ == "change"]
+MADE_OF_GOOD = [name for name, (make, _) in CASES.items() if make not in FROM_NOTHING]
 
 
 @pytest.mark.nightly

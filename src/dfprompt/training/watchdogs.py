@@ -20,10 +20,8 @@ from dfprompt.config import Config
 Action = Literal["off", "warn", "stop"]
 MEANING = "validation_meaning"
 _GATES = "binds/"
-_FIGURES, _ENTROPIES = (
-    ("reward", "reward_spread", "default_controls", "kl/text"),
-    ("entropy/range", "entropy/weight"),
-)
+_FIGURES = ("reward", "reward_spread", "default_controls", "kl/text")
+_ENTROPIES = ("entropy/range", "entropy/weight")
 _ARTEFACTS = "scores/judge/artefacts"
 
 
