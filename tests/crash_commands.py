@@ -17,7 +17,7 @@ class Command:
     """What is typed, and what is added to go on.
 
     `manifest` is the file that tells a folder is its own, `target` where it writes, `before` the words of
-    another run that stands there already, and `given` what is laid beside before anything runs. `brief` ones
+    runs whose files stand there already, and `given` what is laid beside before anything runs. `brief` ones
     write with what others are tried with at length: the nightly run takes few of their operations.
     """
 
@@ -26,7 +26,7 @@ class Command:
     manifest: str = ""
     slow: bool = False
     target: tuple[str, ...] = ("--output", "out")
-    before: tuple[str, ...] = ()
+    before: tuple[tuple[str, ...], ...] = ()
     given: str = ""
     brief: bool = False
 
@@ -120,7 +120,7 @@ COMMANDS = {
         ("inspect", "out/a-red-cat-seed0.png", "--pipeline", "mini"),
         ("--force",),
         target=("--output", "out/again.png"),
-        before=("generate", "a red cat", "--output", "out", *_DRAW),
+        before=(("generate", "a red cat", "--output", "out", *_DRAW),),
     ),
     "calibrate": Command(
         ("calibrate", "--prompts", "../prompts.txt", "--pipeline", "mini", "--seeds", "4", *_DRAW),
@@ -194,18 +194,46 @@ COMMANDS |= {
 }
 # Not here, for they write one file or line, or a server writes with the same room: forget, simulate, serve.
 # Over what another run left: whatever a kill leaves is the old, the new, or gone on with.
-COMMANDS |= {
-    f"{name} --force": replace(
-        COMMANDS[name],
-        words=(*COMMANDS[name].words, "--force"),
-        before=(*before, *COMMANDS[name].target),
+
+
+def _forced(name: str, *before: str) -> Command:
+    """A command over what it left itself when other words, `before`, were asked of it."""
+    command = COMMANDS[name]
+    return replace(
+        command,
+        words=(*command.words, "--force"),
+        before=(*command.before, (*before, *command.target)),
         slow=True,
     )
+
+
+COMMANDS |= {
+    f"{name} --force": _forced(name, *before)
     for name, before in {
         "generate": ("generate", "a red cat, [film grain:late]", "--seeds", "2", "--steps", "1"),
         "calibrate": ("calibrate", "--prompts", "../prompts.txt", "--seeds", "4", "--steps", "1"),
         "curate": ("curate", "../few.txt", "--no-images"),
         "train sft": (*COMMANDS["train sft"].words, *_set("optimizer.learning_rate=0.01")),
+    }.items()
+}
+# The rest of them, for `benchmarks/bench_kills.py`: they write as those above do.
+FORCED = {
+    f"{name} --force": _forced(name, *before)
+    for name, before in {
+        "compare": ("compare", "a blue boat", "--seeds", "1", "--reward", "none", "--steps", "1"),
+        "curate pictures": ("curate", "../logs.txt", "--no-images"),
+        "train grpo": (*COMMANDS["train grpo"].words, *_set("optimizer.learning_rate=0.01")),
+        "train ppo": (*COMMANDS["train ppo"].words, *_set("optimizer.learning_rate=0.01")),
+        "plan": ("plan", "a dog, [film grain:early]"),
+        "inspect": ("inspect", "out/a-red-cat-seed0.png", "--pipeline", "mini"),
+        "start": (
+            *("start", "a blue boat", "--vary", "bokeh", "--pipeline", "mini", "--seeds", "1"),
+            *("--reward", "none", "--yes", "--steps", "1"),
+        ),
+        "plot": ("plot", "../trained"),
+        "judge-check": ("judge-check", "--pairs", "../pairs.jsonl", "--judge", "aesthetic:mini"),
+        "study report": ("study", "report", "../study"),
+        "study export": ("study", "export", "../study"),
     }.items()
 }
 

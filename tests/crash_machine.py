@@ -241,8 +241,8 @@ def begin(command: Command, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if command.given:
         shutil.copytree(folder.parent / command.given, folder / command.given)
-    if command.before:
-        left = run(command.before, folder)
+    for words in command.before:
+        left = run(words, folder)
         assert left.code == 0, left.err
 
 
@@ -252,6 +252,18 @@ def differences(folder: Path, expected: dict[str, Any]) -> list[str]:
     names = sorted(found.keys() | expected.keys())
     differing = [name for name in names if name not in found or found[name] != expected.get(name)]
     return differing + [str(left.relative_to(folder)) for left in folder.rglob(".dfprompt-*")]
+
+
+def misspoken(ended: Ended) -> list[str]:
+    """What a command that met an error says and must not, or does not say; of one that was killed, nothing.
+
+    Exit code 0 is allowed: what may be left undone was.
+    """
+    said = ended.err + ended.out
+    wrong = [word for word in ("Traceback", "fault of dfprompt", "standard output") if word in said]
+    if ended.code > 0 and "error:" not in ended.err and "stopped by" not in ended.err:
+        wrong.append(f"code {ended.code} without a word: {ended.err.strip()[-300:]}")
+    return wrong
 
 
 def spread(count: int, points: int) -> list[int]:
