@@ -141,6 +141,7 @@ CASES: dict[str, tuple[Make, str]] = {
         "score {picture} --prompt 'a cat' --reward '{head recipe}' --set models.aesthetic={x}",
     ),
     "pictures' prompts": (_file("named"), "score {pictures} --prompts {x} --reward clip:mini"),
+    "pictures that tell": (_folder("telling"), "score {x} --reward clip:mini"),
     "pictures to curate": (_folder("with recipes"), "curate {x} --no-images --output o"),
     "taste": (_folder("taste"), "score {picture} --prompt 'a cat' --reward taste:{x}"),
     "choices": (_file("pairs"), "taste --choices {x} --reward clip:mini --output o"),

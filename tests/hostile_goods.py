@@ -146,7 +146,18 @@ def _with_recipes(goods: Goods) -> Path:
     target = goods.made / "with recipes"
     ended = run(["generate", *texts, "--steps", "1", "--output", str(target)], goods.made / "run")
     assert ended.code == 0, ended.err
-    (target / "grid.png").unlink(missing_ok=True)  # it has no prompt of its own
+    return target
+
+
+def _telling(goods: Goods) -> Path:
+    """Pictures that say what they show in every way there is."""
+    target = goods.made / "telling"
+    shutil.copytree(goods["with recipes"], target)
+    shutil.copy(goods["of others"], target / "of-others.png")
+    for name in ("beside", "listed"):
+        shutil.copy(goods["picture"], target / f"{name}.png")
+    (target / "beside.txt").write_text("a (red:1.2) cat\n")
+    (target / "metadata.jsonl").write_text('{"file_name": "listed.png", "text": "a cat", "likes": 4}\n')
     return target
 
 
@@ -244,6 +255,7 @@ _MAKERS: dict[str, Callable[[Goods], Path]] = {
     "mini policy": _mini("policy"),
     "head recipe": _head_recipe,
     "with recipes": _with_recipes,
+    "telling": _telling,
     "drawn twice": _drawn_twice,
     "answered": _answered,
     "taste": _taste,

@@ -14,6 +14,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from dfprompt.cli.main import main
 from tiny_rewards import pictures, prompts
@@ -126,10 +127,57 @@ def test_pictures_from_outside_a_small_world_are_scored_with_a_warning(
     assert "means nothing here" in ran.stderr
 
 
+def test_pictures_that_tell_their_prompts_need_none(inside, tmp_path: Path, reward_set: Path) -> None:
+    """Ours, two other programs', a text beside one and a list; a grid of several is no picture of one prompt."""
+    graph = {
+        "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a (green:1.3) star", "clip": ["4", 1]}},
+        "2": {"class_type": "KSampler", "inputs": {"seed": 5, "positive": ["1", 0], "negative": ["3", 0]}},
+    }
+    told = {"parameters": "a [blue] boat, <lora:x:1>\nSteps: 3, CFG scale: 7, Seed: 5", "prompt": json.dumps(graph)}
+    for name, (chunk, text) in zip(("a1111", "comfyui"), told.items(), strict=True):
+        info = PngInfo()
+        info.add_text(chunk, text)
+        Image.new("RGB", (16, 16)).save(tmp_path / f"{name}.png", pnginfo=info)
+    for name in ("beside", "listed"):
+        Image.new("RGB", (16, 16)).save(tmp_path / f"{name}.png")
+    (tmp_path / "beside.txt").write_text("a yellow ((house))\n")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "listed.png", "text": "a fish", "likes": 4}\n')
+    words = ("a red cat, [film grain:late]", "--seeds", "2", "--steps", "1")
+    assert inside("generate", *words, "--output", str(tmp_path)).returncode == 0
+    assert (tmp_path / "grid.png").exists()
+    ran = inside("score", str(tmp_path), "--reward", f"clip:{reward_set}", "--json")
+    assert ran.returncode == 0, ran.stderr
+    images = json.loads(ran.stdout)["images"]
+    assert {Path(each["image"]).name: each["prompt"] for each in images} == {
+        "a-red-cat-film-grain-seed0.png": "a red cat, film grain",
+        "a-red-cat-film-grain-seed1.png": "a red cat, film grain",
+        "a1111.png": "a blue boat",
+        "beside.png": "a yellow house",
+        "comfyui.png": "a green star",
+        "listed.png": "a fish",
+    }
+    one = inside("score", str(tmp_path / "a1111.png"), "--reward", f"clip:{reward_set}", "--json")
+    given = inside(
+        *("score", str(tmp_path / "a1111.png"), "--prompt", "a blue boat", "--reward", f"clip:{reward_set}"),
+        "--json",
+    )
+    assert json.loads(one.stdout) == json.loads(given.stdout)
+
+
+@pytest.mark.parametrize("line", ['{"file_name": "0.png", "text": 3}', '{"file_name": "0.png", "prompt": [1]}'])
+def test_a_list_whose_prompts_are_no_texts_is_refused(inside, tmp_path: Path, line: str) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "0.png")
+    (tmp_path / "metadata.jsonl").write_text(f"{line}\n")
+    ran = inside("score", str(tmp_path), "--reward", "clip:mini")
+    assert ran.returncode == 2
+    assert "no prompt" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["0.png"], 'give the plain prompt with --prompt "..."'),
+        (["0.png"], '0.png: no prompt beside it or in it; give the plain prompt with --prompt "..."'),
+        (["."], "0.png: no prompt for this picture: not in metadata.jsonl, not in 0.txt"),
         (["0.png", "1.png", "2.png", "--prompt", "a", "--prompt", "b"], "one --prompt for all or 3, got 2"),
         (["0.png", "--prompts", "prompts.jsonl"], "--prompts goes with one folder"),
         ([".", "--prompts", "prompts.jsonl", "--prompt", "a"], "--prompts goes with one folder"),

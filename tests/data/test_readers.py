@@ -146,9 +146,16 @@ def test_prompts_of_pictures_come_from_metadata_sidecars_or_chunks(tmp_path: Pat
     picture(tmp_path / "d.png", parameters="a boat,\nfilm grain\nNegative prompt: blurry\nSteps: 10, Seed: 1")
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a cat, 8k", "likes": 4}\n')
     (tmp_path / "b.txt").write_text("a dog, bokeh\n")
+    graph = {
+        "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a star, 8k", "clip": ["4", 1]}},
+        "2": {"class_type": "KSampler", "inputs": {"seed": 5, "positive": ["1", 0], "negative": ["3", 0]}},
+    }
+    picture(tmp_path / "e.png", prompt=json.dumps(graph))
+    picture(tmp_path / "grid.png", **{"dfprompt-grid": "several pictures"})
     rows = rows_of(tmp_path)
-    assert [row.prompt for row in rows] == ["a cat, 8k", "a dog, bokeh", "a moon, 8k", "a boat, film grain"]
-    assert [Path(row.image or "").name for row in rows] == ["a.png", "b.png", "c.png", "d.png"]
+    texts = ["a cat, 8k", "a dog, bokeh", "a moon, 8k", "a boat, film grain", "a star, 8k"]
+    assert [row.prompt for row in rows] == texts
+    assert [Path(row.image or "").name for row in rows] == ["a.png", "b.png", "c.png", "d.png", "e.png"]
     assert rows[0].extra == {"likes": 4}
 
 

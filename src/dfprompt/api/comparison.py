@@ -308,7 +308,7 @@ class _Paths:
 
 
 def _write(shown: SideBySide, paths: _Paths, gate: Gate | None, *, note: str) -> ComparisonRun:
-    save_pictures([Entry(paths.grid, make_comparison_grid(shown))], force=True)
+    save_pictures([Entry(paths.grid, make_comparison_grid(shown), is_grid=True)], force=True)
     timelines = paths.timelines()
     for prompt in shown.prompts:
         for each in prompt.rewrites:

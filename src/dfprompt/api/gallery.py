@@ -120,7 +120,7 @@ def draw_gallery(
             for path, image, recipe in zip(files, images, recipes, strict=True)
         ]
         if several:
-            entries.append(Entry(grid, _draw_grid(images, request)))
+            entries.append(Entry(grid, _draw_grid(images, request), is_grid=True))
         save_pictures(entries, force=force)
     return Gallery(folder, tuple(files), tuple(recipes), grid if several else None)
 

@@ -166,7 +166,7 @@ def draw_page(pipeline: ImagePipeline, settings: RlSettings, page: Page) -> Path
         title=f"step {page.step}",
     )
     try:
-        save_pictures([Entry(page.path, grid)], force=True)
+        save_pictures([Entry(page.path, grid, is_grid=True)], force=True)
     except GenerationError as error:
         raise TrainingError(f"{error}; make room and go on with --resume") from error
     return page.path

@@ -292,7 +292,7 @@ def _write(
     folder: Path,
 ) -> TuneRun:
     grid, scores = folder / GRID, pictures.scores()
-    save_pictures([Entry(grid, _draw_grid(outcome, pictures))], force=True)
+    save_pictures([Entry(grid, _draw_grid(outcome, pictures), is_grid=True)], force=True)
     run = TuneRun(
         plain=space.plain,
         outcome=outcome,

@@ -33,8 +33,11 @@ def register(app: typer.Typer) -> None:
 def score(request: ScoreImagesRequest, as_json: bool = JSON) -> None:
     """Score pictures against the plain prompts they answer.
 
+    Without --prompt each picture's own counts: in metadata.jsonl, in NAME.txt beside it, or in the picture.
+
     \b
     Examples:
+      dfprompt score my-pictures
       dfprompt score cat.png --prompt "a red cat in the snow"
       dfprompt score a.png b.png --prompt "a red cat" --reward clip --reward aesthetic --json
       dfprompt score pictures --prompts prompts.jsonl --reward pickscore

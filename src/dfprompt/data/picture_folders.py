@@ -9,11 +9,11 @@ from typing import Any
 
 from dfprompt.errors import ImageFileError, InputError
 from dfprompt.excerpt import quote
-from dfprompt.images.metadata import CHUNK, PARAMETERS, parse_metadata
+from dfprompt.images.foreign_recipe import MOST_CHARACTERS, find_foreign_recipe
+from dfprompt.images.metadata import CHUNK, parse_metadata
 from dfprompt.images.reading import list_image_files, read_text
 
 METADATA = "metadata.jsonl"
-_SETTINGS = ("Negative prompt:", "Steps:")  # where the prompt ends in AUTOMATIC1111's chunk
 
 
 def read_picture_folder(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -21,11 +21,11 @@ def read_picture_folder(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]
     described = _metadata(folder / METADATA)
     for path in list_image_files(folder):
         row = dict(described.get(path.name, {}))
-        prompt = row.pop("prompt", None) or row.pop("text", None) or _beside(path) or _inside(path)
+        prompt = row.pop("prompt", None) or row.pop("text", None) or prompt_of(path)
         if prompt is None:
             raise InputError(
                 f"{path}: no prompt for this picture: not in {METADATA}, not in {path.stem}.txt, and none "
-                "in its own text chunks"
+                "in its own text chunks as dfprompt, AUTOMATIC1111, Forge or ComfyUI write them"
             )
         yield path.name, {**row, "prompt": prompt, "image": str(path)}
 
@@ -53,24 +53,30 @@ def _metadata(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def prompt_of(picture: Path) -> str | None:
+    """The plain prompt in NAME.txt beside a picture or in its own chunks; raises InputError for damaged ones."""
+    return _beside(picture) or _inside(picture)
+
+
 def _beside(path: Path) -> str | None:
     sidecar = path.with_suffix(".txt")
     if not sidecar.is_file():
         return None
-    return sidecar.read_text(encoding="utf-8-sig", errors="replace").strip() or None
+    try:
+        with sidecar.open(encoding="utf-8-sig", errors="replace") as file:
+            return file.read(MOST_CHARACTERS).strip() or None
+    except OSError as error:
+        raise InputError(f"cannot read {sidecar}: {error.strerror}") from error
 
 
 def _inside(path: Path) -> str | None:
-    """The plain prompt a picture carries: ours, else AUTOMATIC1111's up to its settings."""
+    """The prompt a picture carries: ours without its ranges and weights, else another program's as written."""
     try:
         chunks = read_text(path)
         if CHUNK in chunks:
             return parse_metadata(chunks[CHUNK], path.name).prompt
+        found = find_foreign_recipe(chunks, path.name)
     except ImageFileError as error:
         raise InputError(str(error)) from error
-    lines = []
-    for line in chunks.get(PARAMETERS, "").splitlines():
-        if line.startswith(_SETTINGS):
-            break
-        lines.append(line)
-    return " ".join(lines).strip() or None
+    return found and " ".join(found.prompt.split()) or None
+

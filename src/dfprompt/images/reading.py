@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the text chunks of a picture are read without torch
 # Larger pictures than 8000 x 8000 are refused: a file of a few kB can claim to be one.
 MAX_PIXELS = 64_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+GRID = "dfprompt-grid"  # the text chunk of what is drawn of several pictures, with labels and bars
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
 
 # What Pillow's decoders raise on damaged files, gathered by feeding them damaged files.
@@ -220,14 +221,27 @@ def _text_of(image: Image.Image) -> dict[str, str]:
 
 
 def list_image_files(folder: str | Path) -> list[Path]:
-    """The picture files of a folder by their suffix, sorted by name; raises ImageFileError for none."""
+    """The picture files of a folder by their suffix, sorted by name, without the grids dfprompt made of them.
+
+    Raises ImageFileError for none.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageFileError(f"{folder}: not a folder")
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = [path for path in found if not _is_grid(path)]
     if not found:
         raise ImageFileError(f"{folder}: no pictures in this folder; looked for {', '.join(SUFFIXES)}")
     return found
+
+
+def _is_grid(path: Path) -> bool:
+    """Whether the first chunks of a file say so, where `images.saving` writes it; nothing is decoded."""
+    try:
+        with path.open("rb") as file:
+            return f"tEXt{GRID}\0".encode() in file.read(4096)
+    except OSError:
+        return False  # whoever reads the picture says why it cannot be
 
 
 def _refuse_early(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,15 +13,17 @@ from PIL.PngImagePlugin import PngInfo
 
 from dfprompt.errors import GenerationError, InputError
 from dfprompt.images.metadata import GenerationMetadata
+from dfprompt.images.reading import GRID
 from dfprompt.storage import reported, whole_files
 
 
 class Entry(NamedTuple):
-    """One picture to be written, with the recipe it carries, if any."""
+    """One picture to be written, with the recipe it carries, if any; a grid says that it is one."""
 
     path: Path
     image: Image.Image
     recipe: GenerationMetadata | None = None
+    is_grid: bool = False
 
 
 def save_pictures(entries: Sequence[Entry], *, force: bool = False) -> list[Path]:
@@ -37,14 +39,14 @@ def save_pictures(entries: Sequence[Entry], *, force: bool = False) -> list[Path
     where = paths[0] if len(paths) == 1 else paths[0].parent
     with reported(where, GenerationError), whole_files(*paths) as unfinished:
         for entry, place in zip(entries, unfinished, strict=True):
-            entry.image.save(place, format="PNG", pnginfo=_text_chunks(entry.recipe))
+            entry.image.save(place, format="PNG", pnginfo=_text_chunks(_said_by(entry)))
     return paths
 
 
 def png_of(image: Image.Image, recipe: GenerationMetadata | None = None) -> bytes:
     """Return a picture as the bytes of a PNG file that carries its recipe."""
     content = io.BytesIO()
-    image.save(content, format="PNG", pnginfo=_text_chunks(recipe))
+    image.save(content, format="PNG", pnginfo=_text_chunks(recipe.to_chunks() if recipe else {}))
     return content.getvalue()
 
 
@@ -81,11 +83,16 @@ def _nearest(folder: Path) -> Path:
     return next((each for each in (folder, *folder.parents) if each.exists()), Path())
 
 
-def _text_chunks(recipe: GenerationMetadata | None) -> PngInfo | None:
-    if recipe is None:
+def _said_by(entry: Entry) -> dict[str, str]:
+    own = entry.recipe.to_chunks() if entry.recipe else {}
+    return {**own, GRID: "several pictures, for looking at"} if entry.is_grid else own
+
+
+def _text_chunks(texts: Mapping[str, str]) -> PngInfo | None:
+    if not texts:
         return None
     chunks = PngInfo()
-    for keyword, text in recipe.to_chunks().items():
+    for keyword, text in texts.items():
         # A null byte would end the chunk's keyword, and a lone surrogate has no bytes.
         safe = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
         chunks.add_text(keyword, safe)

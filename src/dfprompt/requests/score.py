@@ -38,7 +38,7 @@ class ScoreImagesRequest(ScoreRequest):
     images: Annotated[Words, Flag(metavar="IMAGE...", argument=True)]
     """Picture files, one folder, or - for lines {"image": ..., "prompt": ...}."""
     prompt: Annotated[Words, Flag(metavar="TEXT")] = ()
-    """The plain prompt: one for all pictures, or one per picture."""
+    """The plain prompt: one for all pictures, or one per picture; by default what each says itself."""
     prompts: Annotated[Path | None, Flag(metavar="FILE")] = None
     """JSON lines {"image": name, "prompt": text, ...}, names relative to the folder."""
 

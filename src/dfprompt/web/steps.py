@@ -28,4 +28,4 @@ def draw_strip(
     request = pipeline.read(prompt, seed, settings, negative_prompt=negative)
     steps = draw_each_step(pipeline, request, report)
     (strip,) = to_pil(torch.cat(list(steps), dim=2)[None])
-    save_pictures([Entry(place, strip)], force=True)
+    save_pictures([Entry(place, strip, is_grid=True)], force=True)
