@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -102,19 +103,39 @@ def test_a_line_that_a_kill_cut_is_cut_off_at_every_place(tmp_path: Path) -> Non
         assert path.read_bytes() == line + b'{"b": 1}\n', cut
 
 
-def test_text_of_somebody_else_is_never_cut(tmp_path: Path) -> None:
+def test_lines_appended_together_are_there_together_or_not_at_all(tmp_path: Path) -> None:
+    """A search once kept the first of two rows, drew the other apart, and its bits were others."""
+    path, rows = tmp_path / "rows.jsonl", [{"a": "caf\u00e9 \t"}, {"b": 2}, {"c": "}\t"}]
+    for before in ([], [{"z": 0}], [{"y": 0}, {"z": 1}]):
+        path.unlink(missing_ok=True)
+        append_lines(path, map(json.dumps, before))
+        first = path.read_bytes()
+        append_lines(path, map(json.dumps, rows))
+        whole = path.read_bytes()
+        assert [json.loads(line) for line in whole.splitlines()] == [*before, *rows]
+        assert [json.loads(line) for line in read_lines(path)] == [*before, *rows]
+        for cut in range(len(first), len(whole)):
+            path.write_bytes(whole[:cut])
+            assert [json.loads(line) for line in read_lines(path)] == before, cut
+            append_lines(path, ['{"n": 1}'])
+            assert path.read_bytes() == first + b'{"n": 1}\n', cut
+
+
+@pytest.mark.parametrize("text", ["mine", "mine\t\n", "mine\n\t\n"])
+def test_text_of_somebody_else_is_never_cut(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text("mine")
+    path.write_text(text)
     with pytest.raises(InputError, match="did not write"):
         LineFile(path)
-    assert path.read_text() == "mine"
+    assert path.read_text() == text
 
 
 def test_long_files_are_repaired_from_their_end(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_bytes(b'{"a": 1}\n' + b'{"b": "' + b"x" * 300_000)
-    append_lines(path, ['{"c": 1}'])
-    assert read_lines(path) == ['{"a": 1}', '{"c": 1}']
+    for torn in (b'{"b": "' + b"x" * 300_000, b'{"b": 1}\t\n' * 20_000, b'{"b": 1}\t\n' * 20_000 + b'{"b'):
+        path.write_bytes(b'{"a": 1}\n' + torn)
+        append_lines(path, ['{"c": 1}'])
+        assert read_lines(path) == ['{"a": 1}', '{"c": 1}']
 
 
 def test_a_second_writer_is_refused_and_a_dead_one_is_not(tmp_path: Path) -> None:

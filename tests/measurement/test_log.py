@@ -46,7 +46,9 @@ def test_any_text_and_number_survives(text: str, score: float, noise: int) -> No
 
 def test_every_cut_of_the_last_line_loses_that_row_alone(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    _write(path, ROWS)
+    with MeasurementLog(path) as log:
+        for row in ROWS:
+            log.append([row])
     whole = path.read_bytes()
     start = len(whole) - len(ROWS[-1].to_line()) - 1
     for cut in range(start, len(whole)):
@@ -55,6 +57,20 @@ def test_every_cut_of_the_last_line_loses_that_row_alone(tmp_path: Path) -> None
         with MeasurementLog(path) as log:
             assert list(log.rows.values()) == ROWS[:2]
             log.append([ROWS[2]])
+        assert path.read_bytes() == whole
+
+
+def test_of_a_batch_that_a_kill_cut_short_no_row_is_kept(tmp_path: Path) -> None:
+    """What is drawn together has its bits from that: of two, the other alone would have others."""
+    path = tmp_path / "rows.jsonl"
+    _write(path, ROWS[:1])
+    first = path.read_bytes()
+    _write(path, ROWS[1:])
+    whole = path.read_bytes()
+    for cut in range(len(first), len(whole)):
+        path.write_bytes(whole[:cut])
+        assert read_rows(path) == ROWS[:1]
+        _write(path, ROWS[1:])
         assert path.read_bytes() == whole
 
 

@@ -199,23 +199,30 @@ class Measurement:
     # ---- drawing -----------------------------------------------------------------------------------------
 
     def _look(self, shots: Sequence[Shot]) -> dict[RowKey, list[Drawn] | DFPromptError]:
-        """Return each shot's pictures: read from the file where only its scores failed, else drawn."""
-        found: dict[RowKey, list[Drawn] | DFPromptError] = {}
-        for shot in shots:
-            if (kept := self._kept(shot)) is not None:
-                found[shot.key] = [kept]
+        """Return each shot's pictures: read from the file where only its scores are missing, else drawn.
+
+        With `save_first` a kill may have come between the files of a batch and their rows. If all are there,
+        they are read; if some are, all are drawn again: apart, the others would have other bits.
+        """
+        rows = {shot.key: self.log.drawn(shot.key, shot.words) for shot in shots}
+        kept = {shot.key: self._read(row.picture, row.noise) for shot in shots if (row := rows[shot.key])}
+        fresh = [shot for shot in shots if rows[shot.key] is None]
+        if self.save_first and all(map(self._is_saved, fresh)):
+            saved = {shot.key: self._read(shot.picture, shot.noises[0]) for shot in fresh}
+            kept |= saved if all(saved.values()) else {}
+        found: dict[RowKey, list[Drawn] | DFPromptError] = {
+            key: [picture] for key, picture in kept.items() if picture is not None
+        }
         new = [shot for shot in shots if shot.key not in found]
         drawn = attempt(self._draw, new) if self.isolated else self._draw(new)
         return found | dict(zip([shot.key for shot in new], drawn, strict=True))
 
-    def _kept(self, shot: Shot) -> Drawn | None:
-        """Return a picture that is there and waits for its scores.
+    def _is_saved(self, shot: Shot) -> bool:
+        return shot.picture is not None and (self.log.folder / shot.picture).exists()
 
-        Its row says so; or, where pictures are saved first, a kill came between its file and its row.
-        """
-        row = self.log.drawn(shot.key, shot.words)
-        place, noise = (row.picture, row.noise) if row else (shot.picture, shot.noises[0])
-        if place is None or (row is None and not (self.save_first and (self.log.folder / place).exists())):
+    def _read(self, place: str | None, noise: int | None) -> Drawn | None:
+        """Return a picture of a file; None where there is none that can be read."""
+        if place is None:
             return None
         try:
             return Drawn(read_image(self.log.folder / place).pixels, None, noise, None)

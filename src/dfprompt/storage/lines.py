@@ -1,4 +1,8 @@
-"""Lines of JSON that survive a kill: on the disk when they are said to be, a half-written one cut off."""
+"""Lines of JSON that survive a kill: on the disk when they are said to be, half-written ones cut off.
+
+What is appended together is there together or not at all. So each line but the last of an `append` ends in a
+tab, which JSON does not see: where such a line is a file's last, a kill came before the rest, and it goes.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,12 @@ from dfprompt.excerpt import quote
 from dfprompt.storage.holding import lock
 from dfprompt.storage.whole import make_folder, sync_folder, write_text
 
-_BLOCK = 2**16  # bytes read at once
+_BLOCK = 2**16  # bytes of a file's end that are looked at first
+_MORE = b"\t\n"  # how a line ends that was not appended alone and is not the last
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a file, none where there is no file; a last one that a kill cut short is no line.
+    """The lines of a file, none where there is no file; without the last ones where a kill cut them short.
 
     >>> read_lines(Path("nowhere"))
     []
@@ -28,7 +33,7 @@ def read_lines(path: Path) -> list[str]:
         content = path.read_bytes()
     except FileNotFoundError:
         return []
-    whole = content[: content.rfind(b"\n") + 1]  # the end of a line is no part of it
+    whole = content[: _end_of_whole(content)].replace(_MORE, b"\n")  # the end of a line is no part of it
     return whole.decode("utf-8", "replace").split("\n")[:-1]
 
 
@@ -83,8 +88,8 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
 class LineFile:
     """Lines appended to a file, on the disk before `append` returns; one process at a time.
 
-    A last line that a kill cut short is cut off. Raises OSError, also for a link; InputError where another
-    process is writing it, or where its end is not of a line of ours, a JSON object.
+    The last lines are cut off where a kill cut their `append` short. Raises OSError, also for a link;
+    InputError where another process is writing it, or where its end is not of a line of ours, a JSON object.
 
     >>> import tempfile
     >>> place = Path(tempfile.mkdtemp()) / "rows.jsonl"
@@ -129,7 +134,8 @@ class LineFile:
     def append(self, lines: Iterable[str]) -> None:
         """Write lines to the disk, all or none; raises OSError where it refuses."""
         assert self._descriptor is not None, "the file is closed"
-        content = "".join(f"{line}\n" for line in lines).encode("utf-8", errors="backslashreplace")
+        encoded = [line.encode("utf-8", errors="backslashreplace") for line in lines]
+        content = _MORE.join(encoded) + b"\n" * bool(encoded)
         left = memoryview(content)
         try:
             while left:
@@ -163,11 +169,19 @@ class LineFile:
 
 
 def _end_of_lines(descriptor: int, size: int) -> int:
-    """Where the last whole line of a file ends, looked for from its end."""
-    while size > 0:
-        start = max(0, size - _BLOCK)
+    """Where the last whole `append` of a file ends, looked for from its end."""
+    for length in (_BLOCK, size):
+        start = max(0, size - length)
         os.lseek(descriptor, start, os.SEEK_SET)
-        if (at := os.read(descriptor, size - start).rfind(b"\n")) >= 0:
-            return start + at + 1
-        size = start
+        end = _end_of_whole(os.read(descriptor, size - start))
+        if end > 0:
+            return start + end
     return 0
+
+
+def _end_of_whole(content: bytes) -> int:
+    """Where the last line ends that no line of the same `append` had to follow; 0 where there is none."""
+    end = content.rfind(b"\n") + 1
+    while end and content.endswith(_MORE, 0, end):
+        end = content.rfind(b"\n", 0, end - 1) + 1
+    return end
