@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -128,12 +129,15 @@ def test_pictures_from_outside_a_small_world_are_scored_with_a_warning(
 
 
 def test_pictures_that_tell_their_prompts_need_none(inside, tmp_path: Path, reward_set: Path) -> None:
-    """Ours, two other programs', a text beside one and a list; a grid of several is no picture of one prompt."""
+    """Ours, two other programs', a text beside one and a list; a grid is no picture of one prompt."""
     graph = {
         "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a (green:1.3) star", "clip": ["4", 1]}},
         "2": {"class_type": "KSampler", "inputs": {"seed": 5, "positive": ["1", 0], "negative": ["3", 0]}},
     }
-    told = {"parameters": "a [blue] boat, <lora:x:1>\nSteps: 3, CFG scale: 7, Seed: 5", "prompt": json.dumps(graph)}
+    told = {
+        "parameters": "a [blue] boat, <lora:x:1>\nSteps: 3, CFG scale: 7, Seed: 5",
+        "prompt": json.dumps(graph),
+    }
     for name, (chunk, text) in zip(("a1111", "comfyui"), told.items(), strict=True):
         info = PngInfo()
         info.add_text(chunk, text)
@@ -164,10 +168,27 @@ def test_pictures_that_tell_their_prompts_need_none(inside, tmp_path: Path, rewa
     assert json.loads(one.stdout) == json.loads(given.stdout)
 
 
-@pytest.mark.parametrize("line", ['{"file_name": "0.png", "text": 3}', '{"file_name": "0.png", "prompt": [1]}'])
-def test_a_list_whose_prompts_are_no_texts_is_refused(inside, tmp_path: Path, line: str) -> None:
+def test_rewritten_pictures_are_scored_against_what_was_asked(inside, tmp_path: Path) -> None:
+    """A picture of other words once was the best, for it was scored against its own."""
+    words = ("a red house in the snow", "--with", "a blue boat, [mist:late]", "--seeds", "2", "--steps", "1")
+    assert inside("compare", *words, "--output", str(tmp_path / "out")).returncode == 0
+    rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()[1:]]
+    ran = inside("score", str(tmp_path / "out"), "--json")
+    images = json.loads(ran.stdout)["images"]
+    assert {each["prompt"] for each in images} == {"a red house in the snow"}
+    found = {Path(each["image"]).name: each["scores"]["reward"] for each in images}
+    assert found == pytest.approx({row["picture"]: row["scores"]["reward"] for row in rows}, abs=1e-4)
+    shown = inside("score", str(tmp_path / "out"))
+    assert "against: a red house in the snow" in shown.stderr
+    assert "clip_gate" not in shown.stdout
+    one = next((tmp_path / "out").glob("*with*seed0.png"))
+    assert "a red house in the snow" in inside("inspect", str(one)).stdout
+
+
+@pytest.mark.parametrize("row", [{"text": 3}, {"prompt": [1]}, {"prompt": {}}])
+def test_a_list_whose_prompts_are_no_texts_is_refused(inside, tmp_path: Path, row: dict[str, Any]) -> None:
     Image.new("RGB", (16, 16)).save(tmp_path / "0.png")
-    (tmp_path / "metadata.jsonl").write_text(f"{line}\n")
+    (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": "0.png", **row}) + "\n")
     ran = inside("score", str(tmp_path), "--reward", "clip:mini")
     assert ran.returncode == 2
     assert "no prompt" in ran.stderr

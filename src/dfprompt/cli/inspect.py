@@ -91,6 +91,7 @@ def _draw_again(request: InspectRequest, *, as_json: bool) -> dict[str, Any]:
 
 def _print_recipe(recipe: GenerationMetadata) -> None:
     rows = {"prompt": recipe.prompt, "DF-Prompt": recipe.df_prompt}
+    rows |= {"asked": recipe.asked} if recipe.asked is not None else {}
     if recipe.negative_prompt is not None:
         rows["negative"] = recipe.negative_prompt
     rows |= {"seed": str(recipe.seed), "model": _mark(recipe.model)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ def score(request: ScoreImagesRequest, as_json: bool = JSON) -> None:
     if as_json:
         console.write_json({"rewards": list(sources), "images": table})
     else:
-        _print_table(table)
+        _print_table(table, told=not request.prompt and request.prompts is None)
 
 
 @takes(CalibrateRequest)
@@ -130,9 +130,19 @@ def _row_of(columns: Mapping[str, Tensor], index: int) -> dict[str, float]:
     return {name: round(values[index].item(), 6) for name, values in columns.items()}
 
 
-def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    names = list(rows[0]["scores"])
-    table = Table("image", *map(number, names))
+def _print_table(rows: Sequence[Mapping[str, Any]], *, told: bool) -> None:
+    """Scores without the terms they enter a reward with; prompts that pictures `told` where they differ."""
+    names = [name for name in rows[0]["scores"] if not _is_term(name, rows[0]["scores"])]
+    several = len({row["prompt"] for row in rows}) > 1
+    if told and not several:
+        console.note(f"against: {rows[0]['prompt']}")
+    shown = ["prompt"] if told and several else []
+    table = Table("image", *shown, *map(number, names))
     for row in rows:
-        table.add(row["image"], *(f"{row['scores'][name]:.4f}" for name in names))
+        table.add(row["image"], *map(row.get, shown), *(f"{row['scores'][name]:.4f}" for name in names))
     console.rich_console().print(table.rich())
+
+
+def _is_term(name: str, names: Container[str]) -> bool:
+    score, _, kind = name.rpartition("_")
+    return kind in ("term", "gate") and score in names

@@ -42,11 +42,11 @@ def _told_by_themselves(images: Sequence[str], folder: Path | None) -> list[dict
     asked = 'give the plain prompt with --prompt "...", or a folder with --prompts FILE.jsonl'
     if folder is not None:
         try:
-            rows = [dict(row) for _, row in read_picture_folder(folder)]
+            rows = [dict(row) for _, row in read_picture_folder(folder, asked=True)]
         except InputError as error:
             raise InputError(f"{error}; {asked}") from error
     else:
-        rows = [{"image": image, "prompt": prompt_of(Path(image))} for image in images]
+        rows = [{"image": image, "prompt": prompt_of(Path(image), asked=True)} for image in images]
     for row in rows:
         text = row["prompt"]
         row["prompt"] = strip_syntax(text) if isinstance(text, str) else ""

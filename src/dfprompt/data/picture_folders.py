@@ -16,12 +16,12 @@ from dfprompt.images.reading import list_image_files, read_text
 METADATA = "metadata.jsonl"
 
 
-def read_picture_folder(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The pictures of a folder with their prompts; raises InputError for one that has none."""
+def read_picture_folder(folder: Path, *, asked: bool = False) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The pictures of a folder with their prompts (`prompt_of`); raises InputError for one without."""
     described = _metadata(folder / METADATA)
     for path in list_image_files(folder):
         row = dict(described.get(path.name, {}))
-        prompt = row.pop("prompt", None) or row.pop("text", None) or prompt_of(path)
+        prompt = row.pop("prompt", None) or row.pop("text", None) or prompt_of(path, asked=asked)
         if prompt is None:
             raise InputError(
                 f"{path}: no prompt for this picture: not in {METADATA}, not in {path.stem}.txt, and none "
@@ -53,9 +53,13 @@ def _metadata(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def prompt_of(picture: Path) -> str | None:
-    """The plain prompt in NAME.txt beside a picture or in its own chunks; raises InputError for damaged ones."""
-    return _beside(picture) or _inside(picture)
+def prompt_of(picture: Path, *, asked: bool = False) -> str | None:
+    """The plain words in NAME.txt beside a picture or in its own chunks.
+
+    With `asked` those that were asked for, before they were rewritten. Raises InputError for a damaged
+    picture.
+    """
+    return _beside(picture) or _inside(picture, asked)
 
 
 def _beside(path: Path) -> str | None:
@@ -69,14 +73,14 @@ def _beside(path: Path) -> str | None:
         raise InputError(f"cannot read {sidecar}: {error.strerror}") from error
 
 
-def _inside(path: Path) -> str | None:
-    """The prompt a picture carries: ours without its ranges and weights, else another program's as written."""
+def _inside(path: Path, asked: bool) -> str | None:
+    """The prompt a picture carries: ours without ranges and weights, else another program's as written."""
     try:
         chunks = read_text(path)
         if CHUNK in chunks:
-            return parse_metadata(chunks[CHUNK], path.name).prompt
+            recipe = parse_metadata(chunks[CHUNK], path.name)
+            return (asked and recipe.asked) or recipe.prompt
         found = find_foreign_recipe(chunks, path.name)
     except ImageFileError as error:
         raise InputError(str(error)) from error
-    return found and " ".join(found.prompt.split()) or None
-
+    return " ".join(found.prompt.split()) or None if found else None

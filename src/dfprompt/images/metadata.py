@@ -42,8 +42,9 @@ class ModelMark(_Part):
 class GenerationMetadata(_Part):
     """What it takes to draw a picture again.
 
-    `prompt` holds the plain words and `df_prompt` the DF-Prompt; `settings` what was asked of the
-    pipeline, by its own names; `scores` the numbers the picture was given.
+    `prompt` holds the plain words and `df_prompt` the DF-Prompt; `asked` the plain prompt that was rewritten
+    to them, if that is known; `settings` what was asked of the pipeline, by its own names; `scores` the
+    numbers the picture was given.
 
     >>> recipe = GenerationMetadata(prompt="a cat", df_prompt="a cat", seed=7, model=ModelMark(name="mini"))
     >>> parse_metadata(recipe.to_json_text()) == recipe
@@ -54,6 +55,7 @@ class GenerationMetadata(_Part):
     version: str = Field(default="", max_length=100)
     prompt: str
     df_prompt: str
+    asked: str | None = None
     negative_prompt: str | None = None
     plain_negative_prompt: str | None = None
     seed: int = Field(ge=0, lt=2**64)

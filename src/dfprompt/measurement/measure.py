@@ -244,11 +244,13 @@ class Measurement:
         self.drawn += len(wanted)
         files = to_pil(pictures.images)
         cost = pictures.evaluations / len(wanted), pictures.saved / len(wanted)
+        recipes = [
+            _told(self.pipeline.recipe(request, row, policy=shot.policy), shot)
+            for row, (shot, _) in enumerate(wanted)
+        ]
         found = iter(
-            Drawn(image, file, noise, self.pipeline.recipe(request, row, policy=shot.policy), *cost)
-            for row, ((shot, noise), image, file) in enumerate(
-                zip(wanted, to_tensor(files), files, strict=True)
-            )
+            Drawn(image, file, noise, recipe, *cost)
+            for (_, noise), image, file, recipe in zip(wanted, to_tensor(files), files, recipes, strict=True)
         )
         return [[next(found) for _ in shot.noises] for shot in shots]
 
@@ -356,6 +358,11 @@ def fingerprint(pipeline: ImagePipeline, scoreboard: Scoreboard, how: HowToDraw)
         "negative_prompt": how.negative_prompt,
         "scores": scoreboard.kinds,
     }
+
+
+def _told(recipe: GenerationMetadata, shot: Shot) -> GenerationMetadata:
+    asked = shot.prompt.text
+    return recipe if recipe.prompt == asked else recipe.model_copy(update={"asked": asked})
 
 
 def can_share(pipeline: ImagePipeline) -> bool:
