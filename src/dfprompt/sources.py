@@ -146,6 +146,8 @@ def pick_dtype(
 ) -> torch.dtype:
     """Return the precision asked for; "auto" is float32 on a CPU, and `half` on a GPU.
 
+    Raises ConfigError for a name that is none.
+
     >>> import torch
     >>> pick_dtype("auto", torch.device("cpu")), pick_dtype("auto", torch.device("cuda"), half="bfloat16")
     (torch.float32, torch.bfloat16)

@@ -36,8 +36,10 @@ def load_pipeline(
     file, a packed denoiser, lacks. Only a hub id touches the network, after a warning with size, licence
     and folder. Raises LoadError naming what is missing, damaged or pickled.
 
-    >>> # pipeline = load_pipeline("mini")
-    >>> # images = pipeline.generate("a red house, [watercolor:late]", seeds=[1, 2])
+    >>> pipeline = load_pipeline("mini")
+    >>> images = pipeline.generate("a red house, [watercolor:late]", seeds=[1, 2], num_inference_steps=2)
+    >>> images.shape
+    torch.Size([2, 3, 64, 64])
     """
     place = mini_folder("pipeline") if source == MINI else source
     with reading_mini(Path(place)) if source == MINI else nullcontext():
@@ -75,7 +77,9 @@ def generate_images(
     `pipeline` is a name as `load_pipeline` takes it, or a loaded pipeline; `settings` are those of
     RenderSettings, as a mapping too. Raises what `load_pipeline` and `ImagePipeline.generate` raise.
 
-    >>> # generate_images("a red house", [1, 2], settings={"num_inference_steps": 10})
+    >>> pictures = generate_images("a red house, [watercolor:late]", [1, 2], settings={"num_inference_steps": 2})
+    >>> [(recipe.df_prompt, recipe.seed) for recipe in pictures.recipes()]
+    [('a red house, [watercolor:late]', 1), ('a red house, [watercolor:late]', 2)]
     """
     loaded = pipeline
     if not isinstance(loaded, ImagePipeline):

@@ -43,7 +43,8 @@ def load_policy(
     A plain causal language model (a folder or hub id) writes words with the default control, so that
     other expansion models can be compared. Raises LoadError naming what is missing or damaged.
 
-    >>> # policy = load_policy("runs/sft/policy")
+    >>> load_policy("starter:photo").name
+    'starter (rules, not learned), style photo'
     """
     name, colon, style = str(source).partition(":")
     if name == STARTER:
@@ -82,8 +83,9 @@ def optimize_prompt(
     InputError for an empty text, ConfigError for counts and seeds, LoadError for a policy that cannot be
     loaded.
 
-    >>> # best, *others = optimize_prompt("a red house in the snow", candidates=3, seed=7)
-    >>> # print(best.prompt)
+    >>> best, *others = optimize_prompt("a red house in the snow", "starter", candidates=3, seed=7)
+    >>> best.prompt.plain_text.startswith("a red house in the snow, "), len(others)
+    (True, 2)
     """
     single = isinstance(text, str | DFPrompt)
     texts: Sequence[str | DFPrompt] = [text] if isinstance(text, str | DFPrompt) else text

@@ -169,7 +169,8 @@ def score_images(
     `images`: a tensor (B, 3, H, W) in [0, 1], or files, PIL images and tensors (3, H, W) of any sizes.
     `prompts`: one text per picture, or one for all. Several rewards share the image towers they have in
     common. Files are converted to RGB as `read_image` says, and read a few at a time: `seen` is called with
-    each, without its pixels. One ImageFileError names all that cannot be read.
+    each, without its pixels. Raises one ImageFileError that names all that cannot be read, ConfigError for
+    other counts of texts than of pictures, and what loading and asking the rewards raise.
 
     >>> brightness = lambda images, prompts, records=None: images.mean((1, 2, 3))
     >>> score_images(torch.ones(2, 3, 4, 4), "a cat", brightness)

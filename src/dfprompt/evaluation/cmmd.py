@@ -36,7 +36,7 @@ def resolve_embedder(embedder: Embedder, device: str = "auto") -> Callable[[Tens
 
 
 def embed_images(images: Tensor, embed: Callable[[Tensor], Tensor], *, batch_size: int = 64) -> Tensor:
-    """Return the vectors (B,D) of pictures, computed `batch_size` at a time."""
+    """Return the vectors (B,D) of pictures, computed `batch_size` at a time; raises ConfigError for none."""
     if not len(images):
         raise ConfigError("CMMD needs at least one picture on either side")
     return torch.cat([embed(part).detach().cpu() for part in images.split(batch_size)])
@@ -50,7 +50,8 @@ def compute_cmmd(
     By default the estimate of A. Gretton et al., A Kernel Two-Sample Test, 2012, equation 5, as the
     published CMMD numbers are: never negative, and too large for small sets. `unbiased` leaves the pairs
     of a picture with itself out (equation 3). In float64: unit vectors under a width of 10 differ in the
-    fifth digit of the kernel.
+    fifth digit of the kernel. Raises ConfigError for sets too small or of other widths and for a `sigma` that
+    is not above 0, RewardError for vectors without a direction.
 
     >>> compute_cmmd(torch.eye(2), torch.eye(2))
     0.0

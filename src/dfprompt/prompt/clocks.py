@@ -39,6 +39,8 @@ def make_evaluations(
     Clock `steps`: time left is 1 - i/N at step i. Clock `timestep`: it is read off the scheduler's
     timesteps, as a share of training time (sigma for flow models), to six places. Evaluation k
     belongs to step k // order, or to `step_of_evaluation[k]` for samplers with a table of their own.
+    Raises PromptValueError for a count of steps out of range, an unknown clock, and timesteps that are
+    missing or fit no table.
 
     >>> [str(e.time_left) for e in make_evaluations(4)]
     ['1', '3/4', '1/2', '1/4']

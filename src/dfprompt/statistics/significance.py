@@ -25,6 +25,7 @@ def sign_flip_test(units: npt.ArrayLike, *, seed: int = 0, flips: int = _FLIPS) 
     R. A. Fisher's randomisation test, The Design of Experiments, 1935, section 21: without an effect
     each unit's difference could as well have had the other sign. All sign patterns of up to 12 units
     are tried; of more, `flips` random ones beside the one observed (so p is at least 1 / (flips + 1)).
+    Raises ConfigError for no units, or units that are no finite numbers.
 
     >>> float(sign_flip_test([1.0, 2.0, 3.0]))
     0.25

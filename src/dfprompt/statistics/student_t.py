@@ -16,6 +16,7 @@ def student_central(t: float, freedom: int) -> float:
     """Return P(|T| <= t) for Student's T with `freedom` >= 1 degrees of freedom.
 
     The finite series of Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
+    Raises ConfigError for other `freedom`, or a `t` below 0.
 
     >>> round(student_central(12.706, 1), 4)
     0.95
@@ -38,6 +39,8 @@ def student_central(t: float, freedom: int) -> float:
 @cache  # simulations ask for the same few thousands of times
 def student_quantile(central: float, freedom: int) -> float:
     """Return the t with P(|T| <= t) = central, 0 < central < 1; for 0.95 the 97.5 % point.
+
+    Raises ConfigError for another probability.
 
     >>> round(student_quantile(0.95, 9), 3)
     2.262
