@@ -77,9 +77,9 @@ def generate_images(
     `pipeline` is a name as `load_pipeline` takes it, or a loaded pipeline; `settings` are those of
     RenderSettings, as a mapping too. Raises what `load_pipeline` and `ImagePipeline.generate` raise.
 
-    >>> pictures = generate_images("a red house, [watercolor:late]", [1, 2], settings={"num_inference_steps": 2})
+    >>> pictures = generate_images("a house, [bokeh:late]", [1, 2], settings={"num_inference_steps": 2})
     >>> [(recipe.df_prompt, recipe.seed) for recipe in pictures.recipes()]
-    [('a red house, [watercolor:late]', 1), ('a red house, [watercolor:late]', 2)]
+    [('a house, [bokeh:late]', 1), ('a house, [bokeh:late]', 2)]
     """
     loaded = pipeline
     if not isinstance(loaded, ImagePipeline):
