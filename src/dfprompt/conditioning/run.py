@@ -19,8 +19,8 @@ from dfprompt.conditioning.generic.listening import find_denoisers
 from dfprompt.conditioning.generic.steering import steer
 from dfprompt.conditioning.generic.texts import Prompts as PromptRows
 from dfprompt.conditioning.generic.weights import find_weighted
+from dfprompt.conditioning.lora_files import load_loras
 from dfprompt.conditioning.lora_words import (
-    load_loras,
     loaded_loras,
     named_loras,
     refuse_negative_loras,
