@@ -254,7 +254,12 @@ def _check_share(pipe: Any, name: str, value: float | None) -> float | None:
     """Return a share of the run that counts (the pipelines ignore all but floats between 0 and 1)."""
     if value is not None and not accepts(pipe, name):
         raise ConfigError(f"{type(pipe).__name__} takes no {name}; leave {name}={quote(value)} out")
-    return value if isinstance(value, float) and 0 < value < 1 else None
+    return value if is_share(value) else None
+
+
+def is_share(value: Any) -> bool:
+    """Whether SDXL's calls take a value of `denoising_start` or `denoising_end` into account."""
+    return isinstance(value, float) and 0 < value < 1
 
 
 def _shift(pipe: Any, scheduler: Any, height: int | None, width: int | None) -> float:

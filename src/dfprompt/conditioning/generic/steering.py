@@ -29,11 +29,11 @@ from dfprompt.conditioning.generic.slots import (
     spread,
     take_rows,
 )
-from dfprompt.conditioning.generic.texts import Prompts, Texts, Timetable, read_heard_schedule
+from dfprompt.conditioning.generic.texts import Prompts, Texts, Timetable, asked_steps, read_heard_schedule
 from dfprompt.conditioning.generic.weights import HeardWeights, find_weighted
 from dfprompt.conditioning.lora_words import LoraWords, read_strengths
 from dfprompt.conditioning.ownership import OwnRun, RunHooks
-from dfprompt.conditioning.schedule import accepts, call_default
+from dfprompt.conditioning.schedule import accepts
 from dfprompt.errors import GenerationError, UnsupportedPipelineError
 from dfprompt.prompt.clocks import Clock
 
@@ -89,9 +89,7 @@ def steer(
 
 def _look(pipe: Any, prompts: Prompts, call: Mapping[str, Any], clock: Clock) -> tuple[Timetable, Heard]:
     """Return the timetable of the run that is about to be made and what its first call hears."""
-    steps = call.get("num_inference_steps", call_default(pipe, "num_inference_steps"))
-    steps = steps if isinstance(steps, int) else None
-    guess = prompts.first_texts(steps)
+    guess = prompts.first_texts(asked_steps(pipe, call))
     for _ in range(3):
         heard = listen(pipe, {**call, **prompts.arguments(guess)}, calls=1)
         if not heard.calls:
@@ -104,7 +102,7 @@ def _look(pipe: Any, prompts: Prompts, call: Mapping[str, Any], clock: Clock) ->
                 f"{type(pipe).__name__} asks a denoiser before its scheduler has any timesteps, as pipelines "
                 "of several stages do; call dfprompt.run with the pipeline of each stage, one after the other"
             )
-        schedule = read_heard_schedule(pipe, heard, steps, clock)
+        schedule = read_heard_schedule(pipe, heard, call, clock)
         table = Timetable(schedule, prompts.plans(schedule))
         if table.texts[0] == guess:
             break
