@@ -74,7 +74,8 @@ def read_schedule(
     scheduler = copy.deepcopy(pipe.scheduler)
     classes = [kind.__name__ for kind in type(pipe).__mro__]
     shift = _shift(pipe, scheduler, height, width) if clock == "timestep" else 1.0
-    _set_timesteps(scheduler, steps, timesteps, sigmas or own_sigmas(classes, scheduler, steps), shift)
+    own = own_sigmas(classes, scheduler, steps) if sigmas is None else sigmas
+    _set_timesteps(scheduler, steps, timesteps, own, shift)
     whole = [float(timestep) for timestep in scheduler.timesteps]
     if clock == "timestep":
         check_counted(scheduler, whole)
@@ -162,7 +163,7 @@ def _set_timesteps(
     arguments: dict[str, Any] = {"num_inference_steps": steps}
     for name, value in (("timesteps", timesteps), ("sigmas", sigmas)):
         if value is not None:
-            arguments = {name: list(value)}
+            arguments = {name: value.tolist() if hasattr(value, "tolist") else list(value)}
     if scheduler.config.get("use_dynamic_shifting", False):
         arguments["mu"] = shift
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ def asked_steps(pipe: Any, call: Mapping[str, Any]) -> int | None:
     if call.get("timesteps") is not None or call.get("sigmas") is not None:
         return None
     steps = call.get("num_inference_steps", call_default(pipe, "num_inference_steps"))
-    return steps if isinstance(steps, int) else None
+    return operator.index(steps) if hasattr(steps, "__index__") else None
 
 
 def read_heard_schedule(pipe: Any, heard: Heard, call: Mapping[str, Any], clock: Clock) -> Schedule:
