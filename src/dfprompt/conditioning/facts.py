@@ -12,7 +12,7 @@ from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.ownership import find_pipeline_call
 from dfprompt.errors import GenerationError
 
-# How far apart two computations of a timestep may lie for rounding, and for what was cut to the training range.
+# How far apart two computations of a timestep may lie, one of them cut to the training range.
 _HAIR = 2e-2
 ATTENTION_ARGUMENTS = ("cross_attention_kwargs", "joint_attention_kwargs", "attention_kwargs")
 
@@ -70,8 +70,8 @@ class CallFacts:
         # Of the prepared ones what lay a hair outside the training range was clamped.
         if any(abs(one - other) > _HAIR for one, other in zip(prepared, running, strict=False)):
             raise GenerationError(
-                "the call runs other timesteps than were prepared, and the clock timestep reads them; prepare "
-                "again with the same timesteps, sigmas, height, width and scheduler"
+                "the call runs other timesteps than were prepared, and the clock timestep reads them; "
+                "prepare again with the same timesteps, sigmas, height, width and scheduler"
             )
 
     def _check_rows(self, call: Mapping[str, Any]) -> None:

@@ -274,8 +274,8 @@ class Steered:
             names = ", ".join(name_slot(path) for path in sorted(moving, key=str))
             if texts := sorted(self._swapped_by_user - {"latents"}):
                 raise GenerationError(
-                    f"the step callback changed {', '.join(texts)}, and {self.title} no longer hears the text "
-                    "that each step's own words replace; change the latents alone, or leave rows out"
+                    f"the step callback changed {', '.join(texts)}, and {self.title} no longer hears the "
+                    "text that each step's own words replace; change the latents alone, or leave rows out"
                 )
             self._refuse(f"mixes the text with what changes from step to step ({names})")
         role.text -= moving
