@@ -167,3 +167,17 @@ def test_a_compiled_denoiser_is_refused_before_it_runs(tiny_pipe):
     with pytest.raises(UnsupportedPipelineError, match="compiled"):
         run(pipe, "flux", "a [red::2] house", None, 0)
     run(pipe, "flux", "a red [house:early]", None, 0)  # ranges need no such hook
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_controlnet_in_guess_mode_hears_the_prompts_weights_alone(tiny_pipe, monkeypatch, images):
+    pipe, ears = tiny_pipe("sd1-controlnet"), Ears(monkeypatch)
+    prompts, negative = ["a red [house::1.5]", "[a cat::0.5]"], "[ugly::3]"
+    with attach(
+        pipe, prompts, negative, num_inference_steps=2, weighting="attention", num_images_per_prompt=images
+    ) as inputs:
+        rows = 2 * images
+        pipe(**inputs, guess_mode=True, output_type="pt", **image_arguments("sd1-controlnet", 2))
+    for controlnet, unet in zip(ears.heard[::2], ears.heard[1::2], strict=True):
+        assert torch.equal(controlnet, unet[rows:])
+        assert (len(unet), float(unet[:rows].max())) == (2 * rows, 3.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from dfprompt.conditioning.generic.steering import steer
 from dfprompt.conditioning.generic.texts import Prompts
 from dfprompt.conditioning.prompts import Dialect, read_prompts
 from dfprompt.errors import GenerationError, UnsupportedPipelineError
-from runs import image_arguments, length_arguments
+from runs import image_arguments, length_arguments, picture
 
 A, B = "a red house", "an old blue cat in the snow"
 SWITCH, NEGATIVE = f"[{A}:early][{B}:late]", "ugly film"
@@ -239,3 +240,83 @@ def test_a_time_from_0_to_1_is_not_taken_for_a_late_timestep():
         heard = Heard([HeardCall(torch.nn.Identity(), {("timestep",): torch.tensor([time])})])
         heard.read_schedule(kind())
         assert heard.begin == begin
+
+
+HEUN, PNDM = "HeunDiscreteScheduler", "PNDMScheduler"
+
+
+@pytest.mark.parametrize(
+    (
+        "sampler",
+        "call",
+        "steps",
+    ),  # of a whole run's steps, worked out by hand, those that the evaluations serve
+    [
+        (HEUN, {"num_inference_steps": 9, "strength": 0.56}, [4, 4, 5, 5, 6, 6, 7, 7, 8]),
+        (PNDM, {"num_inference_steps": 10, "strength": 0.8}, [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (PNDM, {"num_inference_steps": 10, "strength": 0.9}, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (HEUN, {"num_inference_steps": 4, "denoising_end": 0.75}, [0, 0, 1, 1, 2]),
+        (HEUN, {"timesteps": [950, 800, 600, 400, 200]}, [0, 0, 1, 1, 2, 2, 3, 3, 4]),
+        ("EulerDiscreteScheduler", {"num_inference_steps": 10, "denoising_end": 0.8}, list(range(8))),
+        ("EulerDiscreteScheduler", {"num_inference_steps": 10, "denoising_start": 0.4}, [4, 5, 6, 7, 8, 9]),
+    ],
+)
+def test_a_part_of_a_run_keeps_its_place_in_the_whole(tiny_pipe, sampler, call, steps):
+    pipe, call = tiny_pipe("sdxl"), {**call, "prompt_2": "a dog"}
+    if "strength" in call or "denoising_start" in call:
+        pipe = diffusers.StableDiffusionXLImg2ImgPipeline(**pipe.components)
+        shared = "denoising_start" in call
+        call["image"] = (
+            torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)) if shared else picture()
+        )
+    else:
+        call |= {"height": 16, "width": 16}
+    more = {"skip_prk_steps": True} if sampler == PNDM else {}
+    pipe.scheduler = getattr(diffusers, sampler).from_config(pipe.scheduler.config, **more)
+    pipe.set_progress_bar_config(disable=True)
+    whole = len(call.get("timesteps", ())) or call["num_inference_steps"]
+    # No step of these runs lies between 0.48 of it, where 0.52 is left, and the switch.
+    late = [int(step / whole > 0.48) for step in steps]
+    second = {name: value for name, value in call.items() if name != "prompt_2"}
+    texts = [{"prompt": text, "prompt_2": "a dog"} for text in (A, B)]
+    found = dfprompt.run(
+        pipe,
+        f"[{A}:1->0.52][{B}:0.52->0]",
+        generator=torch.Generator().manual_seed(0),
+        output_type="pt",
+        **call,
+    )
+    assert torch.equal(tensor(found), by_hand(pipe, second, texts, late))
+
+
+def test_words_of_the_other_half_of_a_shared_run_are_not_reported(tiny_pipe, recwarn):
+    pipe = diffusers.StableDiffusionXLImg2ImgPipeline(**tiny_pipe("sdxl").components)
+    pipe.set_progress_bar_config(disable=True)
+    call = {"image": torch.zeros(1, 4, 8, 8), "num_inference_steps": 4, "denoising_start": 0.5}
+    dfprompt.run(pipe, SWITCH, prompt_2="a dog", output_type="pt", **call)
+    assert not [each for each in recwarn if issubclass(each.category, dfprompt.DFPromptWarning)]
+
+
+def test_a_prompt_that_begins_as_the_negative_is_still_the_prompts(tiny_pipe):
+    """Z-Image puts the prompt's rows first, and `cfg_truncation` lets the negative's go half-way."""
+    pipe, call = make_case("z-image", tiny_pipe)
+    call |= {"num_inference_steps": 6, "cfg_truncation": 0.5, "negative_prompt": "dog"}
+    heard = []
+    for text in ("dog", "a cat, dog"):
+        with Tap(pipe) as tap:
+            stock(pipe, call, prompt=text)
+        heard.append([given for _, given in tap.calls])
+    with Tap(pipe, lambda number, _: {"cap_feats": heard[number // 3][number]["cap_feats"]}):
+        truth = stock(pipe, call, prompt="dog")
+    del call["negative_prompt"]
+    assert torch.equal(steered(pipe, call, prompt="[a cat:late], dog", negative_prompt="dog"), truth)
+
+
+def test_a_callback_that_changes_the_text_is_named(tiny_pipe):
+    pipe, call = make_case("chroma", tiny_pipe)
+    call["callback_on_step_end_tensor_inputs"] = ["prompt_embeds"]
+    call["callback_on_step_end"] = lambda _pipe, _index, _time, tensors: {
+        "prompt_embeds": tensors["prompt_embeds"] * 1.5
+    }
+    with pytest.raises(GenerationError, match="the step callback changed prompt_embeds"):
+        steered(pipe, call, prompt=SWITCH)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig
+from safetensors.torch import load_file, save_file
 
 import dfprompt
 import tiny_transformers
+from dfprompt.conditioning.generic.listening import find_denoisers
 from dfprompt.errors import ConfigError, LoadError, UnsupportedPipelineError
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from runs import draw, generators, length_arguments
@@ -19,6 +23,10 @@ pytestmark = pytest.mark.few("sd1")
 
 STEPS = 4
 NAMES = ("sd1", "flux", "chroma")  # adapters of their own: with and without a hook; and by listening
+
+
+def _interrupt(*_: Any) -> dict[str, Any]:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(params=NAMES)
@@ -96,6 +104,93 @@ def test_everything_is_as_before(tiny_pipe, tmp_path, name):
         run(pipe, name, "a red house[<lora:fur:0.8>:full]", callback_on_step_end=_stop)
     assert pipe.get_active_adapters() == ["mine"]
     assert torch.equal(run(pipe, name, "a red house"), before)
+
+
+def models(pipe: Any) -> dict[str, Any]:
+    """All that a loader may change in a pipeline's models: their trees, their weights, what is trained."""
+    parts = {name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
+    return {
+        name: (
+            [(path, id(module)) for path, module in part.named_modules()],
+            [(path, id(each), each.requires_grad) for path, each in part.named_parameters()],
+            {path: values.clone() for path, values in part.state_dict().items()},
+            dict(getattr(part, "peft_config", None) or {}),
+            vars(part).get("_hf_peft_config_loaded", False),
+        )
+        for name, part in parts.items()
+    }
+
+
+def check_untouched(pipe: Any, before: dict[str, Any]) -> None:
+    for name, (modules, parameters, weights, *notes) in models(pipe).items():
+        assert [modules, parameters, notes] == [*before[name][:2], list(before[name][3:])]
+        assert all(torch.equal(values, before[name][2][path]) for path, values in weights.items())
+
+
+@pytest.mark.parametrize("callback", [None, _interrupt], ids=["whole", "interrupted"])
+@pytest.mark.parametrize("own", [False, True], ids=["bare", "with-an-adapter"])
+def test_the_models_are_as_before_and_saved_as_ever(tiny_pipe, tmp_path, name, own, callback):
+    file = write_lora(build(tiny_pipe, name), tmp_path, encoder=name == "sd1")
+    pipe = build(tiny_pipe, name)
+    denoiser = find_denoisers(pipe)[0]
+    if own:
+        denoiser.add_adapter(LoraConfig(r=2, target_modules=["to_k", "to_v"]), adapter_name="mine")
+    before, stock = models(pipe), run(pipe, name, "a red house")
+    with pytest.raises(KeyboardInterrupt) if callback else contextlib.nullcontext():
+        run(
+            pipe,
+            name,
+            "a red house[<lora:fur:0.8>:late]",
+            loras={"fur": file},
+            callback_on_step_end=callback,
+        )
+    check_untouched(pipe, before)
+    if not own:  # diffusers saves no models that have adapters
+        pipe.save_pretrained(tmp_path / "saved")
+        again = type(pipe).from_pretrained(tmp_path / "saved", local_files_only=True)
+        assert torch.equal(run(again, name, "a red house"), stock)
+
+
+def test_a_file_that_does_not_fit_leaves_the_models_as_before(tiny_pipe, tmp_path):
+    file = write_lora(tiny_pipe("sd1"), tmp_path, encoder=True)
+    weights = load_file(file)
+    last = [key for key in weights if key.startswith("text_encoder") and key.endswith("lora_A.weight")][-1]
+    save_file({**weights, last: torch.zeros(2, 999)}, tmp_path / "wide.safetensors")  # the UNet's part fits
+    pipe = tiny_pipe("sd1")
+    before = models(pipe)
+    with pytest.raises(LoadError, match="does not fit"):
+        run(pipe, "sd1", "a red house<lora:fur:1>", loras={"fur": tmp_path / "wide.safetensors"})
+    check_untouched(pipe, before)
+
+
+def test_a_file_that_changes_the_models_own_weights_is_refused(tiny_pipe, tmp_path):
+    weights = load_file(write_lora(tiny_pipe("flux"), tmp_path))
+    pipe = tiny_pipe("flux")
+    norm, embedder = "transformer_blocks.0.attn.norm_q.weight", pipe.transformer.x_embedder
+    more = {
+        "norms": {f"transformer.{norm}": 3 * pipe.transformer.get_parameter(norm).detach()},
+        "channels": {
+            "transformer.x_embedder.lora_A.weight": torch.ones(2, 2 * embedder.in_features),
+            "transformer.x_embedder.lora_B.weight": torch.ones(embedder.out_features, 2),
+        },
+    }
+    before = models(pipe)
+    for kind, further in more.items():
+        save_file({**weights, **further}, tmp_path / f"{kind}.safetensors")
+        with pytest.raises(LoadError, match="as control LoRAs do"):
+            run(pipe, "flux", "a house<lora:fur:1>", loras={"fur": tmp_path / f"{kind}.safetensors"})
+        check_untouched(pipe, before)
+
+
+def test_a_fused_adapter_of_the_users_is_never_taken_out(tiny_pipe, tmp_path):
+    pipe = tiny_pipe("sd1")
+    file = write_lora(pipe, tmp_path)
+    pipe.load_lora_weights(str(tmp_path), adapter_name="mine")
+    pipe.fuse_lora(adapter_names=["mine"])
+    before = models(pipe)
+    with pytest.raises(UnsupportedPipelineError, match="was fused"):
+        run(pipe, "sd1", "a house<lora:fur:1>", loras={"fur": file})
+    check_untouched(pipe, before)
 
 
 def _stop(*_: Any) -> dict[str, Any]:

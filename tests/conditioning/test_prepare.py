@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 from typing import Any
@@ -27,6 +28,7 @@ from runs import draw, generators, picture
 
 SWITCH = "[a red house:early][an old blue cat:late]"
 NEAR = 2e-5
+NOTHING = contextlib.nullcontext()
 
 
 def heard(pipe: Any, inputs: Any, seed: int = 0, **more: Any) -> list[torch.Tensor]:
@@ -496,3 +498,31 @@ def test_generators_and_pictures_are_the_callers(tiny_pipe):
     inputs = prepare(pipe, "a [red:0.25->0] cat", num_inference_steps=4, strength=0.5)
     result = pipe(**inputs, image=picture(), generator=generators(0)[0], guidance_scale=2.0, output_type="pt")
     assert result.images.shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("prepared", "call", "message"),
+    [
+        ({}, {"max_sequence_length": 64}, "max_sequence_length=64, but the texts were encoded with 512"),
+        ({"clock": "timestep"}, {"height": 16, "width": 16}, "other timesteps than were prepared"),
+        ({"clock": "timestep", "height": 16, "width": 16}, {}, None),
+        ({"max_sequence_length": 64}, {"height": 16, "width": 16}, None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:FluxPipeline keeps the pooled vector")
+def test_a_call_that_says_otherwise_is_noticed(tiny_pipe, prepared, call, message):
+    pipe = tiny_pipe("flux")
+    inputs = prepare(pipe, SWITCH, num_inference_steps=6, **prepared)
+    with pytest.raises(GenerationError, match=message) if message else contextlib.nullcontext():
+        pipe(**inputs, **call, output_type="pt")
+
+
+def test_the_clock_is_held_to_the_timesteps_that_run(tiny_pipe):
+    pipe = tiny_pipe("sd1")
+    pipe.scheduler = diffusers.EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    given = {"timesteps": [900, 300, 200, 100], "height": 16, "width": 16, "output_type": "pt"}
+    for clock in ("steps", "timestep"):
+        inputs = dict(prepare(pipe, SWITCH, num_inference_steps=4, clock=clock))
+        del inputs["num_inference_steps"]
+        with pytest.raises(GenerationError, match="other timesteps") if clock == "timestep" else NOTHING:
+            pipe(**inputs, **given)

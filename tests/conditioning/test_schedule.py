@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import diffusers
+import numpy as np
 import pytest
+import torch
 
 from dfprompt.conditioning.schedule import Schedule, read_schedule
 from dfprompt.errors import ConfigError, PromptValueError, UnsupportedPipelineError
@@ -173,3 +175,19 @@ def test_a_sampler_with_an_unknown_order_is_refused(tiny_pipe):
 
 def test_evaluations_are_counted_from_the_first_one_made():
     assert Schedule(4, (0, 0, 1, 1, 2, 2, 3), begin=4).evaluations == 3
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_a_schedule_may_be_a_list_an_array_or_a_tensor(tiny_pipe, kind):
+    flux, euler = tiny_pipe("flux"), with_sampler(tiny_pipe("sd1"), "EulerDiscreteScheduler")
+    sigmas, timesteps = [1.0, 0.75, 0.5, 0.25], [900, 600, 300]
+    expected = read_schedule(flux, sigmas=sigmas, clock="timestep")
+    assert read_schedule(flux, sigmas=kind(sigmas), clock="timestep").timesteps == pytest.approx(
+        expected.timesteps
+    )
+    assert read_schedule(euler, timesteps=kind(timesteps), clock="timestep").timesteps == (900, 600, 300)
+
+
+def test_the_number_of_steps_may_be_numpys(tiny_pipe):
+    schedule = read_schedule(tiny_pipe("sd1"), num_inference_steps=np.int64(5))
+    assert (schedule.num_inference_steps, type(schedule.num_inference_steps)) == (5, int)

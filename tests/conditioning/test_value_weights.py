@@ -143,6 +143,10 @@ def test_fused_projections_are_weighted_too(tiny_pipe, name):
         pipe, "fuse_qkv_projections"
     ) else pipe.transformer.fuse_qkv_projections()
     torch.testing.assert_close(weighted(pipe, name, 3.0), apart, atol=1e-5, rtol=0)
+    pipe.unfuse_qkv_projections() if hasattr(
+        pipe, "unfuse_qkv_projections"
+    ) else pipe.transformer.unfuse_qkv_projections()
+    assert torch.equal(weighted(pipe, name, 3.0), apart)
 
 
 @pytest.mark.parametrize("name", SITES)

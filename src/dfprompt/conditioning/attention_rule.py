@@ -65,6 +65,9 @@ class _Turn:
             name: torch.nn.functional.pad(each, (0, longest - each.shape[1]), value=1.0)
             for name, each in sides.items()
         }
+        own = padded["token_weights"].repeat_interleave(self._images, dim=0)
+        if rows == len(own):  # no guidance, or a ControlNet in guess mode, which hears the prompt alone
+            return own.to(device="cpu", dtype=torch.float32)
         running = torch.empty(rows)  # only its rows, device and precision are read
         return fit_rows(adapter.pipe, adapter, "token_weights", padded, running, self._images)
 

@@ -12,6 +12,8 @@ from dfprompt.conditioning.options import Options
 from dfprompt.conditioning.ownership import find_pipeline_call
 from dfprompt.errors import GenerationError
 
+# How far apart two computations of a timestep may lie, one of them cut to the training range.
+_HAIR = 2e-2
 ATTENTION_ARGUMENTS = ("cross_attention_kwargs", "joint_attention_kwargs", "attention_kwargs")
 
 
@@ -28,6 +30,7 @@ class CallFacts:
         frame = find_pipeline_call(sys._getframe(1))
         call = {} if frame is None else frame.f_locals
         self._check_schedule(pipe)
+        self._check_clock(pipe)
         self._check_rows(call)
         self._check_encoding(call)
         if call.get("skip_guidance_layers") and any(map(self.compiled.changes, range(1, self.evaluations))):
@@ -60,6 +63,17 @@ class CallFacts:
             f"{len(schedule.steps)} were prepared; prepare again with the same {advice}"
         )
 
+    def _check_clock(self, pipe: Any) -> None:
+        """Where the clock reads timesteps, they must be those that run, and not as many others."""
+        prepared = self.compiled.schedule.timesteps or ()
+        running = [float(each) for each in pipe.scheduler.timesteps]
+        # Of the prepared ones what lay a hair outside the training range was clamped.
+        if any(abs(one - other) > _HAIR for one, other in zip(prepared, running, strict=False)):
+            raise GenerationError(
+                "the call runs other timesteps than were prepared, and the clock timestep reads them; "
+                "prepare again with the same timesteps, sigmas, height, width and scheduler"
+            )
+
     def _check_rows(self, call: Mapping[str, Any]) -> None:
         # Where the stock call would repeat embeddings wrongly they come repeated, and it repeats nothing.
         prepared = self.images_per_prompt if self.compiled.adapter.capabilities.expands_rows else 1
@@ -76,6 +90,12 @@ class CallFacts:
             raise GenerationError(
                 f"the call says clip_skip={skip}, but the texts were encoded with {self.options.clip_skip}; "
                 "give it to dfprompt.prepare or attach"
+            )
+        length, encoded = call.get("max_sequence_length"), self.compiled.adapter.length
+        if encoded and length is not None and length != encoded:
+            raise GenerationError(
+                f"the call says max_sequence_length={length}, but the texts were encoded with {encoded}; "
+                "give it to dfprompt.prepare or attach, which hand it on"
             )
         scale = lora_scale(call)
         prepared = 1.0 if self.options.lora_scale is None else self.options.lora_scale

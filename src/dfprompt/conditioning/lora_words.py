@@ -6,17 +6,15 @@ denoiser calls of its own run only, and everything is as it was after each.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from dfprompt.conditioning.ownership import RunHooks
-from dfprompt.errors import ConfigError, LoadError, UnsupportedPipelineError
+from dfprompt.errors import ConfigError, UnsupportedPipelineError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.plan import Plan
@@ -80,65 +78,12 @@ def _row_strengths(plan: Plan, names: frozenset[str]) -> Strengths:
     return {name: tuple(row) for name, row in strengths.items()}
 
 
-@contextmanager
-def load_loras(pipe: Any, loras: Mapping[str, str | Path] | None) -> Iterator[None]:
-    """Load adapters under their names for as long as the block lasts; a name already loaded stays.
-
-    The values are .safetensors files, or the name itself where it is loaded. Raises LoadError for a file that
-    is missing, damaged or fits no layer, ConfigError for a name that is taken.
-    """
-    with ExitStack() as stack:
-        for name, source in (loras or {}).items():
-            if name in loaded_loras(pipe):
-                if str(source) != name:
-                    raise ConfigError(
-                        f"a LoRA named {quote(name)} is loaded already; use loras={{{name!r}: {name!r}}} for "
-                        "it, or another name"
-                    )
-                continue
-            stack.enter_context(_loaded(pipe, name, Path(source)))
-        yield
-
-
-@contextmanager
-def _loaded(pipe: Any, name: str, path: Path) -> Iterator[None]:
-    if not hasattr(pipe, "load_lora_weights"):
-        raise UnsupportedPipelineError(f"{type(pipe).__name__} takes no LoRA; leave {quote(name)} out")
-    if path.suffix != ".safetensors" or not path.is_file():
-        raise LoadError(f"the LoRA {path} is no .safetensors file; name the file, or load it yourself")
-    before = _states(pipe)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several are meant
-            pipe.load_lora_weights(
-                str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        raise LoadError(
-            f"the LoRA {path} does not fit {type(pipe).__name__}: {str(error).strip().splitlines()[:1]}; "
-            "use one made for this model"
-        ) from error
-    try:
-        if name not in loaded_loras(pipe):
-            raise LoadError(f"the LoRA {path} fits no layer of {type(pipe).__name__}; use one made for it")
-        for layer in _layers(_modules(pipe)):  # what was loaded acts only where words say so
-            layer._active_adapter = before.get(layer, [])
-        yield
-    finally:
-        pipe.delete_adapters(name)
-        for layer, active in before.items():
-            layer._active_adapter = active
-
-
-def _states(pipe: Any) -> dict[Any, list[str]]:
-    return {layer: list(layer.active_adapters) for layer in _layers(_modules(pipe))}
-
-
-def _modules(pipe: Any) -> list[nn.Module]:
+def pipeline_modules(pipe: Any) -> list[nn.Module]:
+    """Return the parts of a pipeline that are models."""
     return [part for part in pipe.components.values() if isinstance(part, nn.Module)]
 
 
-def _layers(modules: Iterable[nn.Module], name: str | None = None) -> list[Any]:
+def peft_layers(modules: Iterable[nn.Module], name: str | None = None) -> list[Any]:
     """Return the peft layers of modules, those that hold an adapter if it is named."""
     layers = [
         layer for module in modules for layer in module.modules() if hasattr(type(layer), "merged_adapters")
@@ -153,10 +98,10 @@ def silent_encoders(pipe: Any, names: frozenset[str], listeners: Sequence[nn.Mod
     A word's strength changes with the step and a text is encoded once: what an adapter would change in
     the text encoders is not applied.
     """
-    others = [module for module in _modules(pipe) if not any(module is each for each in listeners)]
+    others = [module for module in pipeline_modules(pipe) if not any(module is each for each in listeners)]
     with ExitStack() as stack:
         for name in names:
-            for layer in _layers(others, name):
+            for layer in peft_layers(others, name):
                 stack.callback(layer.scaling.__setitem__, name, layer.scaling[name])
                 layer.scaling[name] = 0.0
         yield
@@ -168,7 +113,7 @@ class LoraWords:
     def __init__(self, modules: Sequence[nn.Module], strengths: Strengths) -> None:
         self._modules = list(modules)
         self._strengths = strengths
-        self._layers = {name: _layers(modules, name) for name in strengths}
+        self._layers = {name: peft_layers(modules, name) for name in strengths}
         for name, layers in self._layers.items():
             if not layers:
                 raise UnsupportedPipelineError(

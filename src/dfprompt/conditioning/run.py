@@ -19,8 +19,8 @@ from dfprompt.conditioning.generic.listening import find_denoisers
 from dfprompt.conditioning.generic.steering import steer
 from dfprompt.conditioning.generic.texts import Prompts as PromptRows
 from dfprompt.conditioning.generic.weights import find_weighted
+from dfprompt.conditioning.lora_files import load_loras
 from dfprompt.conditioning.lora_words import (
-    load_loras,
     loaded_loras,
     named_loras,
     refuse_negative_loras,
@@ -151,7 +151,7 @@ def _read_all(pipe: Any, call: Mapping[str, Any], reading: Dialect) -> PromptRow
         name: value for name, value in call.items() if _PROMPT_NAME.fullmatch(name) and value is not None
     }
     rows = {
-        name: read_prompts(value, reading, num_inference_steps=steps if isinstance(steps, int) else None)
+        name: read_prompts(value, reading, num_inference_steps=steps if hasattr(steps, "__index__") else None)
         for name, value in given.items()
     }
     if not rows["prompt"]:

@@ -74,7 +74,8 @@ def read_schedule(
     scheduler = copy.deepcopy(pipe.scheduler)
     classes = [kind.__name__ for kind in type(pipe).__mro__]
     shift = _shift(pipe, scheduler, height, width) if clock == "timestep" else 1.0
-    _set_timesteps(scheduler, steps, timesteps, sigmas or own_sigmas(classes, scheduler, steps), shift)
+    own = own_sigmas(classes, scheduler, steps) if sigmas is None else sigmas
+    _set_timesteps(scheduler, steps, timesteps, own, shift)
     whole = [float(timestep) for timestep in scheduler.timesteps]
     if clock == "timestep":
         check_counted(scheduler, whole)
@@ -162,7 +163,7 @@ def _set_timesteps(
     arguments: dict[str, Any] = {"num_inference_steps": steps}
     for name, value in (("timesteps", timesteps), ("sigmas", sigmas)):
         if value is not None:
-            arguments = {name: list(value)}
+            arguments = {name: value.tolist() if hasattr(value, "tolist") else list(value)}
     if scheduler.config.get("use_dynamic_shifting", False):
         arguments["mu"] = shift
     try:
@@ -254,7 +255,12 @@ def _check_share(pipe: Any, name: str, value: float | None) -> float | None:
     """Return a share of the run that counts (the pipelines ignore all but floats between 0 and 1)."""
     if value is not None and not accepts(pipe, name):
         raise ConfigError(f"{type(pipe).__name__} takes no {name}; leave {name}={quote(value)} out")
-    return value if isinstance(value, float) and 0 < value < 1 else None
+    return value if is_share(value) else None
+
+
+def is_share(value: Any) -> bool:
+    """Whether SDXL's calls take a value of `denoising_start` or `denoising_end` into account."""
+    return isinstance(value, float) and 0 < value < 1
 
 
 def _shift(pipe: Any, scheduler: Any, height: int | None, width: int | None) -> float:

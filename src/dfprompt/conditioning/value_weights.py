@@ -27,7 +27,7 @@ _FUSED = {"to_v": (("to_qkv", 3), ("to_kv", 2)), "add_v_proj": (("to_added_qkv",
 
 
 class Projection(NamedTuple):
-    """A module whose output holds value rows, where it stands, and which columns are values."""
+    """A module whose output holds value rows, which values these are, and which columns."""
 
     name: str
     module: nn.Module
@@ -61,16 +61,19 @@ def scale_values(values: Tensor, weights: Tensor, site: ValueSite) -> Tensor:
 
 
 def find_projections(module: nn.Module, sites: Sequence[ValueSite]) -> list[Projection]:
-    """Return the value projections of every block of a denoiser, fused ones as they are.
+    """Return the value projections of every block of a denoiser, of fused ones both forms.
+
+    Which of the two computes is the attention processor's affair, and some stay behind when they are unfused.
 
     Raises UnsupportedPipelineError where there is no such block, where a block lacks its projection,
     and where a block was compiled: its compiled form would skip the hooks.
     """
     found = [
-        _projection(f"{name}.{site.projection}", block, site)
+        projection
         for name, block in _walk(module)
         for site in sites
         if re.fullmatch(site.block, name)
+        for projection in _projections(f"{name}.{site.projection}", block, site)
     ]
     if not found:
         raise UnsupportedPipelineError(
@@ -91,26 +94,28 @@ def _walk(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield name, part
 
 
-def _projection(name: str, block: nn.Module, site: ValueSite) -> Projection:
+def _projections(name: str, block: nn.Module, site: ValueSite) -> list[Projection]:
     path, _, last = site.projection.rpartition(".")
     try:
         attention = block.get_submodule(path)
     except AttributeError:
         attention = nn.Module()
-    if getattr(attention, "fused_projections", False):
-        for fused, parts in _FUSED.get(last, ()):
-            if isinstance(projection := getattr(attention, fused, None), nn.Module):
-                return Projection(name, projection, site, _last_part(projection, parts))
+    found = [
+        Projection(name, projection, site, _last_part(projection, parts))
+        for fused, parts in _FUSED.get(last, ())
+        if isinstance(projection := getattr(attention, fused, None), nn.Module)
+    ]
     projection = getattr(attention, last, None)
+    if not isinstance(projection, nn.Module) and found:
+        return found
     if not isinstance(projection, nn.Module):
         raise UnsupportedPipelineError(
             f"{type(block).__name__} has no {site.projection} (looked for {name}), so weights cannot reach "
             "its attention; use another rule for the weights, or none"
         )
-    if site.third:
-        width = int(attention.inner_dim)
-        return Projection(name, projection, site, slice(2 * width, 3 * width))
-    return Projection(name, projection, site, slice(None))
+    width = int(attention.inner_dim) if site.third else 0
+    columns = slice(2 * width, 3 * width) if site.third else slice(None)
+    return [*found, Projection(name, projection, site, columns)]
 
 
 def _last_part(projection: nn.Module, parts: int) -> slice:
@@ -128,13 +133,13 @@ class ValueWeights:
         self.projections = find_projections(module, sites)
         self.title = type(module).__name__
         self._weights: dict[torch.device, Tensor] = {}
-        self._reached: set[int] = set()
+        self._reached: set[str] = set()
         self._checked = False
 
     def put(self, hooks: RunHooks) -> None:
         """Put a hook on every projection, to act for the run that owns `hooks` and end with it."""
-        for number, projection in enumerate(self.projections):
-            hooks.on_output(projection.module, partial(self._scale, number))
+        for projection in self.projections:
+            hooks.on_output(projection.module, partial(self._scale, projection))
 
     def hear(self, weights: Tensor | None) -> None:
         """Say which weights (B,T) the coming call of the denoiser has; None, or all 1, is none."""
@@ -149,21 +154,21 @@ class ValueWeights:
         """
         if self._checked or not self._weights:
             return
-        missed = [p.name for number, p in enumerate(self.projections) if number not in self._reached]
+        blocks = dict.fromkeys(each.name for each in self.projections)
+        missed = [name for name in blocks if name not in self._reached]
         if missed:
             raise GenerationError(
-                f"{len(missed)} of {len(self.projections)} attention blocks of {self.title} computed no "
+                f"{len(missed)} of {len(blocks)} attention blocks of {self.title} computed no "
                 f"values where they should (the first: {missed[0]}), so the weights did not act; another "
                 "attention processor may compute them elsewhere: remove it, or use another rule"
             )
         self._checked = True
 
-    def _scale(self, number: int, _module: Any, _inputs: Any, output: Tensor) -> Tensor | None:
+    def _scale(self, projection: Projection, _module: Any, _inputs: Any, output: Tensor) -> Tensor | None:
         if not self._weights:
             return None  # untouched, bit for bit
-        self._reached.add(number)
+        self._reached.add(projection.name)
         if output.device not in self._weights:  # moved there once per call of the denoiser
             self._weights[output.device] = next(iter(self._weights.values())).to(output.device)
-        projection = self.projections[number]
         scale_values(output[..., projection.columns], self._weights[output.device], projection.site)
         return output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -79,13 +80,14 @@ def first_step_run(num_inference_steps: int, strength: float) -> int:
 
 def check_steps(num_inference_steps: int) -> int:
     """Return the number of steps if it is one; raises PromptValueError."""
-    if isinstance(num_inference_steps, bool) or not isinstance(num_inference_steps, int):
+    # numpy's integers are none of Python's, but say which one they are.
+    if isinstance(num_inference_steps, bool) or not hasattr(num_inference_steps, "__index__"):
         raise PromptValueError(f"the number of steps must be an integer, not {quote(num_inference_steps)}")
     if not 1 <= num_inference_steps <= MAX_STEPS:
         raise PromptValueError(
             f"the number of steps must lie between 1 and {MAX_STEPS}, not {quote(num_inference_steps)}"
         )
-    return num_inference_steps
+    return operator.index(num_inference_steps)
 
 
 def _step_table(

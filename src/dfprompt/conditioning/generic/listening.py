@@ -62,10 +62,11 @@ class Heard:
             return
         self.timesteps = tuple(float(each) for each in timesteps)
         self.begin = getattr(scheduler, "begin_index", None)
+        self.evaluations = vars(pipe).get("_num_timesteps")
         # A time that counts from 0 to 1 may look like one of the last timesteps: only these runs begin late.
         if self.begin is None and self.calls and accepts(pipe, "strength"):
-            self.begin = _find_time(self.calls[0].slots, self.timesteps)
-        self.evaluations = vars(pipe).get("_num_timesteps")
+            tail = len(self.timesteps) - (self.evaluations or 0)
+            self.begin = _find_time(self.calls[0].slots, self.timesteps, tail)
 
 
 def find_denoisers(pipe: Any) -> list[nn.Module]:
@@ -131,13 +132,16 @@ def listen(
     return heard
 
 
-def _find_time(slots: Mapping[Path, Any], timesteps: tuple[float, ...]) -> int | None:
-    """Return which of the timesteps a denoiser call is at, None where it does not say so plainly."""
+def _find_time(slots: Mapping[Path, Any], timesteps: tuple[float, ...], tail: int) -> int | None:
+    """Return which of the timesteps a denoiser call is at, None where it does not say so plainly.
+
+    Of equal ones (PNDM repeats a timestep) it is that from which the run has its length, else the first.
+    """
     for path, value in slots.items():
         if path[0] in _TIME_NAMES or path == (1,):
             number = value.flatten()[:1].tolist() if isinstance(value, torch.Tensor) else [value]
             if number and number[0] in timesteps:
-                return timesteps.index(number[0])
+                return tail if number[0] in timesteps[tail : tail + 1] else timesteps.index(number[0])
     return None
 
 

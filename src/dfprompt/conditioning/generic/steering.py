@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +29,11 @@ from dfprompt.conditioning.generic.slots import (
     spread,
     take_rows,
 )
-from dfprompt.conditioning.generic.texts import Prompts, Texts, Timetable, read_heard_schedule
+from dfprompt.conditioning.generic.texts import Prompts, Texts, Timetable, asked_steps, read_heard_schedule
 from dfprompt.conditioning.generic.weights import HeardWeights, find_weighted
 from dfprompt.conditioning.lora_words import LoraWords, read_strengths
 from dfprompt.conditioning.ownership import OwnRun, RunHooks
-from dfprompt.conditioning.schedule import accepts, call_default
+from dfprompt.conditioning.schedule import accepts
 from dfprompt.errors import GenerationError, UnsupportedPipelineError
 from dfprompt.prompt.clocks import Clock
 
@@ -89,9 +89,7 @@ def steer(
 
 def _look(pipe: Any, prompts: Prompts, call: Mapping[str, Any], clock: Clock) -> tuple[Timetable, Heard]:
     """Return the timetable of the run that is about to be made and what its first call hears."""
-    steps = call.get("num_inference_steps", call_default(pipe, "num_inference_steps"))
-    steps = steps if isinstance(steps, int) else None
-    guess = prompts.first_texts(steps)
+    guess = prompts.first_texts(asked_steps(pipe, call))
     for _ in range(3):
         heard = listen(pipe, {**call, **prompts.arguments(guess)}, calls=1)
         if not heard.calls:
@@ -104,7 +102,7 @@ def _look(pipe: Any, prompts: Prompts, call: Mapping[str, Any], clock: Clock) ->
                 f"{type(pipe).__name__} asks a denoiser before its scheduler has any timesteps, as pipelines "
                 "of several stages do; call dfprompt.run with the pipeline of each stage, one after the other"
             )
-        schedule = read_heard_schedule(pipe, heard, steps, clock)
+        schedule = read_heard_schedule(pipe, heard, call, clock)
         table = Timetable(schedule, prompts.plans(schedule))
         if table.texts[0] == guess:
             break
@@ -146,6 +144,11 @@ class Steered:
         self.evaluation = 0
         self.calls = 0
         self._checked = False
+        # A run whose guidance ends keeps the prompt's rows, which most families put last.
+        family = find_weighted(kind.__name__ for kind in type(pipe).__mro__)
+        first = family is not None and family.order == "positive"
+        self._halves = ("first", "last") if first else ("last", "first")
+        self._swapped_by_user: set[str] = set()
 
     def run(self, call: dict[str, Any]) -> Any:
         """Make the pipeline's call and return what it returns."""
@@ -185,9 +188,11 @@ class Steered:
 
         def after(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             with hooks.paused() if user.function is not None else nullcontext():
-                changed = user.function(pipe, index, timestep, tensors) if user.function else {}
+                given = dict(tensors)
+                changed = (user.function(pipe, index, timestep, tensors) if user.function else None) or {}
+            self._swapped_by_user |= {name for name in changed if changed[name] is not given.get(name)}
             over()
-            return changed or {}
+            return changed
 
         yield with_callback(self.pipe, call, after, inputs)
 
@@ -251,7 +256,7 @@ class Steered:
         known = [role for role in self.roles if role.module is module] or self.roles
         known.sort(key=lambda role: role.number != number)
         for role in known:
-            rows = _match(role, slots)
+            rows = _match(role, slots, self._halves)
             if rows is not None:
                 return role, rows
         expected = known[0]
@@ -267,6 +272,11 @@ class Steered:
         follows = any(other.number < role.number and other.module is not role.module for other in self.roles)
         if not (follows and role.text - moving):
             names = ", ".join(name_slot(path) for path in sorted(moving, key=str))
+            if texts := sorted(self._swapped_by_user - {"latents"}):
+                raise GenerationError(
+                    f"the step callback changed {', '.join(texts)}, and {self.title} no longer hears the "
+                    "text that each step's own words replace; change the latents alone, or leave rows out"
+                )
             self._refuse(f"mixes the text with what changes from step to step ({names})")
         role.text -= moving
         role.values = {path: value for path, value in role.values.items() if path not in moving}
@@ -279,15 +289,19 @@ class Steered:
         )
 
 
-def _match(role: Role, slots: Mapping[Path, Any]) -> dict[Path, slice] | None:
-    """Return which slots hold some of the role's rows only; None where the call is another one."""
+def _match(role: Role, slots: Mapping[Path, Any], halves: Sequence[str]) -> dict[Path, slice] | None:
+    """Return which slots hold some of the role's rows only; None where the call is another one.
+
+    `halves` says where to look first: where both sides' texts are the same, either would match.
+    """
     found: dict[Path, slice] = {}
     for path, value in role.values.items():
         running = slots.get(path, ABSENT)
         if same(value, running):
             continue
         count = len(running) if isinstance(running, torch.Tensor | list) and len(running) else 0
-        some = [rows for rows in (slice(-count, None), slice(0, count)) if count]
+        where = {"last": slice(-count, None), "first": slice(0, count)}
+        some = [where[half] for half in halves if count]
         matching = [rows for rows in some if same(take_rows(value, rows), running)]
         if not matching:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from dfprompt.conditioning.generic.listening import Heard
-from dfprompt.conditioning.schedule import Schedule, accepts, step_table
+from dfprompt.conditioning.schedule import Schedule, accepts, call_default, is_share, step_table
 from dfprompt.errors import DFPromptWarning, UnsupportedPipelineError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
@@ -94,7 +95,8 @@ class Timetable:
                         f"weights: {quote(part.text)} has weight {float(part.weight):g}; drop the weight "
                         "and use its range, or say it in other words"
                     )
-            for span in plan.never_active:
+            # Words that never act here may act in the other part of a shared run.
+            for span in () if self.schedule.shared else plan.never_active:
                 if span.weight.first or span.weight.last:
                     warnings.warn(explain_silence(plan, span), DFPromptWarning, stacklevel=5)
 
@@ -111,21 +113,41 @@ def _plan(prompt: DFPrompt, schedule: Schedule) -> Plan:
     )
 
 
-def read_heard_schedule(pipe: Any, heard: Heard, steps: int | None, clock: Clock) -> Schedule:
-    """Return the schedule a pipeline had set when it was listened to; `steps` is num_inference_steps."""
-    count = len(heard.timesteps)
+def asked_steps(pipe: Any, call: Mapping[str, Any]) -> int | None:
+    """Return the number of steps a call names; None where it gives a schedule of its own, or none plainly."""
+    if call.get("timesteps") is not None or call.get("sigmas") is not None:
+        return None
+    steps = call.get("num_inference_steps", call_default(pipe, "num_inference_steps"))
+    return operator.index(steps) if hasattr(steps, "__index__") else None
+
+
+def read_heard_schedule(pipe: Any, heard: Heard, call: Mapping[str, Any], clock: Clock) -> Schedule:
+    """Return the schedule a pipeline had set for this call when it was listened to."""
+    steps, count = asked_steps(pipe, call), len(heard.timesteps)
     made = heard.evaluations
     if made is None or not 0 < made <= count:
         made = count - (heard.begin or 0)
     begin = _begin(pipe, heard, count, made)
-    if made == steps:  # some schedulers end on a timestep that is not run
-        table, begin, count = tuple(range(made)), 0, made
+    order = int(getattr(heard.scheduler, "order", 1))
+    cut = is_share(call.get("denoising_end"))
+    # Some schedulers end on a timestep that is not run. A run cut at either end, or of two evaluations per
+    # step, may happen to make as many evaluations as there are steps.
+    if made == steps and begin == 0 and not cut and (order == 1 or made == count - 1):
+        table, count = tuple(range(made)), made
     else:
-        table = _table(heard.scheduler, steps, count)
-    number = max(table) + 1
+        table = _table(heard.scheduler, steps or -(-count // order), count)
     train = int(heard.scheduler.config.get("num_train_timesteps", 1000))
     times = tuple(min(max(each, 0.0), float(train)) for each in heard.timesteps[:count])
-    return Schedule(number, table, begin, clock, times if clock == "timestep" else None, train)
+    return Schedule(
+        max(table) + 1,
+        table,
+        begin,
+        clock,
+        times if clock == "timestep" else None,
+        train,
+        end=begin + made if cut else None,
+        shared=cut or is_share(call.get("denoising_start")),
+    )
 
 
 def _begin(pipe: Any, heard: Heard, count: int, made: int) -> int:
@@ -134,9 +156,8 @@ def _begin(pipe: Any, heard: Heard, count: int, made: int) -> int:
     return count - made if accepts(pipe, "strength") else 0
 
 
-def _table(scheduler: Any, steps: int | None, count: int) -> tuple[int, ...]:
-    order = int(getattr(scheduler, "order", 1))
+def _table(scheduler: Any, steps: int, count: int) -> tuple[int, ...]:
     try:
-        return tuple(step_table(scheduler, steps or -(-count // order), count))
+        return tuple(step_table(scheduler, steps, count))
     except UnsupportedPipelineError:
         return tuple(range(count))  # a schedule of the pipeline's own: every evaluation is a step
