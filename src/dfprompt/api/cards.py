@@ -16,6 +16,7 @@ from dfprompt.policy.folders import ADAPTER, CARD, weights_digest
 from dfprompt.sources import is_hub_id
 
 REWARD = "reward.toml"
+SHARED = "library_name: dfprompt"  # a line of every card: what a folder with it holds is a share of ours
 PARTS = ("clip", "aesthetic", "preference")  # the folders of a reward's set
 _NOT = "not stated"
 _MOST_ROWS = 96  # of an evaluation's table
@@ -95,7 +96,7 @@ def _card(name: str, about: str, facts: Mapping[str, str], use: str, measured: s
     licence, base = facts["licence"], facts["base model"]
     head = [f"license: {_line(licence) if licence != _NOT else 'unknown'}"]
     head += [f"base_model: {base}"] if is_hub_id(base) else []
-    head += ["library_name: dfprompt", f"tags: [dfprompt, text-to-image, {tag}]"]
+    head += [SHARED, f"tags: [dfprompt, text-to-image, {tag}]"]
     rows = [f"| {what} | {_line(value)} |" for what, value in facts.items()]
     parts = ["---", *head, "---", f"# {name}", "", about, "", "## How to use it", "", use, ""]
     parts += ["## What it is", "", "| | |", "|---|---|", *rows, "", "## What was measured", "", measured, ""]

@@ -151,7 +151,8 @@ def _parse(line: str, path: Path) -> dict[str, Any]:
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Copy a file or folder of a part; a link stays one: what it leads to is no part of the run."""
     if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
     elif source.exists() and not target.exists():
-        shutil.copy2(source, target)
+        shutil.copy2(source, target, follow_symlinks=False)
