@@ -12,8 +12,11 @@ from dfprompt.errors import InputError
 from dfprompt.storage import (
     LineFile,
     append_lines,
+    iter_user_lines,
     lock_folder,
+    parse_lines,
     read_lines,
+    read_text,
     remove,
     whole,
     whole_files,
@@ -162,3 +165,37 @@ def test_removing_a_folder_leaves_what_a_link_in_it_leads_to(tmp_path: Path) -> 
     (tmp_path / "p" / "link").symlink_to(tmp_path / "theirs")
     remove(tmp_path / "p")
     assert names(tmp_path) == ["theirs", "theirs/x"]
+
+
+def test_a_text_is_read_without_its_byte_order_mark_and_cut_at_ends_of_lines_alone(tmp_path: Path) -> None:
+    place = tmp_path / "a.txt"
+    place.write_bytes("\ufeffone\r\n\r\ntwo\u2028half\rthree".encode())
+    assert read_text(place) == "one\n\ntwo\u2028half\nthree"
+    assert parse_lines(place, str) == ["one", "two\u2028half", "three"]
+
+
+def test_no_more_is_read_of_a_text_than_was_asked_for(tmp_path: Path) -> None:
+    place = tmp_path / "a.txt"
+    place.write_text("12345\n" * 2)
+    assert read_text(place, 12) == "12345\n" * 2
+    for read in (lambda: read_text(place, 11), lambda: list(iter_user_lines(place, most=11))):
+        with pytest.raises((OSError, InputError), match="longer than 11"):
+            read()
+    os.mkfifo(tmp_path / "pipe")
+    assert read_text(tmp_path / "pipe") == ""
+
+
+def test_every_line_that_is_wrong_is_named_and_none_is_an_error(tmp_path: Path) -> None:
+    def refuse(line: str) -> str:
+        raise InputError(f"{line} is wrong")
+
+    place = tmp_path / "a.txt"
+    place.write_text("a\n\nb\n" + "c\n" * 30)
+    with pytest.raises(InputError) as caught:
+        parse_lines(place, refuse)
+    said = str(caught.value).split("\n")
+    assert said[:2] == [f"{place}, line 1: a is wrong", f"{place}, line 3: b is wrong"]
+    assert said[-1] == "and 12 lines more"
+    place.write_text("\n")
+    with pytest.raises(InputError, match=r"a\.txt: no words"):
+        parse_lines(place, str, none="no words")

@@ -32,7 +32,7 @@ from dfprompt.requests.render import RenderSettings
 from dfprompt.search.budgeted_scores import BudgetedScores, Pair
 from dfprompt.search.candidates import RANGES, WEIGHTS, Arm
 from dfprompt.search.halving import plan_rounds
-from dfprompt.storage import undamaged
+from dfprompt.storage import read_json, undamaged
 
 RECORD = "validation.json"
 _MOST_WORDS = 3
@@ -270,7 +270,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     with undamaged(path, "remove it to search again"):
-        searches = json.loads(path.read_text(encoding="utf-8"))["searches"]
+        searches = read_json(path)["searches"]
         for each in searches.values():
             Found(**each["found"])
         return dict(searches)

@@ -14,6 +14,7 @@ from dfprompt.errors import InputError
 from dfprompt.modelfiles import read_small_json
 from dfprompt.policy.folders import ADAPTER, CARD, weights_digest
 from dfprompt.sources import is_hub_id
+from dfprompt.storage import read_toml
 
 REWARD = "reward.toml"
 SHARED = "library_name: dfprompt"  # a line of every card: what a folder with it holds is a share of ours
@@ -137,7 +138,7 @@ def _recipe_of(folder: Path, run: Path) -> dict[str, Any]:
     """The recipe of the training run a policy lies in, if it lies in one."""
     for place in (run, folder.parent):
         try:
-            return tomllib.loads((place / "recipe.toml").read_text(encoding="utf-8"))
+            return read_toml(place / "recipe.toml")
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
             continue
     return {}

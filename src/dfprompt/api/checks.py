@@ -28,7 +28,7 @@ from dfprompt.search.budget import Budget
 from dfprompt.search.candidates import SpanSpace
 from dfprompt.search.starter import NAME as STARTER
 from dfprompt.search.styles import find_style
-from dfprompt.sources import DTYPES, check_device, is_hub_id, peek_cached
+from dfprompt.sources import DTYPES, check_device, is_hub_id, looks_like_file, peek_cached
 
 if TYPE_CHECKING:  # each command imports its own request alone
     from dfprompt.requests.base import Request
@@ -302,7 +302,7 @@ def check_pipeline(pipeline: object) -> None:
     if Path(pipeline).exists():
         return
     name = str(pipeline).removeprefix("hub:")
-    if not is_hub_id(name) or name.endswith(".safetensors"):
+    if not is_hub_id(name) or looks_like_file(name):
         raise LoadError(f"{quote(name)} is neither a folder, nor a file, nor a hub id (owner/name)")
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true") and not peek_cached(name):
         raise LoadError(

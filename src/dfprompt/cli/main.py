@@ -25,6 +25,7 @@ from dfprompt.faults import keep_fault
 
 _REFUSED = {errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
 _REFUSED |= {errno.EEXIST, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE}
+_REFUSED |= {errno.EFBIG}
 
 _NO_ROOM = ("failed to map segment", "annot allocate memory")  # the loader of libraries
 

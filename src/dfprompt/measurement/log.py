@@ -20,7 +20,7 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.rows import UNSCORED, Row, RowKey, parse_row
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.parser import read_back
-from dfprompt.storage import LineFile, read_lines, reported
+from dfprompt.storage import LineFile, read_json, read_lines, reported
 
 ROWS = "rows.jsonl"
 _BEFORE = "evaluation.json"  # where folders of earlier versions say what is measured
@@ -199,7 +199,7 @@ def _read_before(folder: Path) -> dict[str, Any]:
     """Return what a folder of an earlier version says is measured there."""
     path = folder / _BEFORE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         asked = {name: values.get(name) for name in _OLD_FIELDS}
         return {
             "measurement": "evaluation",
