@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from dfprompt.errors import InputError
+from dfprompt.api.merging import merge_folders
+from dfprompt.config import write_recipe
+from dfprompt.endpoint import keep_token
+from dfprompt.errors import ConfigError, EvaluationError, InputError
+from dfprompt.measurement.log import ROWS, read_asked
+from dfprompt.measurement.shards import SHARD
+from dfprompt.policy.folders import weights_digest
 from dfprompt.storage import (
     LineFile,
     append_lines,
+    check_free,
+    iter_bytes,
     iter_user_lines,
     lock_folder,
     parse_lines,
@@ -199,3 +209,40 @@ def test_every_line_that_is_wrong_is_named_and_none_is_an_error(tmp_path: Path) 
     place.write_text("\n")
     with pytest.raises(InputError, match=r"a\.txt: no words"):
         parse_lines(place, str, none="no words")
+
+
+@pytest.mark.parametrize("target", ["gone", "link"])
+def test_a_link_that_leads_nowhere_is_there_already(target: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    with pytest.raises(InputError, match=r"link exists already; .* add --force"):
+        check_free([tmp_path / "link"], force=False)
+    with pytest.raises(InputError, match="link exists already"):
+        write_recipe({}, tmp_path / "link")
+    with pytest.raises(ConfigError, match="cannot read"):
+        keep_token(tmp_path / "link")
+    with pytest.raises(InputError, match="link exists already"):
+        merge_folders([tmp_path], tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_what_cannot_be_read_is_not_said_to_be_written(tmp_path: Path) -> None:
+    for name in (SHARD, ROWS):
+        (tmp_path / name).mkdir()
+    for read in (lambda: merge_folders([tmp_path], tmp_path / "o"), lambda: read_asked(tmp_path / ROWS)):
+        with pytest.raises(EvaluationError, match=r"^cannot read "):
+            read()
+
+
+def test_weights_are_digested_piece_by_piece(tmp_path: Path) -> None:
+    place = tmp_path / "model.safetensors"
+    with place.open("wb") as file:
+        file.truncate(10 * 2**20)
+    assert max(map(len, iter_bytes(place))) < 2**23
+    tracemalloc.start()
+    try:
+        digest = weights_digest(tmp_path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 9 * 2**20
+    assert digest == hashlib.sha256(b"model.safetensors\0" + place.read_bytes()).hexdigest()[:16]

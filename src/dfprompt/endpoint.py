@@ -78,10 +78,9 @@ def keep_token(file: Path | None) -> str | None:
 
     Without a file, that of DFPROMPT_TOKEN, else None. Raises ConfigError as `read_token` does.
     """
-    if file is None or file.exists():
+    if file is None or os.path.lexists(file):
         return read_token(file)
     token = secrets.token_urlsafe(32)
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_secret(file, token + "\n")
     return token
 

@@ -173,7 +173,6 @@ class BaselineSearch:
             return Found(**known[name]["found"])
         found = search()
         known[name] = {"asked": wanted, "found": asdict(found)}
-        self.record.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.record, json.dumps({"dfprompt": 1, "searches": known}, indent=1) + "\n")
         return found
 

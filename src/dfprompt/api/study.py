@@ -8,7 +8,6 @@ from typing import Any
 
 from dfprompt.errors import StudyError
 from dfprompt.evaluation.plotting import check_plotting
-from dfprompt.images.saving import check_free
 from dfprompt.measurement.log import ROWS
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.study import (
@@ -17,7 +16,7 @@ from dfprompt.requests.study import (
     StudyPlanRequest,
     StudyReportRequest,
 )
-from dfprompt.storage import MOST_SETTINGS, read_user_text
+from dfprompt.storage import MOST_SETTINGS, check_free, read_user_text
 from dfprompt.study.analysis import analyse
 from dfprompt.study.answers import gather_answers, write_export
 from dfprompt.study.drawing import Evaluation, draw_pairs

@@ -11,8 +11,7 @@ from pathlib import Path
 from dfprompt.config.recipes import PROVENANCE
 from dfprompt.errors import ConfigError, DFPromptError, DFPromptWarning, TrainingError
 from dfprompt.evaluation.training_plots import draw_curves, gather_curves, make_curves_page
-from dfprompt.images.saving import check_free
-from dfprompt.storage import read_toml, undamaged, write_bytes, write_text, writing_into
+from dfprompt.storage import check_free, read_toml, undamaged, write_bytes, write_text, writing_into
 from dfprompt.training.metrics import read_rows
 from dfprompt.training.run_folder import CURVES_PAGE, CURVES_PICTURE, RECIPE
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dfprompt.requests.base import Request
+from dfprompt.storage import iter_bytes
 
 _OUTPUT = Path("dfprompt-out")
 
@@ -30,6 +31,6 @@ def _count(folder: Path) -> dict[str, int]:
     logs = [each for each in folder.glob("*.jsonl") if each.is_file()]
     return {
         "pictures": sum(1 for _ in folder.rglob("*.png")),
-        "rows": sum(each.read_bytes().count(b"\n") for each in logs),
+        "rows": sum(piece.count(b"\n") for each in logs for piece in iter_bytes(each)),
         "checkpoints": sum(1 for _ in folder.glob("checkpoints/step-*")),
     }

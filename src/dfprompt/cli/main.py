@@ -19,13 +19,14 @@ import typer
 
 from dfprompt.cli import console, stopping
 from dfprompt.cli.commands import CommandGroup
-from dfprompt.errors import DFPromptError, DFPromptWarning
+from dfprompt.errors import DFPromptError, DFPromptWarning, InputError
 from dfprompt.excerpt import quote
 from dfprompt.faults import keep_fault
 
-_REFUSED = {errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
-_REFUSED |= {errno.EEXIST, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE}
-_REFUSED |= {errno.EFBIG}
+# What is wrong with the name a user gave, and what else the system refuses of a file.
+_NAMED = {errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.EFBIG}
+_REFUSED = {*_NAMED, errno.EPERM, errno.EROFS, errno.ENOSPC}
+_REFUSED |= {errno.EEXIST, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 _NO_ROOM = ("failed to map segment", "annot allocate memory")  # the loader of libraries
 
@@ -124,7 +125,7 @@ def _stop_at_file(error: OSError) -> NoReturn:
     if error.filename is None or error.errno not in _REFUSED:
         _stop_at(error)
     console.note(f"error: cannot use {quote(os.fsdecode(error.filename), 200)}: {error.strerror}")
-    sys.exit(DFPromptError.exit_code)
+    sys.exit(InputError.exit_code if error.errno in _NAMED else DFPromptError.exit_code)
 
 
 def _stop_without_memory() -> NoReturn:

@@ -13,7 +13,7 @@ from dfprompt.config.base import Config
 from dfprompt.config.recipes import PROVENANCE
 from dfprompt.config.tomltext import to_toml
 from dfprompt.errors import ConfigError
-from dfprompt.storage import read_toml, reported, tidied, write_text
+from dfprompt.storage import check_free, read_toml, reported, tidied, write_text
 
 _PACKAGES = ("dfprompt", "torch", "diffusers", "transformers", "accelerate", "peft", "numpy")
 
@@ -72,8 +72,7 @@ def check_inputs(recipe: Path, now: Mapping[str, str]) -> None:
 def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "", force: bool = False) -> Path:
     """Write tables as TOML, whole or not at all; `comment` stands above, line by line."""
     path = Path(path)
-    if path.exists() and not force:
-        raise ConfigError(f"{path} exists; choose another name or pass --force to overwrite it")
+    check_free([path], force=force, name="choose another name")
     head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
     text = head + ("\n" if head else "") + to_toml(tables)
     with reported(path, ConfigError):

@@ -16,6 +16,7 @@ from dfprompt.errors import DFPromptError, InputError
 MOST_TEXT = 50_000_000  # bytes of a file that is read whole: large tokenizers have 20 MB
 MOST_SETTINGS = 1_000_000  # of a recipe: the reader of TOML takes a minute for 50 MB
 MOST_LINE = 10_000_000
+_PIECE = 2**22
 _SHOWN = 20  # lines that are wrong
 Parsed = TypeVar("Parsed")
 
@@ -53,6 +54,17 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
     if is_larger or len(content) > most:
         raise _too_large(path, most)
     return content
+
+
+def iter_bytes(path: Path) -> Iterator[bytes]:
+    """Yield a file in pieces: weights have gigabytes; raises OSError.
+
+    >>> list(iter_bytes(Path("/dev/null")))
+    []
+    """
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
