@@ -92,7 +92,7 @@ def run(commands: typer.Typer) -> None:
         console.note(f"error: the result cannot be written to standard output: {error.strerror or error}")
         sys.exit(DFPromptError.exit_code)
     except stopping.Stopped as stopped:
-        console.note(stopping.describe(stopped, sys.argv[1:]))
+        console.note(stopping.describe(stopped))
         sys.exit(stopped.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: a person is never shown a traceback
         if _ran_out_of_memory(error):
