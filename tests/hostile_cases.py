@@ -238,12 +238,19 @@ class Tried(NamedTuple):
     wrong: str
 
 
-def try_one(name: str, number: int, good: Goods, place: Path) -> Tried:
-    """Make the hostile file of a kind and number in a new folder, run its command there, and judge it."""
+def try_one(
+    name: str, number: int, good: Goods, place: Path, spoil: Callable[[Path], None] | None = None
+) -> Tried:
+    """Make the hostile file of a kind and number in a new folder, run its command there, and judge it.
+
+    `spoil` puts something else in its place first.
+    """
     make, typed = CASES[name]
     place.mkdir()
     marker = place / "RAN"
     hostile = make(Made(good, place, random.Random(f"{name} {number}"), marker))
+    if spoil is not None:
+        spoil(hostile)
     words = [word.format_map(Named(good, hostile)) for word in shlex.split(typed)]
     stdin = words.pop()[1:] if words[-1].startswith("<") else None
     ended = run(words, place / "run", limit=partial(_limit, stdin))

@@ -118,13 +118,35 @@ def test_the_drawing_is_what_the_linter_checks() -> None:
     assert drawn == checked
 
 
-def test_every_room_has_its_part_of_the_page() -> None:
-    """A room is a folder, or a module beside the folders; the page says of each what it is for."""
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+def rooms() -> set[str]:
+    """The folders of the package, and the modules beside them."""
     inside = [path for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
-    rooms = {path.stem for path in inside}
+    return {path.stem for path in inside if not path.stem.startswith("__")}
+
+
+AT_HOME = {
+    "diffusers": {"conditioning", "pipeline"},
+    "matplotlib": {"evaluation"},
+    "starlette": {"web"},
+    "ray": {"executor"},
+}
+
+
+@pytest.mark.parametrize("library", AT_HOME)
+def test_a_library_is_kept_out_of_every_room_but_its_own(library: str) -> None:
+    """A list in pyproject.toml that lags behind the rooms would let a new one in."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    wide = (each for each in contracts if library in each.get("forbidden_modules", ()))
+    listed = max((each["source_modules"] for each in wide), key=len)
+    named = {name.removeprefix("dfprompt.") for name in listed if name.startswith("dfprompt.")}
+    assert named == rooms() - AT_HOME[library]
+
+
+def test_every_room_has_its_part_of_the_page() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     headings = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^### (.*)$", page, re.MULTILINE))))
-    assert {room for room in rooms if not room.startswith("__")} <= headings
+    assert rooms() <= headings
 
 
 @pytest.mark.few(3)

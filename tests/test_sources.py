@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub
@@ -13,7 +14,10 @@ import torch
 from huggingface_hub import ModelInfo
 
 from dfprompt import sources
-from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
+from dfprompt.api.policies import load_policy
+from dfprompt.api.rewards import load_reward
+from dfprompt.data.readers import read_records
+from dfprompt.errors import ConfigError, DFPromptError, DFPromptWarning, LoadError
 from dfprompt.sources import (
     check_device,
     download,
@@ -77,6 +81,19 @@ def test_precisions() -> None:
 )
 def test_paths_and_addresses_are_no_hub_ids(text: str) -> None:
     assert not is_hub_id(text)
+
+
+@pytest.mark.parametrize("name", ["heads/sac.pth", "mine/best.safetensors", "ds/prompts.parq", "a/b.GGUF"])
+def test_a_name_that_ends_as_files_do_asks_nobody(name: str) -> None:
+    assert hub_id_of(name) is None  # and warns of nothing
+    assert hub_id_of(f"hub:{name}") == name
+
+
+@pytest.mark.parametrize("read", [load_policy, load_reward, lambda name: list(read_records(name))])
+def test_no_reader_takes_a_missing_file_for_a_model_of_the_hub(read: Callable[[str], object]) -> None:
+    with pytest.raises(DFPromptError) as caught:
+        read("mine/missing.pth")
+    assert "hf download" not in str(caught.value)
 
 
 def test_size_licence_and_folder_are_said_before_the_first_byte(

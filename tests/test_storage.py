@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from dfprompt.errors import InputError
+from dfprompt.api.merging import merge_folders
+from dfprompt.config import write_recipe
+from dfprompt.endpoint import keep_token
+from dfprompt.errors import ConfigError, EvaluationError, InputError
+from dfprompt.measurement.log import ROWS, read_asked
+from dfprompt.measurement.shards import SHARD
+from dfprompt.policy.folders import weights_digest
 from dfprompt.storage import (
     LineFile,
     append_lines,
+    check_free,
+    iter_bytes,
+    iter_user_lines,
     lock_folder,
+    parse_lines,
     read_lines,
+    read_text,
     remove,
     whole,
     whole_files,
@@ -162,3 +175,74 @@ def test_removing_a_folder_leaves_what_a_link_in_it_leads_to(tmp_path: Path) -> 
     (tmp_path / "p" / "link").symlink_to(tmp_path / "theirs")
     remove(tmp_path / "p")
     assert names(tmp_path) == ["theirs", "theirs/x"]
+
+
+def test_a_text_is_read_without_its_byte_order_mark_and_cut_at_ends_of_lines_alone(tmp_path: Path) -> None:
+    place = tmp_path / "a.txt"
+    place.write_bytes("\ufeffone\r\n\r\ntwo\u2028half\rthree".encode())
+    assert read_text(place) == "one\n\ntwo\u2028half\nthree"
+    assert parse_lines(place, str) == ["one", "two\u2028half", "three"]
+
+
+def test_no_more_is_read_of_a_text_than_was_asked_for(tmp_path: Path) -> None:
+    place = tmp_path / "a.txt"
+    place.write_text("12345\n" * 2)
+    assert read_text(place, 12) == "12345\n" * 2
+    for read in (lambda: read_text(place, 11), lambda: list(iter_user_lines(place, most=11))):
+        with pytest.raises((OSError, InputError), match="longer than 11"):
+            read()
+    os.mkfifo(tmp_path / "pipe")
+    assert read_text(tmp_path / "pipe") == ""
+
+
+def test_every_line_that_is_wrong_is_named_and_none_is_an_error(tmp_path: Path) -> None:
+    def refuse(line: str) -> str:
+        raise InputError(f"{line} is wrong")
+
+    place = tmp_path / "a.txt"
+    place.write_text("a\n\nb\n" + "c\n" * 30)
+    with pytest.raises(InputError) as caught:
+        parse_lines(place, refuse)
+    said = str(caught.value).split("\n")
+    assert said[:2] == [f"{place}, line 1: a is wrong", f"{place}, line 3: b is wrong"]
+    assert said[-1] == "and 12 lines more"
+    place.write_text("\n")
+    with pytest.raises(InputError, match=r"a\.txt: no words"):
+        parse_lines(place, str, none="no words")
+
+
+@pytest.mark.parametrize("target", ["gone", "link"])
+def test_a_link_that_leads_nowhere_is_there_already(target: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    with pytest.raises(InputError, match=r"link exists already; .* add --force"):
+        check_free([tmp_path / "link"], force=False)
+    with pytest.raises(InputError, match="link exists already"):
+        write_recipe({}, tmp_path / "link")
+    with pytest.raises(ConfigError, match="cannot read"):
+        keep_token(tmp_path / "link")
+    with pytest.raises(InputError, match="link exists already"):
+        merge_folders([tmp_path], tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_what_cannot_be_read_is_not_said_to_be_written(tmp_path: Path) -> None:
+    for name in (SHARD, ROWS):
+        (tmp_path / name).mkdir()
+    for read in (lambda: merge_folders([tmp_path], tmp_path / "o"), lambda: read_asked(tmp_path / ROWS)):
+        with pytest.raises(EvaluationError, match=r"^cannot read "):
+            read()
+
+
+def test_weights_are_digested_piece_by_piece(tmp_path: Path) -> None:
+    place = tmp_path / "model.safetensors"
+    with place.open("wb") as file:
+        file.truncate(10 * 2**20)
+    assert max(map(len, iter_bytes(place))) < 2**23
+    tracemalloc.start()
+    try:
+        digest = weights_digest(tmp_path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 9 * 2**20
+    assert digest == hashlib.sha256(b"model.safetensors\0" + place.read_bytes()).hexdigest()[:16]

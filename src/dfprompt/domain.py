@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dfprompt.errors import DFPromptWarning, LoadError
 from dfprompt.excerpt import quote
-from dfprompt.storage import write_text
+from dfprompt.storage import read_json, write_text
 
 FILE_NAME = "domain.json"
 _WORDS_SHOWN = 5
@@ -96,11 +96,12 @@ def save_domain(domain: Domain, folder: Path) -> None:
 
 def _read(source: Path) -> Domain:
     try:
-        content = json.loads(source.read_text(encoding="utf-8"))
+        content = read_json(source)
         words = frozenset(word for entry in content.get("words", ()) for word in split_words(entry))
         name, size = content["name"], content.get("image_size")
         if not isinstance(name, str) or not (size is None or type(size) is int):
             raise TypeError("a name is text, a size pixels")
         return Domain(name, words, size)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise LoadError(f'{source}: expected {{"name": ..., "words": [...], "image_size": ...}}') from error
+        expected = '{"name": ..., "words": [...], "image_size": ...}'
+        raise LoadError(f"{source}: expected {expected}: {error}") from error

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from dfprompt.errors import ConfigError, EndpointError
 from dfprompt.excerpt import quote
-from dfprompt.storage import write_secret
+from dfprompt.storage import MOST_SETTINGS, read_user_text, write_secret
 
 if TYPE_CHECKING:  # a request that is refused needs no sockets: they cost a twentieth of its time
     import http.client
@@ -66,10 +66,7 @@ def read_token(file: Path | None) -> str | None:
     """Return the token of a file, else of the variable DFPROMPT_TOKEN, else None; raises ConfigError."""
     text = os.environ.get(TOKEN_VARIABLE, "")
     if file is not None:
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read the token file {file}: {error}") from error
+        text = read_user_text(file, ConfigError, most=MOST_SETTINGS, advice="a token file holds one word")
     token = text.strip()
     if not token.isascii() or any(not letter.isprintable() or letter == " " for letter in token):
         raise ConfigError(f"the token of {file or TOKEN_VARIABLE} is not one word of ASCII")
@@ -81,10 +78,9 @@ def keep_token(file: Path | None) -> str | None:
 
     Without a file, that of DFPROMPT_TOKEN, else None. Raises ConfigError as `read_token` does.
     """
-    if file is None or file.exists():
+    if file is None or os.path.lexists(file):
         return read_token(file)
     token = secrets.token_urlsafe(32)
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_secret(file, token + "\n")
     return token
 

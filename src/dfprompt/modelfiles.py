@@ -13,6 +13,7 @@ from typing import Any
 
 from dfprompt.errors import LoadError
 from dfprompt.excerpt import quote
+from dfprompt.storage import read_json
 
 MOST_BYTES = 50_000_000  # of a JSON file beside weights: large tokenizers have 20 MB
 _MOST_CONFIG_BYTES = 1_000_000
@@ -29,19 +30,12 @@ _SPARE = 64  # how often a width may exceed the largest dimension of any weight
 def read_small_json(path: Path, *, most: int = MOST_BYTES) -> dict[str, Any]:
     """Return the object of a JSON file; raises LoadError for one that is missing, damaged or too large."""
     try:
-        _check_size(path, most)
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, most)
     except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"{path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise LoadError(f"{path}: expected a JSON object")
     return content
-
-
-def _check_size(path: Path, most: int) -> None:
-    size = path.stat().st_size
-    if size > most:
-        raise LoadError(f"{path} has {size:,} bytes; such a file has {most:,} at most")
 
 
 def check_model_folder(folder: Path, *, weights: Path | None = None) -> None:

@@ -35,6 +35,11 @@ _FOLDERS = frozenset(
     "checkpoints data datasets dfprompt-out experiments images lora loras models output outputs pictures "
     "pipelines policies policy recipes rewards runs tmp weights".split()
 )
+# Last parts of files that people have: such a name that is not there is mistyped, too.
+_FILES = frozenset(
+    ".bin .ckpt .csv .gguf .jpeg .jpg .json .jsonl .md .npy .parq .parquet .pickle .pkl .png .pt .pth .py "
+    ".safetensors .toml .tsv .txt .webp .yaml .yml".split()
+)
 _warned: set[str] = set()
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _DEVICE = re.compile(r"(auto|cpu|cuda|mps)(?::(\d+))?")
@@ -56,10 +61,10 @@ def hub_id_of(source: str, base: Path = Path()) -> str | None:
     """Return the hub id a source names, None where it names a path; the network is not asked.
 
     "hub:owner/name" is a hub id whatever lies on the disk. The bare form is one too, with one warning, unless
-    something of that name is there (from `base`) or it looks like a folder: its first part is one that is
-    there, or a usual name. Raises LoadError for "hub:" before anything else.
+    something of that name is there (from `base`), it ends as files do, or it looks like a folder: its first
+    part is one that is there, or a usual name. Raises LoadError for "hub:" before anything else.
 
-    >>> hub_id_of("hub:openai/clip-vit-large-patch14"), hub_id_of("runs/sft"), hub_id_of("a.safetensors")
+    >>> hub_id_of("hub:openai/clip-vit-large-patch14"), hub_id_of("runs/sft"), hub_id_of("my/a.safetensors")
     ('openai/clip-vit-large-patch14', None, None)
     """
     if source.startswith(_HUB):
@@ -68,7 +73,9 @@ def hub_id_of(source: str, base: Path = Path()) -> str | None:
             raise LoadError(f"{quote(source)} names no model of the hub; write hub:owner/name")
         return named
     first = Path(source).parts[0] if source else ""
-    if not is_hub_id(source) or first.lower() in _FOLDERS or _exists(base / source) or _exists(base / first):
+    if not is_hub_id(source) or looks_like_file(source):
+        return None
+    if first.lower() in _FOLDERS or _exists(base / source) or _exists(base / first):
         return None
     if source not in _warned:
         _warned.add(source)
@@ -78,6 +85,15 @@ def hub_id_of(source: str, base: Path = Path()) -> str | None:
             stacklevel=3,
         )
     return source
+
+
+def looks_like_file(source: str) -> bool:
+    """Say whether a name ends as files of models and data do.
+
+    >>> looks_like_file("heads/sac.pth"), looks_like_file("owner/model-v1.5")
+    (True, False)
+    """
+    return Path(source).suffix.lower() in _FILES
 
 
 def _exists(path: Path) -> bool:

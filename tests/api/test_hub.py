@@ -60,7 +60,8 @@ def test_a_local_folder_takes_the_place_of_a_repository(folder: Path, tmp_path: 
     shared = tmp_path / "shared"
     (folder / "code.py").write_text("raise SystemExit")
     (folder / "weights.bin").write_bytes(b"\x80\x04.")
-    assert dfprompt.push_to_hub(folder, shared) == str(shared)
+    with pytest.warns(dfprompt.DFPromptWarning, match=r"not shared of .*: code\.py, weights\.bin"):
+        assert dfprompt.push_to_hub(folder, shared) == str(shared)
     assert dfprompt.load_policy(shared).digest == dfprompt.load_policy(folder).digest
     assert not {"code.py", "weights.bin"} & {each.name for each in shared.iterdir()}
     card = (shared / "README.md").read_text(encoding="utf-8")
@@ -93,6 +94,19 @@ def test_the_card_says_what_the_files_say_and_what_they_do_not(
     assert "| licence | not stated |" in card
     assert "| trained on | not stated |" in card
     assert "Not measured: no evaluation was given." in card
+
+
+def test_a_local_folder_is_replaced_where_it_is_an_earlier_share_alone(folder: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    for _ in range(2):
+        dfprompt.push_to_hub(folder, shared)
+    (shared / "ch1").mkdir()
+    (shared / "ch1" / "text.md").write_text("mine")
+    for theirs in (shared, folder):
+        before = {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()}
+        with pytest.raises(InputError, match="holds other files than an earlier share"):
+            dfprompt.push_to_hub(folder, theirs)
+        assert before == {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()}
 
 
 def test_a_reward_comes_back_as_it_was(hub: Path, reward_set: Path) -> None:

@@ -121,6 +121,14 @@ def test_what_is_no_whole_is_refused(sd: ImagePipeline, parts: list[Path], tmp_p
         merge_folders(parts, tmp_path / "plain")
 
 
+def test_what_a_link_leads_to_is_no_part_of_a_run(parts: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("secret")
+    linked = shutil.copytree(parts[0], tmp_path / "part")
+    (linked / "pictures" / "notes.txt").symlink_to(tmp_path / "key")
+    merge_folders([linked, *parts[1:]], tmp_path / "merged")
+    assert (tmp_path / "merged" / "pictures" / "notes.txt").is_symlink()
+
+
 def test_other_settings_and_rows_of_others_are_refused(parts: list[Path], tmp_path: Path) -> None:
     changed = tmp_path / "changed"
     shutil.copytree(parts[1], changed)

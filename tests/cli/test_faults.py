@@ -109,7 +109,7 @@ def test_what_the_system_refuses_of_a_named_file_is_no_fault_of_the_program(
     monkeypatch.setattr(sys, "argv", ["dfprompt"])
     with pytest.raises(SystemExit) as stop:
         command_line.run(app)
-    assert stop.value.code == 1
+    assert stop.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith("error: cannot use ")
     assert "Too many levels of symbolic links" in said

@@ -242,7 +242,7 @@ def test_calibrate_refuses_before_it_loads_anything(inside, folder: Path, tmp_pa
     output = str(tmp_path / "r.toml")
     ran = inside("calibrate", "--prompts", str(folder / "prompts.jsonl"), "--output", output)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert "pass --force" in ran.stderr
+    assert "add --force" in ran.stderr
     ran = inside("calibrate", "--prompts", str(tmp_path / "plain.txt"), "--output", output, "--force")
     assert ran.returncode == 2
     assert "plain.txt: no prompts" in ran.stderr

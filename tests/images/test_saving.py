@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dfprompt.api.checks import check_output
 from dfprompt.errors import GenerationError, InputError
 from dfprompt.images.reading import read_image
-from dfprompt.images.saving import Entry, check_free, save_pictures
+from dfprompt.images.saving import Entry, save_pictures
+from dfprompt.storage import check_free
 
 RED, BLUE = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
 
@@ -97,3 +99,10 @@ def test_what_cannot_be_written_is_known_before_anything_is_drawn(tmp_path: Path
     with pytest.raises(InputError, match="File name too long"):
         check_free([tmp_path / ("x" * 300) / "a.png"], force=False)
     check_free([tmp_path / "new" / "deep" / "a.png"], force=False)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may enter any folder")
+def test_a_folder_that_may_not_be_entered_is_named(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0)
+    with pytest.raises(InputError, match=r"no file can be written to .*: Permission denied"):
+        check_output(tmp_path / "locked" / "out")

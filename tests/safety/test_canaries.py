@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import dfprompt
 from crash_commands import COMMANDS, write_inputs
 from crash_machine import begin, import_everything, run
+from dfprompt.errors import InputError
 
 TEXTS = {"plain": b"mine", "line": b"mine\n", "json": b'{"mine": 1}\n'}
 
@@ -132,3 +134,20 @@ def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path)
     assert run(COMMANDS["generate"].parts, tmp_path / "run").code == 0
     assert victim.read_text() == "mine"
     assert not (folder / "a-red-cat-film-grain-seed0.png").is_symlink()
+
+
+def _reward_recipe(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "reward.toml").write_text("[composite]\na = 0\n")
+    return folder / "reward.toml"
+
+
+@pytest.mark.parametrize("theirs", ["ch1/text.md", "README.md", "notes", "clip/config.json"])
+def test_sharing_into_a_folder_of_somebodys_changes_nothing(theirs: str, tmp_path: Path) -> None:
+    """`push_to_hub(reward, Path("thesis"))` once put the share in the place of all that lay there."""
+    file = tmp_path / "thesis" / theirs
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    with pytest.raises(InputError, match="other files than an earlier share"):
+        dfprompt.push_to_hub(_reward_recipe(tmp_path / "reward"), tmp_path / "thesis")
+    assert snapshot(tmp_path / "thesis") == {theirs: b"mine"}

@@ -8,6 +8,7 @@ only trains or draws for seconds before it reads is nightly altogether. 300 for 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,47 @@ def test_what_nobody_changed_is_taken(
     monkeypatch.setattr(hostile_files, "_change", lambda *_: None)
     tried = try_one(name, 0, good, tmp_path / "0")
     assert (tried.code, tried.wrong) == (0, ""), tried.said[-900:]
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(6 * 10**9)
+
+
+ENDLESS = {"sparse": _sparse, "device": lambda path: path.symlink_to("/dev/zero"), "pipe": os.mkfifo}
+TEXTS = (".txt", ".toml", ".json", ".jsonl", ".csv", "")
+OF_TEXT = [name for name, (_, typed) in CASES.items() if "<{x}" not in typed and name not in LONG]
+
+
+def _spoil(kind: str, which: int) -> Callable[[Path], None]:
+    """Put a text without end in the place of a file, or of a folder's text file of this number."""
+
+    def spoil(path: Path) -> None:
+        files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+        texts = [each for each in files if each.suffix in TEXTS]
+        if not texts:
+            pytest.skip("no text is read")
+        chosen = texts[which % len(texts)]
+        chosen.unlink()
+        ENDLESS[kind](chosen)
+
+    return spoil
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+@pytest.mark.parametrize("name", OF_TEXT)
+@pytest.mark.few("prompts", "modifiers", "with-file", "recipe", "checks", "token to serve", "reward")
+def test_a_text_without_end_is_refused_in_words(name: str, kind: str, good: Goods, tmp_path: Path) -> None:
+    """Such files were read whole, and a pipe that nobody writes into was waited for."""
+    tried = try_one(name, 0, good, tmp_path / "0", _spoil(kind, 0))
+    assert not tried.wrong, tried.said[-600:]
+    assert "out of memory" not in tried.said
+
+
+@pytest.mark.parametrize("beside", ["domain.json", "companions.json"])
+def test_what_lies_beside_weights_is_bounded(beside: str, good: Goods, tmp_path: Path) -> None:
+    kind = {"domain.json": "policy", "companions.json": "pipeline to start"}[beside]
+    tried = try_one(kind, 0, good, tmp_path / "0", lambda folder: _sparse(folder / beside))
+    assert tried.code == 2
+    assert beside in tried.said
+    assert "longer than" in tried.said

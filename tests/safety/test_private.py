@@ -13,6 +13,7 @@ import pytest
 import dfprompt
 from crash_commands import COMMANDS, write_inputs
 from crash_machine import begin, import_everything, run
+from dfprompt.errors import InputError
 from dfprompt.policy import Policy, load_policy_folder, save_policy_folder
 from dfprompt.policy.lora import add_lora
 from tiny_policies import tiny_model, tiny_tokenizer
@@ -89,3 +90,39 @@ def test_no_file_names_its_machine_its_user_or_a_folder_of_it(name: str, tmp_pat
         content = path.read_bytes() if path.is_file() else b""
         found = [each for each in names if each.encode() in content or each in path.name]
         assert not found, path
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key"),
+    [
+        ('[models]\nclip = "/home/anna/clip"\n', "models.clip"),
+        ('[models]\npreference = "hps:~/hps"\n', "models.preference"),
+        ('[[extra]]\nname = "x"\nscore = "clip:/home/anna/clip"\n', "extra.score"),
+        ('[[judges]]\nname = "x"\nfunction = "/home/anna/mine.py:judge"\n', "judges.function"),
+        ('[remote]\ntoken_file = "/home/anna/token"\n', "remote.token_file"),
+    ],
+)
+def test_a_reward_that_names_a_place_of_this_machine_is_not_shared(
+    recipe: str, key: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(recipe)
+    with pytest.raises(InputError, match=f"{key} is .*, a place of this machine"):
+        dfprompt.push_to_hub(tmp_path / "mine.toml", tmp_path / "shared")
+    (tmp_path / "mine.toml").write_text(recipe.replace("/home/anna/", "").replace("~/", ""))
+    dfprompt.push_to_hub(tmp_path / "mine.toml", tmp_path / "shared")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "clip/weights.safetensors"])
+def test_what_a_link_leads_to_is_not_shared(name: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("secret")
+    link = tmp_path / "reward" / name
+    link.parent.mkdir(parents=True)
+    (tmp_path / "reward" / "reward.toml").write_text("")
+    link.symlink_to(tmp_path / "key")
+    with pytest.raises(InputError, match=f"{name} is a link"):
+        dfprompt.push_to_hub(tmp_path / "reward", tmp_path / "shared")
+    link.unlink()
+    (tmp_path / "reward" / "id_rsa").symlink_to(tmp_path / "key")
+    with pytest.warns(dfprompt.DFPromptWarning, match="not shared of .*id_rsa"):
+        dfprompt.push_to_hub(tmp_path / "reward", tmp_path / "shared")
+    assert not any(b"secret" in path.read_bytes() for path in (tmp_path / "shared").iterdir())

@@ -32,7 +32,7 @@ from dfprompt.requests.render import RenderSettings
 from dfprompt.search.budgeted_scores import BudgetedScores, Pair
 from dfprompt.search.candidates import RANGES, WEIGHTS, Arm
 from dfprompt.search.halving import plan_rounds
-from dfprompt.storage import undamaged
+from dfprompt.storage import read_json, undamaged
 
 RECORD = "validation.json"
 _MOST_WORDS = 3
@@ -173,7 +173,6 @@ class BaselineSearch:
             return Found(**known[name]["found"])
         found = search()
         known[name] = {"asked": wanted, "found": asdict(found)}
-        self.record.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.record, json.dumps({"dfprompt": 1, "searches": known}, indent=1) + "\n")
         return found
 
@@ -270,7 +269,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     with undamaged(path, "remove it to search again"):
-        searches = json.loads(path.read_text(encoding="utf-8"))["searches"]
+        searches = read_json(path)["searches"]
         for each in searches.values():
             Found(**each["found"])
         return dict(searches)

@@ -14,8 +14,10 @@ from dfprompt.errors import InputError
 from dfprompt.modelfiles import read_small_json
 from dfprompt.policy.folders import ADAPTER, CARD, weights_digest
 from dfprompt.sources import is_hub_id
+from dfprompt.storage import read_toml
 
 REWARD = "reward.toml"
+SHARED = "library_name: dfprompt"  # a line of every card: what a folder with it holds is a share of ours
 PARTS = ("clip", "aesthetic", "preference")  # the folders of a reward's set
 _NOT = "not stated"
 _MOST_ROWS = 96  # of an evaluation's table
@@ -95,7 +97,7 @@ def _card(name: str, about: str, facts: Mapping[str, str], use: str, measured: s
     licence, base = facts["licence"], facts["base model"]
     head = [f"license: {_line(licence) if licence != _NOT else 'unknown'}"]
     head += [f"base_model: {base}"] if is_hub_id(base) else []
-    head += ["library_name: dfprompt", f"tags: [dfprompt, text-to-image, {tag}]"]
+    head += [SHARED, f"tags: [dfprompt, text-to-image, {tag}]"]
     rows = [f"| {what} | {_line(value)} |" for what, value in facts.items()]
     parts = ["---", *head, "---", f"# {name}", "", about, "", "## How to use it", "", use, ""]
     parts += ["## What it is", "", "| | |", "|---|---|", *rows, "", "## What was measured", "", measured, ""]
@@ -136,7 +138,7 @@ def _recipe_of(folder: Path, run: Path) -> dict[str, Any]:
     """The recipe of the training run a policy lies in, if it lies in one."""
     for place in (run, folder.parent):
         try:
-            return tomllib.loads((place / "recipe.toml").read_text(encoding="utf-8"))
+            return read_toml(place / "recipe.toml")
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
             continue
     return {}

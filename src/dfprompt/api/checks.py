@@ -28,7 +28,8 @@ from dfprompt.search.budget import Budget
 from dfprompt.search.candidates import SpanSpace
 from dfprompt.search.starter import NAME as STARTER
 from dfprompt.search.styles import find_style
-from dfprompt.sources import DTYPES, check_device, is_hub_id, peek_cached
+from dfprompt.sources import DTYPES, check_device, is_hub_id, looks_like_file, peek_cached
+from dfprompt.storage import check_free, check_writable
 
 if TYPE_CHECKING:  # each command imports its own request alone
     from dfprompt.requests.base import Request
@@ -173,11 +174,9 @@ def _check_drawn_and_scored(request: TuneRequest | EvaluateRequest | AblateReque
 
 
 def _check_calibration(request: CalibrateRequest) -> None:
-    if Path(request.output).exists() and not request.force:
-        raise ConfigError(f"{request.output} exists; choose another name or pass --force to overwrite it")
+    check_free([Path(request.output)], force=request.force, name="choose another name")
     check_device_name(request.device)
     check_dtype(request)
-    check_output(Path(request.output).parent)
 
 
 def _check_run(request: RunRequest) -> None:
@@ -217,8 +216,8 @@ def _check_start(request: StartRequest) -> None:
 def _check_inspection(request: InspectRequest) -> None:
     check_device_name(request.device)
     check_dtype(request)
-    if request.output is not None and request.output.exists() and not request.force:
-        raise InputError(f"{request.output} exists already; choose another name or add --force")
+    if request.output is not None:
+        check_free([request.output], force=request.force, name="choose another name")
     if request.pipeline is not None:
         check_pipeline(request.pipeline)
 
@@ -302,7 +301,7 @@ def check_pipeline(pipeline: object) -> None:
     if Path(pipeline).exists():
         return
     name = str(pipeline).removeprefix("hub:")
-    if not is_hub_id(name) or name.endswith(".safetensors"):
+    if not is_hub_id(name) or looks_like_file(name):
         raise LoadError(f"{quote(name)} is neither a folder, nor a file, nor a hub id (owner/name)")
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true") and not peek_cached(name):
         raise LoadError(
@@ -313,24 +312,8 @@ def check_pipeline(pipeline: object) -> None:
 
 def check_output(output: str | Path | None) -> None:
     """Refuse a folder that cannot be made or written into."""
-    if output is None:
-        return
-    folder = Path(output)
-    if folder.is_file():
-        raise InputError(f"{folder} is a file; name a folder")
-    nearest = next((each for each in (folder, *folder.parents) if _exists(each)), Path())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"nothing can be written into {nearest}; choose another --output")
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise InputError(f"no file can be written to {path}: {error.strerror}") from error
-    return True
+    if output is not None:
+        check_writable(Path(output))
 
 
 def check_scores(request: ScoreRequest) -> None:

@@ -31,7 +31,7 @@ from dfprompt.evaluation.side_by_side import (
 from dfprompt.evaluation.summary import ScoreLine
 from dfprompt.evaluation.variations import knows_weights, vary
 from dfprompt.images.metadata import ModelMark
-from dfprompt.images.saving import Entry, check_free, save_pictures
+from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.measurement.log import ROWS
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import Row
@@ -45,7 +45,7 @@ from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.picture import draw_plan
 from dfprompt.requests.compare import CompareRequest
 from dfprompt.requests.doors import front_door
-from dfprompt.storage import lock_folder, remove
+from dfprompt.storage import check_free, lock_folder, remove
 
 REPORT, GRID, RESULT = "report.html", "grid.png", "comparison.json"
 WITH = "with"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from dfprompt.measurement.shards import Shard
 from dfprompt.requests.compare import CompareRequest, TuneRequest
 from dfprompt.requests.evaluate import EvaluateRequest
 from dfprompt.requests.learn import CurateRequest
+from dfprompt.storage import read_json
 
 MANY = 100  # pictures from which on the cost is said unasked
 _DEFAULTS = "dfprompt.json"  # where a pipeline's folder keeps steps and size of its own
@@ -162,7 +162,7 @@ def _own(pipeline: Any) -> tuple[int | None, tuple[int, int] | None]:
         return None, None
     place = Path(mini_folder("pipeline") if pipeline == MINI else pipeline) / _DEFAULTS
     try:
-        values = json.loads(place.read_text(encoding="utf-8"))
+        values = read_json(place)
         return values.get("num_inference_steps"), (values["height"], values["width"])
     except (OSError, ValueError, KeyError, AttributeError, DFPromptError):
         return None, None

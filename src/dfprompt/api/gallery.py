@@ -19,14 +19,14 @@ from dfprompt.api.pipelines import open_pipeline
 from dfprompt.conditioning.prompts import Dialect
 from dfprompt.images.grid import make_grid
 from dfprompt.images.metadata import GenerationMetadata
-from dfprompt.images.saving import Entry, check_free, save_pictures
+from dfprompt.images.saving import Entry, save_pictures
 from dfprompt.images.tensors import to_pil
 from dfprompt.pipeline.image_pipeline import ImagePipeline
 from dfprompt.pipeline.progress import Report
 from dfprompt.pipeline.request import Request
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.render import GenerateRequest
-from dfprompt.storage import lock_folder
+from dfprompt.storage import check_free, lock_folder
 
 OUTPUT = Path("dfprompt-out")
 _SLUG = 40  # characters

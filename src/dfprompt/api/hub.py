@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from dfprompt.api.cards import PARTS, REWARD, policy_card, reward_card
+from dfprompt.api.cards import PARTS, REWARD, SHARED, policy_card, reward_card
+from dfprompt.config import read_recipe
 from dfprompt.config.keywords import names_keywords
-from dfprompt.errors import ConfigError, InputError, LoadError
-from dfprompt.policy.folders import CARD, COUNTING, policy_in
+from dfprompt.errors import ConfigError, DFPromptWarning, InputError, LoadError
+from dfprompt.excerpt import quote
+from dfprompt.modelfiles import read_small_json
+from dfprompt.policy.folders import ADAPTER, CARD, COUNTING, policy_in
 from dfprompt.sources import download, find_cached, hub_id_of, is_hub_id
 from dfprompt.storage import whole_folder, write_text, writing_into
 
-# Neither code nor pickles are shared, whatever lies in the folder.
-_LEFT_OUT = shutil.ignore_patterns(
-    "*.partial", "__pycache__", "*.py", "*.bin", "*.ckpt", "*.pt", "*.pth", "*.pkl"
-)
+# Neither code nor pickles are shared or fetched, whatever lies in the folder.
 _READ = (".json", ".safetensors", ".toml", ".txt", ".md")
+_FOLDERS = (COUNTING, *PARTS)
+_PAGE = "README.md"
 
 
 @names_keywords
@@ -39,10 +44,11 @@ def push_to_hub(
     base model, `data` what it was trained on, `licence` is an identifier such as apache-2.0; what is
     not given is read off the files, and what they do not say stands in the card as not stated.
     `evaluation` is the folder of a `dfprompt evaluate`, whose table is quoted. `private` keeps a new
-    repository to yourself; `token` is the hub's, by default the one you logged in with. Code and
-    pickles are left out. `load_policy("hub:owner/name")` and `load_reward("hub:owner/name")` read it
-    back. Returns the address. Raises InputError for a folder that is neither, LoadError where the hub
-    refuses.
+    repository to yourself; `token` is the hub's, by default the one you logged in with. What is neither
+    settings nor safetensors is left out, with a warning. `load_policy("hub:owner/name")` and
+    `load_reward("hub:owner/name")` read it back. Returns the address. Raises InputError for a folder that is
+    neither, for links in it, for files that name a place of this machine, and for a local folder that holds
+    anything but an earlier share; LoadError where the hub refuses.
 
     >>> # push_to_hub("runs/grpo/policy", "me/my-policy", licence="apache-2.0", evaluation="table")
     """
@@ -57,19 +63,87 @@ def push_to_hub(
         card = reward_card(folder, name, told)
     else:
         card = policy_card(folder, place, name, told, None if evaluation is None else Path(evaluation))
+    if isinstance(to, Path):
+        _check_place(to)
     with tempfile.TemporaryDirectory() as unpacked:
         staged = Path(unpacked) / "staged"
-        if recipe:
-            staged.mkdir()
-            shutil.copyfile(folder, staged / REWARD)
-        else:
-            shutil.copytree(folder, staged, ignore=_LEFT_OUT)
-        write_text(staged / "README.md", card)
+        _stage(folder, staged)
+        write_text(staged / _PAGE, card)
         if isinstance(to, Path):
             with writing_into(to.parent, InputError), whole_folder(to) as unfinished:
                 shutil.copytree(staged, unfinished, dirs_exist_ok=True)
             return str(to)
         return _upload(staged, to, private=private, token=token)
+
+
+def _check_place(to: Path) -> None:
+    """Refuse a local folder that holds anything but what was shared there before."""
+    held = [each.relative_to(to) for each in _files_of(to)]
+    if not held:
+        return
+    page = to / _PAGE
+    ours = page.is_file() and SHARED in page.read_text(encoding="utf-8", errors="replace")
+    if not ours or not all(map(_is_shared, held)):
+        raise InputError(f"{to} holds other files than an earlier share; choose another folder, or empty it")
+
+
+def _is_shared(name: Path) -> bool:
+    return name.suffix in _READ and (len(name.parts) == 1 or name.parts[0] in _FOLDERS)
+
+
+def _stage(source: Path, staged: Path) -> None:
+    """Copy what is shared of a folder, or a recipe, and nothing that a link leads to."""
+    if source.is_file():
+        names = {Path(REWARD): source}
+    else:
+        names = {path.relative_to(source): path for path in _files_of(source)}
+    left_out = sorted(name.as_posix() for name in names if not _is_shared(name))
+    if left_out:
+        warnings.warn(f"not shared of {source}: {', '.join(left_out)}", DFPromptWarning, stacklevel=4)
+    for name, path in names.items():
+        if not _is_shared(name):
+            continue
+        if path.is_symlink():
+            raise InputError(f"{path} is a link; put the file itself there to share it, or remove the link")
+        _check_private(path)
+        (staged / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, staged / name)
+
+
+def _files_of(folder: Path) -> Iterator[Path]:
+    """The files of a folder and its links; links to folders are not gone into."""
+    for parent, folders, names in os.walk(folder):
+        yield from (Path(parent, each) for each in names)
+        yield from (Path(parent, each) for each in folders if Path(parent, each).is_symlink())
+
+
+def _check_private(path: Path) -> None:
+    """Refuse a place of this machine in what is shared: it says who you are, and leads nowhere elsewhere."""
+    if path.suffix == ".toml":
+        values = _texts_of(read_recipe(path))
+    elif path.name in ("config.json", ADAPTER, "tokenizer_config.json"):
+        values = iter(each for each in _texts_of(read_small_json(path)) if each[0].endswith("path"))
+    else:
+        return
+    for key, text in values:
+        places = [text, *(text.split(":") if "://" not in text else ())]
+        if any(place.startswith(("/", "~")) or Path(place).is_absolute() for place in places):
+            raise InputError(
+                f"{path}: {key} is {quote(text)}, a place of this machine; name a model of the hub "
+                "(hub:owner/name), or what lies beside the file"
+            )
+
+
+def _texts_of(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in settings, with its key."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _texts_of(each, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts_of(each, name)
 
 
 def find_shared(source: str) -> Path:
@@ -85,8 +159,7 @@ def find_shared(source: str) -> Path:
         return cached
 
     def choose(names: Sequence[str]) -> list[str]:
-        kept = (name for name in names if Path(name).suffix in _READ)
-        return [name for name in kept if "/" not in name or name.partition("/")[0] in (COUNTING, *PARTS)]
+        return [name for name in names if _is_shared(Path(name))]
 
     return download(hub_id, choose)
 

@@ -14,6 +14,7 @@ from dfprompt.pipeline.identity import hash_weights
 from dfprompt.policy.folders import weights_digest
 from dfprompt.rewards import KINDS, RewardSettings
 from dfprompt.rewards.taste import TASTE, TASTE_FILE, read_taste
+from dfprompt.storage import iter_bytes
 
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
 _READ = (".safetensors", ".pth", ".json", ".toml", ".txt")
@@ -25,7 +26,8 @@ def digest_inputs(data: str, base: Path, **others: str) -> dict[str, str]:
     rows = hashlib.sha256()
     for name in (TRAIN, VALIDATION):
         path = Path(data) / name
-        rows.update(path.read_bytes() if path.is_file() else b"")
+        for piece in iter_bytes(path) if path.is_file() else ():
+            rows.update(piece)
     return {"data": rows.hexdigest()[:16], "base": weights_digest(base), **others}
 
 

@@ -22,12 +22,11 @@ from dfprompt.evaluation.judge_check import (
 )
 from dfprompt.evaluation.pages import render_page, thumbnail
 from dfprompt.images.reading import check_pictures, read_image
-from dfprompt.images.saving import check_free
 from dfprompt.images.tensors import to_pil
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.score import JudgeCheckRequest
 from dfprompt.rewards import Score
-from dfprompt.storage import write_text, writing_into
+from dfprompt.storage import check_free, write_text, writing_into
 from dfprompt.table import Table, format_number, number
 
 CHECKS, PAGE = "judge-check.json", "judge-check.html"

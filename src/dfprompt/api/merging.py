@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from dfprompt.measurement.rows import UNSCORED, parse_row
 from dfprompt.measurement.shards import ShardNote, check_shards
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.merge import MergeRequest
-from dfprompt.storage import append_lines, read_lines, reported, whole_folder, writing_into
+from dfprompt.storage import append_lines, read_lines, reading, whole_folder, writing_into
 
 Part = tuple[Path, ShardNote]
 _FILES = {"evaluation": (ROWS, REWRITES, PICTURES, RECORD), "curation": (SCORES, RECIPE)}
@@ -55,7 +56,7 @@ def merge_folders(request: MergeRequest) -> MergeRun:
     >>> # merge_folders(["out/1", "out/2"], "out/whole").next
     """
     target = Path(request.output)
-    if target.exists():
+    if os.path.lexists(target):
         raise InputError(f"{target} exists already; a merge writes a new folder: choose another --output")
     if not request.folders:
         raise InputError("name the folders of all parts")
@@ -76,7 +77,7 @@ def _read_evaluation(parts: Sequence[Part]) -> tuple[list[str], list[str]]:
     """Return the first line of the log and the rows, part by part."""
     heads, logs = [], []
     for folder, note in parts:
-        with reported(folder / ROWS, EvaluationError):
+        with reading(folder / ROWS, EvaluationError):
             first, *lines = read_lines(folder / ROWS) or [""]
         heads.append((folder, _parse(first, folder / ROWS)))
         found: dict[str, str] = {}
@@ -104,7 +105,7 @@ def _read_curation(parts: Sequence[Part]) -> tuple[list[str], list[str]]:
     _check_same(recipes, list(recipes[0][1]))
     logs = []
     for folder, note in parts:
-        with reported(folder / SCORES, EvaluationError):
+        with reading(folder / SCORES, EvaluationError):
             lines = read_lines(folder / SCORES)
         logs.append((folder, note, {str(_parse(line, folder / SCORES).get("key")): line for line in lines}))
     return [], _join(logs)
@@ -151,7 +152,8 @@ def _parse(line: str, path: Path) -> dict[str, Any]:
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Copy a file or folder of a part; a link stays one: what it leads to is no part of the run."""
     if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
     elif source.exists() and not target.exists():
-        shutil.copy2(source, target)
+        shutil.copy2(source, target, follow_symlinks=False)

@@ -8,7 +8,6 @@ from typing import Any
 
 from dfprompt.errors import StudyError
 from dfprompt.evaluation.plotting import check_plotting
-from dfprompt.images.saving import check_free
 from dfprompt.measurement.log import ROWS
 from dfprompt.requests.doors import front_door
 from dfprompt.requests.study import (
@@ -17,6 +16,7 @@ from dfprompt.requests.study import (
     StudyPlanRequest,
     StudyReportRequest,
 )
+from dfprompt.storage import MOST_SETTINGS, check_free, read_user_text
 from dfprompt.study.analysis import analyse
 from dfprompt.study.answers import gather_answers, write_export
 from dfprompt.study.drawing import Evaluation, draw_pairs
@@ -71,10 +71,8 @@ def plan_study(request: StudyPlanRequest) -> StudyPlanned:
 
 
 def _read_consent(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise StudyError(f"cannot read {path}: {error}; write the text of consent as UTF-8") from error
+    advice = "write the text of consent as UTF-8"
+    text = read_user_text(path, StudyError, most=MOST_SETTINGS, advice=advice)
     if not text.strip():
         raise StudyError(f"{path} is empty; participants have to read what they consent to")
     return text

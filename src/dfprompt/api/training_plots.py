@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,7 @@ from pathlib import Path
 from dfprompt.config.recipes import PROVENANCE
 from dfprompt.errors import ConfigError, DFPromptError, DFPromptWarning, TrainingError
 from dfprompt.evaluation.training_plots import draw_curves, gather_curves, make_curves_page
-from dfprompt.images.saving import check_free
-from dfprompt.storage import undamaged, write_bytes, write_text, writing_into
+from dfprompt.storage import check_free, read_toml, undamaged, write_bytes, write_text, writing_into
 from dfprompt.training.metrics import read_rows
 from dfprompt.training.run_folder import CURVES_PAGE, CURVES_PICTURE, RECIPE
 
@@ -67,7 +65,7 @@ def plotted(folder: Path) -> Iterator[None]:
 def _facts(recipe: Path) -> dict[str, str]:
     """Return the recipe's settings and what it was run with, by dotted name."""
     try:
-        values = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        values = read_toml(recipe)
     except (OSError, ValueError):
         return {}
     found = dict(_flat(values.pop(PROVENANCE, {})))

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfprompt.errors import DFPromptError, DFPromptWarning, InputError
+from dfprompt.errors import DFPromptWarning, InputError
 from dfprompt.excerpt import quote
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.editing import words_outside
 from dfprompt.prompt.reading import holds_spans, read_prompt
-from dfprompt.storage import parse_object
+from dfprompt.storage import parse_lines, parse_object
 
 if TYPE_CHECKING:
     from dfprompt.requests.compare import CompareRequest
@@ -105,23 +105,11 @@ def _read(given: Any, plain: str | None, request: CompareRequest) -> Written:
 
 
 def _read_file(source: Path, request: CompareRequest) -> list[Written]:
-    try:
-        lines = source.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {source}: {error}") from error
-    found, problems = [], []
-    for number, line in enumerate(lines, 1):
-        try:
-            if line.strip():
-                text, plain = _parts(line, json_lines=source.suffix == ".jsonl")
-                found.append(_read(text, plain, request))
-        except DFPromptError as error:
-            problems.append(f"{source}, line {number}: {error}")
-    if problems:
-        raise InputError("\n".join(problems))
-    if not found:
-        raise InputError(f"{source}: no prompts")
-    return found
+    def read(line: str) -> Written:
+        text, plain = _parts(line, json_lines=source.suffix == ".jsonl")
+        return _read(text, plain, request)
+
+    return parse_lines(source, read, none="no prompts")
 
 
 def _parts(line: str, *, json_lines: bool) -> tuple[str, str | None]:

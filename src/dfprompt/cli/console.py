@@ -102,8 +102,7 @@ def write_json(result: Mapping[str, Any]) -> None:
 def write_file(path: Path, text: str, *, force: bool) -> None:
     """Write a text file whole or not at all; refuses to overwrite without `force`."""
     with storage.reported(path, InputError, "check the folder"):
-        if os.path.lexists(path) and not force:
-            raise InputError(f"{path} exists already; choose another name or add --force")
+        storage.check_free([path], force=force, name="choose another name")
         with storage.tidied(path.parent):
             storage.write_text(path, text)
 

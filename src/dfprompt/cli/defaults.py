@@ -16,6 +16,7 @@ from typing import Any
 from dfprompt.cli import console
 from dfprompt.errors import ConfigError
 from dfprompt.excerpt import quote
+from dfprompt.storage import read_toml
 
 FILE = Path("dfprompt.toml")
 ENVIRONMENT = "DFPROMPT_"
@@ -121,7 +122,7 @@ def _set(option: Any, name: str, value: Any) -> bool:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        return read_toml(file)
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:

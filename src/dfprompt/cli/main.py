@@ -19,12 +19,14 @@ import typer
 
 from dfprompt.cli import console, stopping
 from dfprompt.cli.commands import CommandGroup
-from dfprompt.errors import DFPromptError, DFPromptWarning
+from dfprompt.errors import DFPromptError, DFPromptWarning, InputError
 from dfprompt.excerpt import quote
 from dfprompt.faults import keep_fault
 
-_REFUSED = {errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
-_REFUSED |= {errno.EEXIST, errno.EDQUOT, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE}
+# What is wrong with the name a user gave, and what else the system refuses of a file.
+_NAMED = {errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.EFBIG}
+_REFUSED = {*_NAMED, errno.EPERM, errno.EROFS, errno.ENOSPC}
+_REFUSED |= {errno.EEXIST, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 _NO_ROOM = ("failed to map segment", "annot allocate memory")  # the loader of libraries
 
@@ -90,7 +92,7 @@ def run(commands: typer.Typer) -> None:
         console.note(f"error: the result cannot be written to standard output: {error.strerror or error}")
         sys.exit(DFPromptError.exit_code)
     except stopping.Stopped as stopped:
-        console.note(stopping.describe(stopped, sys.argv[1:]))
+        console.note(stopping.describe(stopped))
         sys.exit(stopped.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: a person is never shown a traceback
         if _ran_out_of_memory(error):
@@ -123,7 +125,7 @@ def _stop_at_file(error: OSError) -> NoReturn:
     if error.filename is None or error.errno not in _REFUSED:
         _stop_at(error)
     console.note(f"error: cannot use {quote(os.fsdecode(error.filename), 200)}: {error.strerror}")
-    sys.exit(DFPromptError.exit_code)
+    sys.exit(InputError.exit_code if error.errno in _NAMED else DFPromptError.exit_code)
 
 
 def _stop_without_memory() -> NoReturn:

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from dfprompt.cli import console
 from dfprompt.cli.kept import describe_kept
 from dfprompt.cli.stopping import Stopped
 from dfprompt.errors import InputError
@@ -44,8 +43,8 @@ def takes(kind: type[Request]) -> Callable[[Callable[..., None]], Callable[..., 
             request, started = make_request(kind, _values(kind, given), kind.option), time.time()
             try:
                 command(request, **rest)
-            except Stopped:
-                console.note(describe_kept(request, started))
+            except Stopped as stopped:
+                stopped.kept = describe_kept(request, started)
                 raise
 
         parameters = [

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dfprompt.api.checks import STDIN, check
 from dfprompt.api.companions import MINI
-from dfprompt.cli import console, score_input
+from dfprompt.api.picture_rows import read_row, rows_to_score
+from dfprompt.cli import console
 from dfprompt.cli.options import JSON, takes
+from dfprompt.measurement.prompts import read_plain_prompts
 from dfprompt.requests.learn import CalibrateRequest
 from dfprompt.requests.score import ScoreImagesRequest
 from dfprompt.table import Table, number
@@ -62,11 +63,9 @@ def score(request: ScoreImagesRequest, as_json: bool = JSON) -> None:
 
     if list(request.images) == STDIN:
         loaded = load()
-        console.for_each_line(
-            lambda line: _scored([score_input.read_row(line, "this line")], lambda: loaded)[0]
-        )
+        console.for_each_line(lambda line: _scored([read_row(line)], lambda: loaded)[0])
         return
-    table = _scored(score_input.rows_to_score(request.images, request.prompt, request.prompts), load)
+    table = _scored(rows_to_score(request.images, request.prompt, request.prompts), load)
     if as_json:
         console.write_json({"rewards": list(sources), "images": table})
     else:
@@ -83,7 +82,7 @@ def calibrate(request: CalibrateRequest, as_json: bool = JSON) -> None:
       dfprompt calibrate --pipeline models/sd14 --prompts plain.txt --output sd14-reward.toml
     """
     check(request)
-    texts = score_input.read_prompts(Path(request.prompts))
+    texts = [each.text for each in read_plain_prompts(request.prompts)]
     from dfprompt.api.calibration import calibrate_reward
 
     done = calibrate_reward(request, prompts=texts, progress=_show_progress)

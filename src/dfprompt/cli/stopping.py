@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Sequence
 from types import FrameType
 
-_RESUMED = ("train", "tune", "curate", "compare")
-_GOES_ON = ("evaluate", "ablate")
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
@@ -18,6 +15,8 @@ class Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+        self.kept = "nothing half-written was left"
+        """What a command says that it leaves."""
 
     @property
     def exit_code(self) -> int:
@@ -43,16 +42,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped(number)
 
 
-def describe(stopped: Stopped, arguments: Sequence[str]) -> str:
+def describe(stopped: Stopped) -> str:
     """What to tell a person whose command was stopped.
 
-    >>> describe(Stopped(2), ["tune", "a cat"])
-    'stopped by Ctrl-C; what was finished is whole on the disk: the same command with --resume goes on'
+    >>> describe(Stopped(2))
+    'stopped by Ctrl-C; nothing half-written was left'
     """
-    name = next((word for word in arguments if not word.startswith("-")), "")
-    said = f"stopped by {_NAMES.get(signal.Signals(stopped.number), stopped.number)}; "
-    if name in _RESUMED:
-        return said + "what was finished is whole on the disk: the same command with --resume goes on"
-    if name in _GOES_ON:
-        return said + "what was finished is whole on the disk: the same command goes on"
-    return said + "nothing half-written was left"
+    return f"stopped by {_NAMES.get(signal.Signals(stopped.number), stopped.number)}; {stopped.kept}"

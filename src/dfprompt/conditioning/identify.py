@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from dfprompt.conditioning.capabilities import FAMILIES, MINI, Capabilities, capabilities_of
 from dfprompt.errors import LoadError
 from dfprompt.excerpt import quote
 from dfprompt.sources import fetch_file, hub_id_of
+from dfprompt.storage import read_json
 
 INDEX = "model_index.json"
 
@@ -45,7 +45,7 @@ def identify_pipeline(source: str) -> Capabilities:
 def read_class(path: Path) -> str:
     """Return the class an index names; raises LoadError for a file that is missing, damaged or strange."""
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = read_json(path)
     except FileNotFoundError as error:
         raise LoadError(f"{path} does not exist; pass the folder a pipeline was saved to") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -13,7 +13,7 @@ from dfprompt.config.base import Config
 from dfprompt.config.recipes import PROVENANCE
 from dfprompt.config.tomltext import to_toml
 from dfprompt.errors import ConfigError
-from dfprompt.storage import reported, tidied, write_text
+from dfprompt.storage import check_free, read_toml, reported, tidied, write_text
 
 _PACKAGES = ("dfprompt", "torch", "diffusers", "transformers", "accelerate", "peft", "numpy")
 
@@ -52,7 +52,7 @@ def save_resolved(
 def read_inputs(path: Path) -> dict[str, str]:
     """The digests of a resolved recipe, none where it holds none; raises ConfigError for a damaged file."""
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8")).get(PROVENANCE, {}).get("inputs", {})
+        found = read_toml(path).get(PROVENANCE, {}).get("inputs", {})
         return {str(name): str(digest) for name, digest in found.items()}
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
@@ -72,8 +72,7 @@ def check_inputs(recipe: Path, now: Mapping[str, str]) -> None:
 def write_recipe(tables: dict[str, Any], path: str | Path, *, comment: str = "", force: bool = False) -> Path:
     """Write tables as TOML, whole or not at all; `comment` stands above, line by line."""
     path = Path(path)
-    if path.exists() and not force:
-        raise ConfigError(f"{path} exists; choose another name or pass --force to overwrite it")
+    check_free([path], force=force, name="choose another name")
     head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
     text = head + ("\n" if head else "") + to_toml(tables)
     with reported(path, ConfigError):

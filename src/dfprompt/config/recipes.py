@@ -13,6 +13,7 @@ from dfprompt.config.assignments import apply_assignments
 from dfprompt.config.base import Config
 from dfprompt.config.problems import describe_problems
 from dfprompt.errors import ConfigError
+from dfprompt.storage import read_toml
 
 # A saved recipe carries this table (versions, seeds, commit); it is skipped when the recipe is read again.
 PROVENANCE = "provenance"
@@ -89,7 +90,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     """The tables of a TOML file or a named recipe; raises ConfigError for one missing or not TOML."""
     path = find_recipe(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        values = read_toml(path)
     except OSError as error:
         raise ConfigError(f"cannot read the recipe {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dfprompt.data.records import Pair, PromptRecord
 from dfprompt.data.settings import CleaningSettings, ShortFormSettings
 from dfprompt.data.splitting import SPLITS
 from dfprompt.data.syntax import strip_syntax
 from dfprompt.errors import ConfigError
-from dfprompt.excerpt import quote
 from dfprompt.policy.bans import Bans, normalize, split_words
 from dfprompt.policy.wordlists import LISTS, read_wordlist
+from dfprompt.storage import iter_user_lines
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,9 @@ def load_wordlist(name: str) -> Sequence[str]:
     """The words of a packaged list by name, or of a text file with one entry a line."""
     if name in LISTS:
         return read_wordlist(name)
-    try:
-        with open(name, encoding="utf-8") as file:
-            lines = [line.partition("#")[0].strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{quote(name)} is neither a packaged word list ({', '.join(LISTS)}) nor a readable file: {error}"
-        ) from error
-    return [line for line in lines if line]
+    advice = f"the packaged word lists are {', '.join(LISTS)}"
+    lines = iter_user_lines(Path(name), ConfigError, advice=advice)
+    return [word for line in lines if (word := line.partition("#")[0].strip())]
 
 
 def _distinct(phrases: Iterable[str]) -> tuple[str, ...]:

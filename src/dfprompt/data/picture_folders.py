@@ -12,6 +12,7 @@ from dfprompt.excerpt import quote
 from dfprompt.images.foreign_recipe import MOST_CHARACTERS, find_foreign_recipe
 from dfprompt.images.metadata import CHUNK, parse_metadata
 from dfprompt.images.reading import list_image_files, read_text
+from dfprompt.storage import parse_lines
 
 METADATA = "metadata.jsonl"
 
@@ -34,23 +35,15 @@ def _metadata(path: Path) -> dict[str, dict[str, Any]]:
     """Rows by file name, in the layout of an imagefolder data set: {"file_name": ..., "text": ...}."""
     if not path.is_file():
         return {}
+    return dict(parse_lines(path, _described, most=None))
+
+
+def _described(line: str) -> tuple[str, dict[str, Any]]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    found = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            name = row.pop("file_name", None) or row.pop("image")
-            found[str(name)] = row
-        except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:
-            raise InputError(
-                f'{path}, line {number}: expected {{"file_name": "...", "prompt": "..."}}, got {quote(line)}'
-            ) from error
-    return found
+        row = json.loads(line)
+        return str(row.pop("file_name", None) or row.pop("image")), row
+    except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f'expected {{"file_name": "...", "prompt": "..."}}, got {quote(line)}') from error
 
 
 def prompt_of(picture: Path, *, asked: bool = False) -> str | None:

@@ -19,7 +19,9 @@ from dfprompt.data.settings import SourceSettings
 from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
 from dfprompt.sources import hub_id_of
+from dfprompt.storage import iter_user_lines, read_user_text
 
+_MOST_JSON = 200_000_000  # bytes of a list, which has to be read whole
 Rows = Iterator[tuple[str, Mapping[str, Any]]]  # where a row stands, and its fields
 
 
@@ -41,7 +43,7 @@ def _rows_of(source: str | Path) -> Rows:
         return read_picture_folder(path)
     if path.exists():
         return _reader_of(path)(path)
-    hub_id = None if path.suffix.lower() in _READERS else hub_id_of(str(source))
+    hub_id = hub_id_of(str(source))
     if hub_id is not None:
         files = fetch_dataset(hub_id)
         return itertools.chain.from_iterable(_reader_of(file)(file) for file in files)
@@ -98,7 +100,7 @@ def _read_jsonl(path: Path) -> Rows:
 
 
 def _read_json(path: Path) -> Rows:
-    content = _json("".join(_lines(path)), str(path), kind=list)
+    content = _json(read_user_text(path, most=_MOST_JSON), str(path), kind=list)
     for number, row in enumerate(content, 1):
         row = {"prompt": row} if isinstance(row, str) else row
         if not isinstance(row, dict):
@@ -180,11 +182,7 @@ def _is_relative_file(value: object, path: Path) -> bool:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="" if path.suffix in (".csv", ".tsv") else None) as file:
-            yield from file
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+    return iter_user_lines(path, most=None, newline="" if path.suffix in (".csv", ".tsv") else None)
 
 
 _READERS: dict[str, Callable[[Path], Rows]] = {

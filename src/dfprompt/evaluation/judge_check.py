@@ -18,11 +18,10 @@ from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
 from dfprompt.statistics.agreement import Share, share_with_interval
 from dfprompt.statistics.intervals import Interval
-from dfprompt.storage import write_text
+from dfprompt.storage import parse_lines, read_json, write_text
 
 CHOICES = ("a", "b", "tie")
 _OWN = ("prompt", "a", "b", "choice", "generator_a", "generator_b", "rater", "prompt_id")
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -102,20 +101,7 @@ def read_pairs(source: str | Path, *, all_ties: bool = False) -> list[Pair]:
     so for a file in which nobody chose.
     """
     path = Path(source)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    pairs, problems = [], []
-    for number, line in enumerate(lines, 1):
-        try:
-            if line.strip():
-                pairs.append(_read_pair(line, path.parent))
-        except InputError as error:
-            problems.append(f"{path}, line {number}: {error}")
-    if problems:
-        more = f"\nand {len(problems) - _SHOWN} lines more" if len(problems) > _SHOWN else ""
-        raise InputError("\n".join(problems[:_SHOWN]) + more)
+    pairs = parse_lines(path, lambda line: _read_pair(line, path.parent))
     if not all_ties and not any(pair.choice != "tie" for pair in pairs):
         raise InputError(f"{path}: nobody chose in any of its {len(pairs)} pairs")
     return pairs
@@ -221,7 +207,7 @@ def read_checks(path: Path) -> dict[str, JudgeCheck]:
     dfprompt.errors.InputError: cannot read nowhere.json: No such file or directory
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         found = [_read_check(value) for value in values["judges"]]
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from dfprompt.errors import ConfigError, DFPromptError, EvaluationError, InputError
+from dfprompt.errors import ConfigError, EvaluationError, InputError
 from dfprompt.excerpt import quote
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.measurement.rows import PLAIN
@@ -20,7 +20,7 @@ from dfprompt.policy.policy import candidate_seed
 from dfprompt.policy.rewrite import append_modifiers
 from dfprompt.policy.tastes import show_taste
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
-from dfprompt.storage import parse_object
+from dfprompt.storage import parse_lines, parse_object
 
 _SHOWN = 3  # prompts named in an error
 
@@ -211,25 +211,8 @@ class FileMethod:
 
     def __init__(self, source: str | Path, name: str) -> None:
         path = Path(source)
-        try:
-            content = path.read_bytes()
-            lines = content.decode("utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read {path}: {error}") from error
         self.name, self.definition = name, f"the rewrites of {path.name}"
-        self._rewrites: dict[str, DFPrompt] = {}
-        problems = []
-        for number, line in enumerate(lines, 1):
-            try:
-                if line.strip():
-                    key, prompt = _read_rewrite(line)
-                    self._rewrites[key] = prompt
-            except DFPromptError as error:
-                problems.append(f"{path}, line {number}: {error}")
-        if problems:
-            raise InputError("\n".join(problems))
-        if not self._rewrites:
-            raise InputError(f"{path}: no rewrites")
+        self._rewrites = dict(parse_lines(path, _read_rewrite, none="no rewrites"))
 
     def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:
         """None where the file has no row for a prompt."""

@@ -15,7 +15,7 @@ from dfprompt.evaluation.methods import Method, is_free, rewrite_checked
 from dfprompt.measurement.places import file_name
 from dfprompt.measurement.prompts import PlainPrompt
 from dfprompt.prompt import DFPrompt
-from dfprompt.storage import undamaged
+from dfprompt.storage import read_json, undamaged
 
 
 @dataclass
@@ -89,7 +89,7 @@ def _read(path: Path) -> Rewrites:
     if not path.exists():
         return Rewrites()
     with undamaged(path, "remove it together with the method's rows"):
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         prompts = {key: DFPrompt.from_json(value) for key, value in values["rewrites"].items()}
         return Rewrites(prompts, {}, float(values["seconds"]))
 

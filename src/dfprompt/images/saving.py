@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +10,10 @@ from typing import NamedTuple
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dfprompt.errors import GenerationError, InputError
+from dfprompt.errors import GenerationError
 from dfprompt.images.metadata import GenerationMetadata
 from dfprompt.images.reading import GRID
-from dfprompt.storage import reported, whole_files
+from dfprompt.storage import check_free, reported, whole_files
 
 
 class Entry(NamedTuple):
@@ -48,39 +47,6 @@ def png_of(image: Image.Image, recipe: GenerationMetadata | None = None) -> byte
     content = io.BytesIO()
     image.save(content, format="PNG", pnginfo=_text_chunks(recipe.to_chunks() if recipe else {}))
     return content.getvalue()
-
-
-def check_free(paths: Sequence[Path], *, force: bool) -> None:
-    """Raise InputError for files that cannot be written: there are some and `force` is false, two have one
-    name, a folder stands there, or no folder can be made for them.
-    """
-    taken = [path for path in paths if _is_there(path)]
-    if folders := [path for path in taken if path.is_dir()]:
-        raise InputError(f"{folders[0]} is a folder; choose another --output")
-    for parent in {_nearest(path.parent) for path in paths}:
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            raise InputError(f"nothing can be written into {parent}; choose another --output")
-    if taken and not force:
-        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        raise InputError(f"{taken[0]}{more} exists already; choose another --output or add --force")
-    if len(set(paths)) < len(paths):
-        raise InputError("two pictures would have one name; give them different names")
-
-
-def _is_there(path: Path) -> bool:
-    """Whether there is such a file; raises InputError for a name too long or not to be looked up."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise InputError(f"no file can be written to {path}: {error.strerror}") from error
-    return True
-
-
-def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest of those above it that is there."""
-    return next((each for each in (folder, *folder.parents) if each.exists()), Path())
 
 
 def _said_by(entry: Entry) -> dict[str, str]:

@@ -20,7 +20,7 @@ from dfprompt.excerpt import quote
 from dfprompt.measurement.rows import UNSCORED, Row, RowKey, parse_row
 from dfprompt.prompt import DFPrompt
 from dfprompt.prompt.parser import read_back
-from dfprompt.storage import LineFile, read_lines, reported
+from dfprompt.storage import LineFile, read_json, read_lines, reading, reported
 
 ROWS = "rows.jsonl"
 _BEFORE = "evaluation.json"  # where folders of earlier versions say what is measured
@@ -199,7 +199,7 @@ def _read_before(folder: Path) -> dict[str, Any]:
     """Return what a folder of an earlier version says is measured there."""
     path = folder / _BEFORE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         asked = {name: values.get(name) for name in _OLD_FIELDS}
         return {
             "measurement": "evaluation",
@@ -233,10 +233,8 @@ def read_rows(path: Path) -> list[Row]:
     >>> read_rows(Path("nowhere.jsonl"))
     []
     """
-    try:
+    with reading(path, EvaluationError):
         lines = read_lines(path)
-    except OSError as error:
-        raise EvaluationError(f"cannot read {path}: {error.strerror}") from error
     rows: dict[RowKey, Row] = {}
     for number, line in enumerate(lines, 1):
         if number == 1 and line.startswith('{"dfprompt"'):
@@ -251,7 +249,7 @@ def read_asked(path: Path) -> dict[str, Any]:
 
     Raises EvaluationError for a damaged first line, InputError for a log without one.
     """
-    with reported(path, EvaluationError, _ADVICE):
+    with reading(path, EvaluationError):
         head, _ = _split(read_lines(path), path)
     asked = (head or {}).get("asked")
     if not isinstance(asked, dict):

@@ -10,7 +10,7 @@ from typing import Any
 
 from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
-from dfprompt.storage import parse_object
+from dfprompt.storage import parse_lines, parse_object
 
 _ID_DIGITS = 12
 _NOISE_BYTES = 6  # below 2**53, so that every JSON reader keeps the number
@@ -58,24 +58,8 @@ def read_plain_prompts(source: str | Path) -> list[PlainPrompt]:
         from dfprompt.rewards.atomic import read_dsg
 
         return check_prompts([PlainPrompt(row["prompt"].strip(), row["id"], row) for row in read_dsg(path)])
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    found: list[PlainPrompt] = []
-    problems = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            found.append(_read_line(line) if path.suffix == ".jsonl" else PlainPrompt(line.strip()))
-        except InputError as error:
-            problems.append(f"{path}, line {number}: {error}")
-    if problems:
-        raise InputError("\n".join(problems))
-    if not found:
-        raise InputError(f"{path}: no prompts")
-    return check_prompts(found)
+    read = _read_line if path.suffix == ".jsonl" else lambda line: PlainPrompt(line.strip())
+    return check_prompts(parse_lines(path, read, none="no prompts"))
 
 
 def _read_line(line: str) -> PlainPrompt:

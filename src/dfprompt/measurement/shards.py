@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from dfprompt.errors import EvaluationError, InputError
 from dfprompt.excerpt import quote
-from dfprompt.storage import parse_object, read_lines, reported, write_text
+from dfprompt.storage import parse_object, read_lines, reading, reported, write_text
 
 Item = TypeVar("Item")
 SHARD = "shard.json"
@@ -74,14 +74,13 @@ def note_shard(folder: Path, kind: str, shard: Shard, batches: Sequence[Sequence
         )
     values = {"dfprompt": 1, "kind": kind, "shard": str(shard), "digest": digest}
     with reported(folder / SHARD, EvaluationError):
-        folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / SHARD, json.dumps({**values, "own": note.own, "total": note.total}) + "\n")
 
 
 def read_shard(folder: Path) -> ShardNote | None:
     """Return what a folder says it is a part of; None if it says nothing. Raises EvaluationError."""
     place = folder / SHARD
-    with reported(place, EvaluationError):
+    with reading(place, EvaluationError):
         lines = read_lines(place)
     if not lines:
         return None

@@ -17,7 +17,7 @@ from torch.nn import functional
 from dfprompt.mini.pieces import open_piece
 from dfprompt.mini.renderer import Scene
 from dfprompt.mini.world import COLOURS, SCENES, SUBJECTS
-from dfprompt.storage import save_tensors, write_text
+from dfprompt.storage import read_json, save_tensors, write_text
 
 CLASSES = {"subject": SUBJECTS, "colour": tuple(COLOURS), "scene": tuple(SCENES)}
 
@@ -64,7 +64,7 @@ class Judge(nn.Module):
 
     @classmethod
     def _open(cls, folder: Path) -> Judge:
-        classes = json.loads((folder / "classes.json").read_text())
+        classes = read_json(folder / "classes.json")
         if {k: tuple(v) for k, v in classes.items()} != CLASSES:
             raise ValueError("it knows other classes")
         judge = cls()

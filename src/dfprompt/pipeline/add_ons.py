@@ -105,7 +105,7 @@ def _add_lora(pipe: Any, lora: LoraSource, adapter: str) -> ModelMark:
         )
     if any(_left_empty(part, adapter) for part in pipe.components.values()):
         raise LoadError(f"the LoRA {path} lacks some of its own weights; fetch it again")
-    hub_id = None if Path(lora.source).exists() or Path(lora.source).suffix else hub_id_of(lora.source)
+    hub_id = hub_id_of(lora.source)
     return ModelMark(name=hub_id or path.stem, hash=hash_weights([path]), scale=lora.scale)
 
 
@@ -125,7 +125,7 @@ def _find_lora(source: str) -> Path:
         if named in files or len(files) == 1:
             return named if named in files else files[0]
         raise LoadError(f"{path} holds {len(files)} .safetensors files; name the LoRA's file")
-    hub_id = None if path.is_file() or path.suffix else hub_id_of(source)
+    hub_id = hub_id_of(source)
     return path if hub_id is None else fetch_file(hub_id, _LORA_FILE, what="the LoRA")
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from dfprompt.config import Config, make_config
 from dfprompt.errors import ConfigError, LoadError
-from dfprompt.storage import write_text
+from dfprompt.storage import read_json, write_text
 
 FILE_NAME = "companions.json"
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -77,7 +77,7 @@ def save_companions(companions: Companions, folder: Path) -> Path:
 def read_beside(kind: type[ConfigT], path: Path) -> ConfigT:
     """Return a file of values that lies beside weights; raises LoadError for a damaged one."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"{path} cannot be read as JSON ({error}); mend or remove it") from error
     if not isinstance(values, dict):

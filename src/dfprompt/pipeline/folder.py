@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from dfprompt.conditioning.schedule import parameters
 from dfprompt.errors import LoadError
 from dfprompt.excerpt import quote
 from dfprompt.pipeline.weight_files import check_weights
+from dfprompt.storage import read_json
 
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 _LIBRARIES = ("diffusers", "transformers")
@@ -62,7 +62,7 @@ def _check_vocabulary(part: Path) -> None:
 def read_index(folder: Path) -> dict[str, Any]:
     """Return a pipeline folder's index; raises LoadError for one that is missing, damaged or strange."""
     _check_class(read_class(folder / INDEX))
-    index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    index: dict[str, Any] = read_json(folder / INDEX)
     return index
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dfprompt.errors import LoadError
-from dfprompt.storage import tidied, write_text
+from dfprompt.storage import iter_bytes, tidied, write_text
 
 SHOWN = 10  # characters of a hash that recipes carry, as AUTOMATIC1111's do
-_CHUNK = 2**22
 _known: dict[str, str] = {}
 
 
@@ -56,9 +55,8 @@ def _hash_file(path: Path) -> str:
 
 def _compute(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
+    for piece in iter_bytes(path):
+        digest.update(piece)
     return digest.hexdigest()
 
 

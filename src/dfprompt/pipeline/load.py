@@ -33,7 +33,7 @@ from dfprompt.pipeline.identity import hash_weights, list_weights
 from dfprompt.pipeline.image_pipeline import ImagePipeline, Origin
 from dfprompt.pipeline.placement import check_offload, pick_dtype, place
 from dfprompt.pipeline.single_file import find_configuration, load_single_file
-from dfprompt.pipeline.weight_files import PICKLED, refuse_pickle
+from dfprompt.pipeline.weight_files import refuse_pickle
 from dfprompt.requests.render import Offload
 from dfprompt.sources import hub_id_of, pick_device
 
@@ -65,7 +65,7 @@ def load_pipeline_from(
     chosen = [read_lora(each) for each in loras]
     path = Path(source)
     with _without_bars():
-        hub_id = _hub_id(str(source))
+        hub_id = hub_id_of(str(source))
         if path.is_dir() or hub_id is not None:
             if config is not None:
                 raise ConfigError("config goes with a single file; a folder brings its own")
@@ -176,12 +176,6 @@ def _precision(
 ) -> torch.dtype:
     asked = defaults.dtype if dtype == "auto" and defaults.dtype is not None else dtype
     return pick_dtype(asked, device, family)
-
-
-def _hub_id(source: str) -> str | None:
-    """The hub id a source names, None for a folder or a file."""
-    is_file = Path(source).suffix.lower() in (".safetensors", GGUF, *PICKLED)
-    return None if is_file or Path(source).exists() else hub_id_of(source)
 
 
 def _name(folder: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.errors import LoadError
+from dfprompt.storage import read_json
 
 PICKLED = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 _HEADER_BYTES = 8
@@ -85,7 +86,7 @@ def check_weights(folder: Path) -> list[str]:
 
 def _shards(index: Path) -> Sequence[str]:
     try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        return sorted(set(read_json(index)["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LoadError(f"{index} is damaged; download it again") from error
 

@@ -30,7 +30,7 @@ from dfprompt.policy.modeling import PolicyModel
 from dfprompt.policy.policy import Policy
 from dfprompt.policy.restraint import Restraint, read_restraint
 from dfprompt.statistics.risk import RiskCurve, read_curve
-from dfprompt.storage import check_ours, library_errors, tidied, whole_folder, write_text
+from dfprompt.storage import check_ours, iter_bytes, library_errors, tidied, whole_folder, write_text
 
 CARD = "policy.json"
 ADAPTER = "adapter_config.json"
@@ -211,7 +211,9 @@ def weights_digest(folder: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix == ".safetensors" or path.name in ("config.json", ADAPTER):
-            total.update(path.name.encode() + b"\0" + path.read_bytes())
+            total.update(path.name.encode() + b"\0")
+            for piece in iter_bytes(path):
+                total.update(piece)
     return total.hexdigest()[:16]
 
 

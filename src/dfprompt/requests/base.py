@@ -52,6 +52,13 @@ class Request(Config):
     """What one command is asked to do: names and numbers, no models; wrong ones are refused when made."""
 
     model_config = ConfigDict(defer_build=True)  # a command validates one request, and imports many
+    goes_on: ClassVar[bool] = False  # whether the same command goes on with its folder without being told
+
+    @model_validator(mode="after")
+    def _check_folder_named(self) -> Self:
+        if getattr(self, "resume", False) and getattr(self, "output", None) is None:
+            raise ConfigError("--resume needs --output, the folder of the run to go on with")
+        return self
 
     @classmethod
     def flag(cls, name: str) -> Flag:

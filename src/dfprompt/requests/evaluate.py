@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -24,6 +24,8 @@ Prompts = Annotated[Any, Flag("--prompts", "FILE", kind=str)]
 
 class MeasureRequest(Request):
     """Where rows are kept; the same folder again goes on with them."""
+
+    goes_on: ClassVar[bool] = True
 
     output: Annotated[str | Path, Flag(metavar="DIR", kind=Path)]
     """Where to write; the same folder again goes on."""

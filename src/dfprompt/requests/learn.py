@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from dfprompt.errors import ConfigError
 from dfprompt.requests.base import Flag, Request, SeedRequest, Things, Words
 from dfprompt.requests.render import DeviceRequest, RenderRequest
 from dfprompt.requests.scale import CostRequest, ScaleRequest, ShardRequest
@@ -54,12 +53,6 @@ class CurateRequest(RunRequest, ShardRequest, CostRequest, ScaleRequest, DeviceR
 class TrainRequest(RunRequest):
     """What `dfprompt train` runs."""
 
-    @model_validator(mode="after")
-    def _check_folder_named(self) -> Self:
-        if self.resume and self.output is None:
-            raise ConfigError("--resume needs --output, the folder of the run to go on with")
-        return self
-
 
 class ReinforceRequest(TrainRequest, CostRequest, ScaleRequest):
     """What `dfprompt train ppo` and `train grpo` run."""
@@ -105,6 +98,8 @@ class PlotRequest(Request):
 
 class RestrainRequest(SeedRequest, ScoreRequest, RenderRequest):
     """What `dfprompt restrain` measures of a policy."""
+
+    goes_on: ClassVar[bool] = True
 
     policy: Annotated[str | Path, Flag(metavar="FOLDER", argument=True, kind=Path)]
     """The policy; its policy.json gets the curve."""

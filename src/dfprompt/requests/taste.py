@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,8 @@ from dfprompt.requests.score import ScoreRequest
 
 class TasteRequest(SeedRequest, ScoreRequest, RenderRequest):
     """What `dfprompt taste` learns from: choices made before, or choices it asks for."""
+
+    goes_on: ClassVar[bool] = True
 
     output: Annotated[str | Path, Flag(metavar="DIR", kind=Path)]
     """Where the taste lies, with its choices; the same folder again goes on."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from dfprompt.errors import LoadError
 from dfprompt.rewards.tensorfiles import read_tensors
-from dfprompt.storage import save_tensors, write_text
+from dfprompt.storage import read_json, save_tensors, write_text
 
 WEIGHTS_NAME = "aesthetic.safetensors"
 PUBLISHED_WIDTHS = (768, 1024, 128, 64, 16, 1)
@@ -125,7 +125,7 @@ def head_from_state(state: Mapping[str, Tensor], activation: str = "none") -> Ae
 def _read_config(folder: Path) -> dict[str, Any]:
     source = folder / "config.json"
     try:
-        config = json.loads(source.read_text(encoding="utf-8"))
+        config = read_json(source)
     except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"cannot read {source}: {error}") from error
     texts = ("activation", "tower")

@@ -21,6 +21,7 @@ from dfprompt.excerpt import quote
 from dfprompt.rewards.contract import Records, check_scores
 from dfprompt.rewards.scores import Score
 from dfprompt.rewards.tower import ImageBatch
+from dfprompt.storage import iter_user_lines
 
 YES = "yes"
 _SHOWN = 0.5  # from this probability on an atom counts as shown for those that depend on it
@@ -162,9 +163,8 @@ def read_dsg(source: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(source)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.DictReader(iter_user_lines(path, newline="")))
+    except csv.Error as error:
         raise InputError(f"cannot read {path}: {error}") from error
     if not rows or any(name not in rows[0] for name in _DSG):
         raise InputError(

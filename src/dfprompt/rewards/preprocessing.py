@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from torch.nn import functional
 from dfprompt.errors import LoadError
 from dfprompt.excerpt import quote
 from dfprompt.rewards.resampling import resize_levels, to_8_bit
+from dfprompt.storage import read_json
 
 # OpenAI's CLIP statistics, which every score here was trained with.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -120,7 +120,7 @@ def _read_config(folder: Path) -> tuple[Path, dict[str, Any]]:
         source = folder / name
         if source.is_file():
             try:
-                config = json.loads(source.read_text(encoding="utf-8"))
+                config = read_json(source)
             except (OSError, ValueError, RecursionError) as error:
                 raise LoadError(f"{source}: not a JSON file: {error}") from error
             if isinstance(config, dict) and isinstance(config.get("image_processor", config), dict):

@@ -16,6 +16,7 @@ from dfprompt.excerpt import quote
 from dfprompt.prompt import EffectRange, Span, Weight
 from dfprompt.prompt.exact import to_decimal
 from dfprompt.prompt.parser import parse_prompt
+from dfprompt.storage import MOST_SETTINGS, read_user_text
 
 OWN = "own"
 """The category of words that no list has."""
@@ -91,10 +92,7 @@ def read_lexicon(source: Path) -> Lexicon:
     In plain lines, empty lines and lines that begin with # are passed over; `[film grain:late:1.25]` sets
     the defaults of its words. Raises ConfigError naming every line, category or word that is wrong.
     """
-    try:
-        text = source.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {source}: {error}") from error
+    text = read_user_text(source, ConfigError, most=MOST_SETTINGS)
     entries = tuple((_read_toml if source.suffix == ".toml" else _read_lines)(text, str(source)))
     if not entries:
         raise ConfigError(f"{source}: no modifiers; write one per line, or a TOML table per category")
@@ -109,7 +107,7 @@ def _known(word: str) -> Entry:
 def _read_lines(text: str, where: str) -> list[Entry]:
     found: dict[str, Entry] = {}
     problems = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         words = line.strip()
         if not words or words.startswith("#"):
             continue

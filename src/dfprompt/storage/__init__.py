@@ -6,8 +6,20 @@ unfinished bears a name nobody else uses (`.dfprompt-0123456789abcdef.partial`) 
 command that locks the folder. Everything here raises OSError; `reported` turns it into one line for people.
 """
 
-from dfprompt.storage.holding import check_ours, lock_folder, tidied, writing_into
+from dfprompt.storage.holding import check_free, check_ours, check_writable, lock_folder, tidied, writing_into
 from dfprompt.storage.lines import LineFile, append_lines, parse_object, read_lines, undamaged
+from dfprompt.storage.reading import (
+    MOST_SETTINGS,
+    iter_bytes,
+    iter_user_lines,
+    parse_lines,
+    read_bytes,
+    read_json,
+    read_text,
+    read_toml,
+    read_user_text,
+    reading,
+)
 from dfprompt.storage.whole import (
     library_errors,
     remove,
@@ -21,13 +33,25 @@ from dfprompt.storage.whole import (
 )
 
 __all__ = [
+    "MOST_SETTINGS",
     "LineFile",
     "append_lines",
+    "check_free",
     "check_ours",
+    "check_writable",
+    "iter_bytes",
+    "iter_user_lines",
     "library_errors",
     "lock_folder",
+    "parse_lines",
     "parse_object",
+    "read_bytes",
+    "read_json",
     "read_lines",
+    "read_text",
+    "read_toml",
+    "read_user_text",
+    "reading",
     "remove",
     "reported",
     "save_tensors",

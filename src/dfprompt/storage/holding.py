@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -112,6 +112,47 @@ def check_ours(folder: Path, names: Iterable[str], manifest: str, *, force: bool
             f"{folder} holds {shown} but no {manifest}, so dfprompt did not write it; choose another "
             f"--output{instead}"
         )
+
+
+def check_free(paths: Sequence[Path], *, force: bool, name: str = "choose another --output") -> None:
+    """Raise InputError for files that cannot be written: a file or a link is there and `force` is false, two
+    have one name, a folder stands there, or no folder can be made for them. `name` is the advice.
+
+    >>> check_free([Path("nowhere/a.txt")], force=False)
+    """
+    taken = [path for path in paths if _is_there(path)]
+    if folders := [path for path in taken if path.is_dir()]:
+        raise InputError(f"{folders[0]} is a folder; {name}")
+    for parent in {path.parent for path in paths}:
+        check_writable(parent)
+    if taken and not force:
+        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+        raise InputError(f"{taken[0]}{more} exists already; {name} or add --force")
+    if len(set(paths)) < len(paths):
+        raise InputError("two files would have one name; give them different names")
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InputError for a folder that is none, cannot be made, or may not be written into.
+
+    >>> check_writable(Path("nowhere/deep"))
+    """
+    nearest = next((each for each in (folder, *folder.parents) if _is_there(each)), Path())
+    if nearest == folder and not folder.is_dir():
+        raise InputError(f"nothing can be written into {folder}, which is a file; name a folder")
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"nothing can be written into {nearest}; choose another --output")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file, a folder or a link; InputError for a name too long or not to be looked up."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(f"no file can be written to {path}: {error.strerror}") from error
+    return True
 
 
 def lock(descriptor: int, path: Path) -> None:

@@ -17,8 +17,10 @@ from typing import Any
 from dfprompt.errors import DFPromptError, EvaluationError, InputError
 from dfprompt.excerpt import quote
 from dfprompt.storage.holding import lock
+from dfprompt.storage.reading import read_bytes
 from dfprompt.storage.whole import make_folder, sync_folder, write_text
 
+_MOST = 2_000_000_000  # bytes of a log that is read whole: a million rows have a fourth of that
 _BLOCK = 2**16  # bytes of a file's end that are looked at first
 _MORE = b"\t\n"  # how a line ends that was not appended alone and is not the last
 
@@ -30,7 +32,7 @@ def read_lines(path: Path) -> list[str]:
     []
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, _MOST)
     except FileNotFoundError:
         return []
     whole = content[: _end_of_whole(content)].replace(_MORE, b"\n")  # the end of a line is no part of it

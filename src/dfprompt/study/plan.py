@@ -26,6 +26,7 @@ from pydantic import Field, ValidationError
 
 from dfprompt.config import Config
 from dfprompt.errors import StudyError
+from dfprompt.storage import read_bytes
 
 PLAN, PAIRS, SCHEDULE, PICTURES = "plan.json", "pairs.jsonl", "schedule.jsonl", "pictures"
 SEALED, KEY, LINKS, PLATFORM_KEY = "sealed.json", "key", "links.json", "platform.key"
@@ -119,7 +120,7 @@ def read_plan(folder: Path) -> tuple[StudyPlan, str]:
     """Return the plan of a folder and its digest; raises StudyError for a folder without a plan of ours."""
     path = folder / PLAN
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         return StudyPlan.model_validate_json(content), hashlib.sha256(content).hexdigest()
     except OSError as error:
         raise StudyError(

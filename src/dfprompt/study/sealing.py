@@ -10,7 +10,7 @@ from secrets import token_hex
 from typing import Any
 
 from dfprompt.errors import ParticipantError, StudyError
-from dfprompt.storage import write_text
+from dfprompt.storage import read_json, write_text
 from dfprompt.study.plan import KEY, LINKS, PLATFORM_KEY, SEALED
 
 _TAG = 16  # hexadecimal digits of a participant's name that say it is one of ours
@@ -32,7 +32,7 @@ def unseal(folder: Path) -> Any:
     """Return what was sealed; raises StudyError where either file is gone or of another study."""
     try:
         key = (folder / KEY).read_text(encoding="ascii").strip()
-        masked = bytes.fromhex(json.loads((folder / SEALED).read_text(encoding="ascii"))["sealed"])
+        masked = bytes.fromhex(read_json(folder / SEALED)["sealed"])
         return json.loads(_mask(masked, key))
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise StudyError(
@@ -57,7 +57,7 @@ class Names:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            values = json.loads((folder / LINKS).read_text(encoding="ascii"))
+            values = read_json(folder / LINKS)
             self._secret = bytes.fromhex(values["secret"])
             self.tokens: tuple[str, ...] = tuple(map(str, values["tokens"]))
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:

@@ -15,7 +15,7 @@ from typing import Any
 
 from dfprompt.errors import InputError, ParticipantError, StudyDiskError, StudyError
 from dfprompt.excerpt import quote
-from dfprompt.storage import lock_folder, read_lines, remove, reported
+from dfprompt.storage import lock_folder, read_lines, read_text, remove, reported
 from dfprompt.study.journal import (
     Answer,
     Participant,
@@ -126,7 +126,7 @@ class Study:
     def consent_text(self) -> str:
         """The researcher's own text (Markdown), as it stands in the folder now."""
         try:
-            return (self.folder / CONSENT).read_text(encoding="utf-8")
+            return read_text(self.folder / CONSENT)
         except (OSError, ValueError) as error:
             raise StudyError(f"{self.folder / CONSENT} cannot be read; write the text of consent") from error
 

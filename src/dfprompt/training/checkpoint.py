@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfprompt.errors import LoadError, TrainingError, load_errors
-from dfprompt.storage import library_errors, remove, reported, whole_folder, write_text
+from dfprompt.storage import library_errors, read_json, remove, reported, whole_folder, write_text
 
 _NAME = re.compile(r"step-(\d{8,})")
 _VERSION = 1
@@ -99,7 +99,7 @@ class Checkpoints:
             raise LoadError(f"{self.folder}: no checkpoint{'' if step is None else f' of step {step}'}")
         folder = self.folder / f"step-{known[-1] if step is None else step:08d}"
         with _reading(folder):
-            content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            content = read_json(folder / "state.json")
             tensors = load_file(folder / "model.safetensors")
             moments = load_file(folder / "optimizer.safetensors")
             for name, part in trained.items():

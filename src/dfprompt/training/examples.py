@@ -12,6 +12,7 @@ import numpy as np
 
 from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
+from dfprompt.storage import parse_lines
 
 
 @dataclass(frozen=True)
@@ -28,27 +29,20 @@ def read_examples(path: Path) -> list[Example]:
 
     Raises InputError naming file and line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # and not where a text has a line separator
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}; `dfprompt curate` writes such files") from error
-    found = [_read(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
-    if not found:
-        raise InputError(f"{path}: no rows")
-    return found
+    return parse_lines(path, _read, none="no rows", most=None)
 
 
-def _read(line: str, where: str) -> Example:
+def _read(line: str) -> Example:
     try:
         row: Any = json.loads(line)
         short, modifiers, kept = row["short"], row["modifiers"], row.get("kept", True)
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f'{where}: expected {{"short": "...", "modifiers": [...], "kept": true}}, got {quote(line)}'
+            f'expected {{"short": "...", "modifiers": [...], "kept": true}}, got {quote(line)}'
         ) from error
     texts = [short, *modifiers] if isinstance(modifiers, list) else [None]
     if not all(isinstance(text, str) for text in texts) or not isinstance(kept, bool):
-        raise InputError(f'{where}: "short" must be text, "modifiers" texts, "kept" true or false')
+        raise InputError('"short" must be text, "modifiers" texts, "kept" true or false')
     return Example(short, tuple(modifiers), kept)
 
 

@@ -61,7 +61,7 @@ def save_preset(folder: Path, values: Mapping[str, Any]) -> None:
 def _read(folder: Path) -> dict[str, str]:
     path = folder / FILE
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = storage.read_json(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What `dfprompt score` and `dfprompt calibrate` read: pictures with their prompts, and plain prompts."""
+"""What `dfprompt score` reads: pictures with their prompts; nothing heavy is imported before they are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dfprompt.errors import DFPromptError, InputError
+from dfprompt.errors import InputError
 from dfprompt.excerpt import quote
-from dfprompt.storage import parse_object
+from dfprompt.storage import parse_lines, parse_object
 
 
 def rows_to_score(images: Sequence[str], prompt: Sequence[str], prompts: Path | None) -> list[dict[str, Any]]:
@@ -20,7 +20,7 @@ def rows_to_score(images: Sequence[str], prompt: Sequence[str], prompts: Path | 
     if prompts is not None:
         if prompt or len(images) != 1 or folder is None:
             raise InputError("--prompts goes with one folder and without --prompt")
-        return [_located(row, folder) for row in _json_lines(prompts)]
+        return [_located(row, folder) for row in parse_lines(prompts, read_row, none="no rows")]
     if not prompt:
         return _told_by_themselves(images, folder)
     if folder is not None:
@@ -55,27 +55,12 @@ def _told_by_themselves(images: Sequence[str], folder: Path | None) -> list[dict
     return rows
 
 
-def read_row(line: str, where: str) -> dict[str, Any]:
-    """One line {"image": ..., "prompt": ..., ...}; `where` names it in the InputError."""
-    row = parse_object(line, where)
+def read_row(line: str) -> dict[str, Any]:
+    """One line {"image": ..., "prompt": ..., ...}; raises InputError for another."""
+    row = parse_object(line)
     if not all(isinstance(row.get(name), str) for name in ("image", "prompt")):
-        raise InputError(f'{where}: expected {{"image": "...", "prompt": "..."}}, got {quote(line)}')
+        raise InputError(f'expected {{"image": "...", "prompt": "..."}}, got {quote(line)}')
     return row
-
-
-def _json_lines(source: Path) -> list[dict[str, Any]]:
-    rows, problems = [], []
-    for number, line in enumerate(_lines(source), 1):
-        try:
-            if line.strip():
-                rows.append(read_row(line, f"{source}, line {number}"))
-        except DFPromptError as error:
-            problems.append(str(error))
-    if problems:
-        raise InputError("\n".join(problems))
-    if not rows:
-        raise InputError(f"{source}: no rows")
-    return rows
 
 
 def _located(row: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -84,29 +69,3 @@ def _located(row: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"{quote(row['image'])} is outside {folder}")
     return {**row, "image": str(path)}
-
-
-def read_prompts(source: Path) -> list[str]:
-    """The plain prompts of a file: one per line, or in a .jsonl file the text under "prompt"."""
-    texts = [
-        _prompt_of(line, f"{source}, line {number}") if source.suffix == ".jsonl" else line.strip()
-        for number, line in enumerate(_lines(source), 1)
-        if line.strip()
-    ]
-    if not texts:
-        raise InputError(f"{source}: no prompts")
-    return texts
-
-
-def _prompt_of(line: str, where: str) -> str:
-    prompt = parse_object(line, where).get("prompt")
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise InputError(f'{where}: no text under "prompt"')
-    return prompt.strip()
-
-
-def _lines(source: Path) -> list[str]:
-    try:
-        return source.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {source}: {error}") from error
