@@ -135,12 +135,19 @@ class _Reader(Brackets):
         """Where brackets without a form touch both ends of a schedule, A1111's grammar has two readings."""
         marks = {at for match in _MARKS.finditer(text) if self._touched(match) for at in range(*match.span())}
         for start, end in self.schedules:
+            # The start of the text counts as one of them: `[a:b:0.5]: c` has two readings, too.
             left, right = text[max(0, start - 1) : start + 2 : 2], text[end - 1 : end + 2 : 2]
             if (start in marks or end in marks) and _MARKS.search(left) and _MARKS.search(right):
                 raise ConversionError(
                     f"the schedule {quote(text[start : end + 1])} stands between brackets or colons, one of "
                     "which is not closed or fits no form: A1111 may take the schedule for words; close them, "
                     "or write a backslash before those that are words"
+                )
+            behind = _MARKS.match(text, end + 1)
+            if behind and ":" in behind[0] and self._touched(behind):
+                self.remarks.assume(
+                    f"the colon behind {quote(text[start : end + 1])} may make A1111 take the schedule for "
+                    "words at one start and not at the next; a backslash before it, \\:, says it is a word"
                 )
 
     def _give_up(self, text: str, at: int) -> list[Node]:

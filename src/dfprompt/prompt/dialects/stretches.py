@@ -9,10 +9,11 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from dfprompt.excerpt import quote
-from dfprompt.prompt.ast import DFPrompt, Span
+from dfprompt.prompt.ast import DFPrompt, EffectRange, Span
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.exact import complement, round_places, share
 from dfprompt.prompt.plan import make_plan
+from dfprompt.prompt.tags import read_tag
 
 _STEPS: Mapping[str, Any] = {}
 
@@ -28,6 +29,26 @@ class Stretch(NamedTuple):
     begin: Decimal
     end: Decimal
     weight: Decimal
+
+    def shares(self, steps: int | None) -> tuple[Decimal, Decimal]:
+        """Return the shares of the steps done at its borders; its own where the steps are not known."""
+        if steps is None or self.first is None or self.last is None:
+            return self.begin, self.end
+        return share(self.first, steps), share(self.last + 1, steps)
+
+
+def as_said(text: str, begin: Decimal, end: Decimal, weight: Decimal) -> Iterator[str | Span]:
+    """Yield the pieces that say a text between two shares done; none where nothing lies between.
+
+    >>> [str(piece) for piece in as_said("snow", Decimal("0.5"), Decimal(1), Decimal("1.5"))]
+    ['[snow:late:1.5]']
+    """
+    if (begin, end, weight) == (0, 1, 1) or not text.strip():
+        yield text
+    elif begin < end:
+        # Words that look like a tag are no tag here: in two spans they stay words.
+        parts = (text[:1], text[1:]) if read_tag(text) else (text,)
+        yield from (Span(part, EffectRange(complement(begin), complement(end)), weight) for part in parts)
 
 
 def stretches_of(

@@ -30,7 +30,7 @@ from dfprompt.prompt.dialects.overlay import (
     Words,
     read_over,
 )
-from dfprompt.prompt.dialects.stretches import Stretch, stretches_of
+from dfprompt.prompt.dialects.stretches import Stretch, as_said, stretches_of
 from dfprompt.prompt.exact import format_decimal, round_places, share
 
 _TOKEN = re.compile(r"\\[\[\]]|[<>,\[\]]|\|\|?|[^<>,|\[\]\\]+|\\")
@@ -168,7 +168,8 @@ class _Reader:
 
 def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
     """Write SwarmUI's text; a stretch in the middle of the run needs the number of steps."""
-    out = []
+    out: list[str] = []
+    said: list[str | Span] = []
     for piece, stretches in stretches_of(prompt, steps, remarks):
         text = piece if isinstance(piece, str) else piece.text
         is_tag = isinstance(piece, Span) and piece.tag is not None
@@ -178,15 +179,25 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
             out.append(
                 ("<break>" if text == BREAK else text) if is_tag else _stretch(text, stretch, steps, remarks)
             )
+            if not is_tag:
+                borders = (ZERO, ONE) if _needs_steps(stretch, steps) else stretch.shares(steps)
+                said += as_said(text, *borders, stretch.weight)
     written = "".join(out)
-    check_written(prompt, written, read, steps, "SwarmUI", remarks)
+    check_written(prompt, said, written, read, steps, "SwarmUI", remarks)
     return written
+
+
+def _needs_steps(stretch: Stretch, steps: int | None) -> bool:
+    return steps is None and 0 < stretch.begin and stretch.end < 1
 
 
 def _stretch(text: str, stretch: Stretch, steps: int | None, remarks: Remarks) -> str:
     words = text.translate(_ESCAPED)
     if stretch.weight != 1:
         words = f"({words}:{format_decimal(stretch.weight)})"
+    if _needs_steps(stretch, steps):
+        remarks.lose(f"{quote(text.strip())} acts in the middle of the run; SwarmUI needs the steps for that")
+        return words
     begins, ends = stretch.begin == 0, stretch.end == 1
     if steps is not None:
         begins, ends = stretch.first == 0, stretch.last == steps - 1
@@ -199,8 +210,8 @@ def _stretch(text: str, stretch: Stretch, steps: int | None, remarks: Remarks) -
         return f"{lead}<fromto[{format_decimal(stretch.end)}]:{body}{mark} >{tail}"
     if ends:
         return f"{lead}<fromto[{format_decimal(stretch.begin)}]: {mark}{body}>{tail}"
-    if steps is None or stretch.first is None or stretch.last is None:
-        remarks.lose(f"{quote(text.strip())} acts in the middle of the run; SwarmUI needs the steps for that")
-        return words
+    assert steps is not None
+    assert stretch.first is not None
+    assert stretch.last is not None
     turns = [body if stretch.first <= step <= stretch.last else " " for step in range(steps)]
     return f"{lead}<alternate:{mark.join(turns)}>{tail}"
