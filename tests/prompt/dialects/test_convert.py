@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
@@ -17,8 +18,17 @@ from dfprompt.errors import (
     ParseError,
     PromptValueError,
 )
-from dfprompt.prompt import DFPrompt, EffectRange, Span
-from dfprompt.prompt.dialects import DIALECTS, Imported, convert_prompt, export_prompt, import_prompt
+from dfprompt.prompt import DFPrompt, EffectRange, Span, parse_prompt
+from dfprompt.prompt.dialects import (
+    DIALECTS,
+    Imported,
+    a1111,
+    convert_prompt,
+    export_prompt,
+    import_prompt,
+    swarmui,
+)
+from dfprompt.prompt.exact import share
 from dfprompt.prompt.parser import read_back
 from dialect_steps import steps_of
 from property_profiles import examples
@@ -195,3 +205,26 @@ def test_what_is_lost_has_one_name(text: str, target: str, steps: int | None, na
     written = export_prompt(read_back(text), target, steps)
     assert len(written.lost) == 1
     assert named in written.lost[0]
+
+
+@pytest.mark.parametrize(
+    ("unit", "room"), [("[a|b] ", a1111), ("[a|[b|c]]", a1111), ("<alternate:a,b>", swarmui)]
+)
+def test_turns_are_made_once_for_a_text_and_charged_before(
+    unit: str, room: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr(room, "share", lambda *at: made.append(at) or share(*at))
+    dialect = room.__name__.rpartition(".")[2]
+    with pytest.raises(ConversionError, match="too many pieces"):
+        import_prompt(unit * 3000, dialect, 1000)
+    assert len(made) <= 2 * 1000
+
+
+@pytest.mark.parametrize("dialect", ["a1111", "comfyui", "swarmui"])
+def test_more_ramps_than_a_run_can_say_are_refused_before_they_are_planned(dialect: str) -> None:
+    ramps = parse_prompt("[a::0->1] " * 7)
+    with pytest.raises(ConversionError, match="ramps of this prompt"):
+        export_prompt(ramps, dialect, 1000)
+    if dialect != "swarmui":  # which has no words for a weight that begins or ends
+        assert export_prompt(ramps, dialect, 20).text

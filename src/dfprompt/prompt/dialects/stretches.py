@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from dfprompt.errors import ConversionError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt, EffectRange, Span
 from dfprompt.prompt.dialects.conversion import Remarks
@@ -15,6 +16,7 @@ from dfprompt.prompt.exact import complement, round_places, share
 from dfprompt.prompt.plan import make_plan
 from dfprompt.prompt.tags import read_tag
 
+MOST_OF_RAMPS = 4_000  # stretches of one prompt: text is untrusted, and each is written
 _STEPS: Mapping[str, Any] = {}
 
 
@@ -58,6 +60,8 @@ def stretches_of(
 
     `timing` goes to `make_plan`: what the ranges count where they do not count steps.
     """
+    if steps is not None:
+        _check_ramps(prompt, steps)
     tracks = iter(make_plan(prompt, steps, **timing).tracks) if steps is not None else None
     for piece in prompt.spans:
         if isinstance(piece, str):
@@ -67,6 +71,15 @@ def stretches_of(
             yield piece, _written(piece, remarks)
         else:
             yield piece, _planned(piece, next(tracks).weights, remarks)
+
+
+def _check_ramps(prompt: DFPrompt, steps: int) -> None:
+    """Raise ConversionError before ramps are made into more stretches than anybody's prompt has."""
+    if steps * sum(span.weight.is_ramp for span in prompt.controls) > MOST_OF_RAMPS:
+        raise ConversionError(
+            f"the ramps of this prompt take more than {MOST_OF_RAMPS:,} stretches, one per step each; write "
+            "fewer ramps, or name fewer steps"
+        )
 
 
 def _written(span: Span, remarks: Remarks) -> tuple[Stretch, ...]:

@@ -65,14 +65,16 @@ _MANGLED = re.compile(r"[\\:|\[\]]")
 
 def read(text: str, steps: int | None, remarks: Remarks) -> DFPrompt:
     """Read SwarmUI's text; `<alternate:..>` and step numbers need the number of steps."""
-    return read_over(_Reader(text, steps, remarks).read(), read_comfy, Budget(), remarks)
+    budget = Budget()
+    return read_over(_Reader(text, steps, remarks, budget).read(), read_comfy, budget, remarks)
 
 
 class _Reader:
     """One pass: tags are taken whole, for SwarmUI shows control within control as words."""
 
-    def __init__(self, text: str, steps: int | None, remarks: Remarks) -> None:
-        self.text, self.steps, self.remarks = text, steps, remarks
+    def __init__(self, text: str, steps: int | None, remarks: Remarks, budget: Budget) -> None:
+        self.text, self.steps, self.remarks, self.budget = text, steps, remarks, budget
+        self.by_count: dict[int, list[list[Interval]]] = {}
 
     def read(self) -> list[Node]:
         nodes: list[Node] = []
@@ -140,10 +142,18 @@ class _Reader:
         if self.steps is None:
             raise ConversionError(f"<{name}> changes at every step; name the number of steps: --steps 20")
         self.remarks.assume(f"<{name}> is unrolled over the {self.steps} steps: a stretch for every turn")
-        turns: list[list[Interval]] = [[] for _ in branches]
-        for step in range(self.steps):
-            turns[step % len(turns)].append((share(step, self.steps), share(step + 1, self.steps)))
+        turns = self._turns(len(branches), self.steps)
         return Schedule([Branch([words], turn) for words, turn in zip(branches, turns, strict=True)])
+
+    def _turns(self, count: int, steps: int) -> list[list[Interval]]:
+        """When each of several alternating texts acts: one step each."""
+        self.budget.spend(steps + count)
+        if count not in self.by_count:
+            turns: list[list[Interval]] = [[] for _ in range(count)]
+            for step in range(steps):
+                turns[step % count].append((share(step, steps), share(step + 1, steps)))
+            self.by_count[count] = turns
+        return self.by_count[count]
 
     def _switch(self, when: str | None, branches: list[Node]) -> Schedule:
         found = _WHEN.fullmatch(when or "")
