@@ -244,7 +244,7 @@ def test_a_network_tag_acts_while_its_schedule_says_so() -> None:
 
 @pytest.mark.parametrize("text", ["((cat:1.2) BREAK dog", "((cat:1.2) # note"])
 def test_spaces_around_a_chunk_hide_no_emphasis(text: str) -> None:
-    """prompt-control strips each chunk before the core reads it: it ends in a parenthesis, and is emphasis."""
+    """prompt-control strips each chunk before the core reads it: it ends in a bracket, and is emphasis."""
     bare = import_prompt("((cat:1.2)", "comfyui").prompt
     assert steps_of(import_prompt(text, "comfyui").prompt, 1)[0][:1] == steps_of(bare, 1)[0][:1]
 

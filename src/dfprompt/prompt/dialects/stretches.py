@@ -12,6 +12,7 @@ from dfprompt.errors import ConversionError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt, EffectRange, Span
 from dfprompt.prompt.dialects.conversion import Remarks
+from dfprompt.prompt.dialects.overlay import ONE, ZERO
 from dfprompt.prompt.exact import complement, round_places, share
 from dfprompt.prompt.plan import make_plan
 from dfprompt.prompt.tags import read_tag
@@ -45,7 +46,7 @@ def as_said(text: str, begin: Decimal, end: Decimal, weight: Decimal) -> Iterato
     >>> [str(piece) for piece in as_said("snow", Decimal("0.5"), Decimal(1), Decimal("1.5"))]
     ['[snow:late:1.5]']
     """
-    if (begin, end, weight) == (0, 1, 1) or not text.strip():
+    if (begin, end, weight) == (ZERO, ONE, ONE) or not text.strip():
         yield text
     elif begin < end:
         # Words that look like a tag are no tag here: in two spans they stay words.
