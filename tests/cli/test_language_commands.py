@@ -254,3 +254,11 @@ def test_svg_is_a_picture_and_never_overwrites(cli, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["plan.svg"]
     assert cli("plan", "a", "--svg", str(target / "plan.svg")).returncode == 2  # below a file
     assert cli("plan", "-", "--svg", str(target)).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"), [("8", True), ("2", True), ("1.5", False), ("1", False), ("-3", False)]
+)
+def test_a_whole_number_behind_two_colons_is_named_as_a_step(cli, weight: str, said: bool) -> None:
+    ran = cli("plan", f"[hat::{weight}], a")
+    assert (f"until step {weight}" in ran.stderr) == said

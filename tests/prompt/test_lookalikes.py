@@ -81,6 +81,8 @@ def test_ordinary_text_is_left_in_peace(text: str) -> None:
         ("a cat # not this", "AUTOMATIC1111", "a1111"),
         ("a cat --ar 16:9", "AUTOMATIC1111", "a1111"),
         ("a COUPLE b", "ComfyUI", "comfyui"),
+        ("a STYLE(A1111)", "ComfyUI", "comfyui"),
+        ("a AVG(0.5) b", "ComfyUI", "comfyui"),
         ("a.swap(b)", "compel", "compel"),
         ("withLora(ink, 0.5) cat", "compel", "compel"),
         ("grade A+ work", "compel", "compel"),

@@ -161,3 +161,10 @@ def test_json_names_place_expectation_and_the_whole_corrected_text() -> None:
         "expected": "START->END in time left, 1 (noise) to 0 (image), or early, late, full",
         "suggestion": "a [x:early] b",
     }
+
+
+def test_a_correction_drops_no_range() -> None:
+    with pytest.raises(ParseError) as caught:
+        parse_prompt("[x:0.5:early]")
+    assert "[x:early:0.5]" in [fix.replacement for fix in caught.value.fixes]
+    assert "[x:0.5->0]" not in [fix.replacement for fix in caught.value.fixes]

@@ -104,3 +104,16 @@ def test_a_tag_is_reported_with_the_flag_and_strict_stops() -> None:
 def test_a_tag_alone_is_no_span_of_words() -> None:
     assert not holds_spans("a cat <lora:fur:0.8>")
     assert holds_spans("a cat [<lora:fur:0.8>:late]")
+
+
+@pytest.mark.parametrize(
+    ("tag", "advice"),
+    [
+        ("<random:red,blue>", "expand it first"),
+        ("<wc:x>", "expand it first"),
+        ("<segment:face>", "another part"),
+    ],
+)
+def test_what_swarmui_does_by_itself_is_not_to_be_loaded(tag: str, advice: str) -> None:
+    with pytest.warns(DFPromptWarning, match=advice):
+        read_prompt(f"a {tag} car")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -140,8 +141,13 @@ def _name_two_colons(prompt: DFPrompt, dialect: str) -> None:
     gentle = (
         span for span in prompt.controls if span.effect_range.arrow == "1->0" and not span.weight.is_ramp
     )
-    span = next((span for span in gentle if 0 < span.weight.first < 1), None)
-    if span is not None and dialect == "native":
+    span = next((span for span in gentle if _looks_like_until(span.weight.first)), None)
+    if span is not None and dialect == "native" and span.weight.first > 1:
+        console.note(
+            f"note: {span} is the weight {span.weight}; in most tools it says until step {span.weight}, for "
+            f"which write a range, such as {span.with_weight(1).with_range('early')}"
+        )
+    elif span is not None and dialect == "native":
         from dfprompt.prompt import EffectRange
 
         until = span.with_weight(1).with_range(EffectRange(1, 1 - span.weight.first))
@@ -149,6 +155,11 @@ def _name_two_colons(prompt: DFPrompt, dialect: str) -> None:
             f"note: {span} is the weight {span.weight}; for words until {span.weight} of the run write "
             f"{until}"
         )
+
+
+def _looks_like_until(weight: Decimal) -> bool:
+    """Whether it may be a share of the steps, or the number of one: nobody writes 8 for a weight."""
+    return 0 < weight < 1 or (weight >= 2 and weight == weight.to_integral_value())
 
 
 def _run(request: PlanRequest) -> dict[str, Any]:

@@ -131,6 +131,8 @@ def bad_range(bracket: Bracket) -> ParseError:
     weight = bracket.fields[2:]
     if weight and read_weight(weight[0]) is None:
         weight = ()  # a correction has to be right as a whole
+        if read_number(bracket.fields[1]) is not None:  # nor is it AUTOMATIC1111's [x:0.5] any more
+            reading = reading._replace(corrections=())
     corrected = _replace(bracket, 1, reading, weight)
     swapped = _swapped(bracket)
     # A single number is more often a weight than AUTOMATIC1111's start; two numbers are a range.

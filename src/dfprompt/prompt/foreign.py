@@ -16,6 +16,7 @@ _OWN = re.compile(r":\s*(?:early|late|full)\b|->|→|↦|[0-9.]\s*[-–—]\s*[0
 _EMPHASIS = re.compile(r"\([^()]*:\s*[+-]?[.0-9]+\s*\)")
 _MARKS = re.compile(r"[()\[#\\<+-]|:\s*[+-]?[0-9.]+\s*$|\b(?:COUPLE|AVG|CAT)\b")
 _METHOD = re.compile(r"\.(?:swap|attend|blend|and|add)\(|(?:use|with)Lora\(")  # nobody's but compel's
+_FUNCTION = re.compile(r"\b(?:STYLE|AVG|TE|SHUFFLE|FILL|MASK|FEATHER|NOISE|ATTN)\(")  # prompt-control's
 _SWARM = re.compile(r"<(?:fromto\[|alternate:|alt:)", re.IGNORECASE)
 _LONGEST = 5_000  # a longer text is nobody's slip, and reading it in every dialect costs
 _TOOLS = {"a1111": "AUTOMATIC1111", "comfyui": "ComfyUI", "compel": "compel", "swarmui": "SwarmUI"}
@@ -40,6 +41,7 @@ def find_control(text: str) -> Foreign | None:
     if len(text) > _LONGEST or _MARKS.search(text) is None:
         return None
     order = ("compel", *_TOOLS) if _METHOD.search(text) else tuple(_TOOLS)
+    order = ("comfyui", *order) if _FUNCTION.search(text) else order
     for dialect in ("swarmui", *order) if _SWARM.search(text) else order:
         found = _read(text, dialect)
         prompt = found.prompt

@@ -18,6 +18,8 @@ _OPENER = re.compile(r"<\w+:")
 BARE_TAG = re.compile(r"<\w+:[^<>\[\]\\]*[^<>\[\]\\-]>")
 _NUMBER = re.compile(r"\s*[+-]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})\s*")
 _ADAPTERS = frozenset({"lora", "lyco", "locon"})
+_EXPANDED = frozenset({"random", "wildcard", "wc"})
+_OTHER_PARTS = frozenset({"segment", "region", "object"})
 
 
 class NetworkTag(NamedTuple):
@@ -44,6 +46,10 @@ class NetworkTag(NamedTuple):
             return f"load the network with --lora FILE{weight}"
         if self.kind.casefold() in ("alternate", "alt"):
             return "the dialect swarmui reads it"
+        if self.kind.casefold() in _EXPANDED:
+            return "SwarmUI fills it in by itself before it draws; expand it first"
+        if self.kind.casefold() in _OTHER_PARTS:
+            return "in SwarmUI it begins a text for another part or pass; draw that one by itself"
         return "load what it names with the pipeline"
 
 

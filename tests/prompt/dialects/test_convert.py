@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
@@ -17,8 +18,18 @@ from dfprompt.errors import (
     ParseError,
     PromptValueError,
 )
-from dfprompt.prompt import DFPrompt, EffectRange, Span
-from dfprompt.prompt.dialects import DIALECTS, Imported, convert_prompt, export_prompt, import_prompt
+from dfprompt.prompt import DFPrompt, EffectRange, Span, parse_prompt
+from dfprompt.prompt.dialects import (
+    DIALECTS,
+    Imported,
+    a1111,
+    convert_prompt,
+    export_prompt,
+    import_prompt,
+    swarmui,
+)
+from dfprompt.prompt.exact import share
+from dfprompt.prompt.parser import read_back
 from dialect_steps import steps_of
 from property_profiles import examples
 
@@ -140,3 +151,80 @@ def test_numbers_beyond_all_decimals_are_one_error_in_json() -> None:
     spans = '[{"text": "x", "weight": 1e9999999999999999999}]'
     with pytest.raises(PromptValueError):
         DFPrompt.from_json(f'{{"dfprompt": 1, "spans": {spans}}}')
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "steps", "named", "also"),
+    [
+        ("a+ b, [neon:early]", "compel", None, "the range early", 'around "a+bneon"'),
+        ("(a), C++, [neon::0.5->1.5]", "compel", None, "becomes its middle", "otherwise"),
+    ],
+)
+def test_a_loss_with_a_name_hides_no_other(
+    text: str, target: str, steps: int | None, named: str, also: str
+) -> None:
+    first, second = export_prompt(read_back(text), target, steps).lost
+    assert named in first
+    assert also in second
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "steps", "reason"),
+    [
+        ("<hypernet:x:1> ROCK AND ROLL, cat", "comfyui", None, "AND cannot be expressed"),
+        ("<hypernet:x:1>, CAT dog", "comfyui", 20, "CAT cannot be expressed"),
+        ("[a|b:early] CAT dog", "comfyui", 20, "CAT cannot be expressed"),
+        (r"[a:0.7->0.3] <random\:a,b> c", "swarmui", None, "fills in <random"),
+        ("[<lora:y:1>:late][ b :late:1.2]", "swarmui", 10, "a backslash before"),
+    ],
+)
+def test_a_loss_with_a_name_lets_nothing_through_that_is_refused_without(
+    text: str, target: str, steps: int | None, reason: str
+) -> None:
+    with pytest.raises(ConversionError, match="has no words for this prompt") as caught:
+        export_prompt(read_back(text), target, steps)
+    assert reason in str(caught.value)
+
+
+# The text, and what each target loses of it: one sentence each, and no further one for the read-back.
+_LOST_ONCE = [
+    ("a cat ([snow::0]) at dawn", "a1111", 10, "acts at none"),
+    ("a #hash [x:early] and <#lora\\:x:1>", "a1111", 10, '"#" hides'),
+    ("a [cat:1->0.95], dog", "a1111", 20, "after one step"),
+    ("[a::0.5->1.5] sky", "a1111", None, "becomes its middle"),
+    ("[a|b:early] (c) [d:0.7->0.3:1.2]", "comfyui", 20, '"|" has no escape'),
+    ("a [b:0.333->0] c", "comfyui", None, "two decimals"),
+    ("x [a:0.7->0.3] y (z)", "swarmui", None, "in the middle of the run"),
+    ("x [snow:late:1.25], (y)", "compel", None, "the range late"),
+    (r"\[sic\], [neon:late]", "pae", None, "become parentheses"),
+]
+
+
+@pytest.mark.parametrize(("text", "target", "steps", "named"), _LOST_ONCE, ids=[row[0] for row in _LOST_ONCE])
+def test_what_is_lost_has_one_name(text: str, target: str, steps: int | None, named: str) -> None:
+    written = export_prompt(read_back(text), target, steps)
+    assert len(written.lost) == 1
+    assert named in written.lost[0]
+
+
+@pytest.mark.parametrize(
+    ("unit", "room"), [("[a|b] ", a1111), ("[a|[b|c]]", a1111), ("<alternate:a,b>", swarmui)]
+)
+def test_turns_are_made_once_for_a_text_and_charged_before(
+    unit: str, room: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr(room, "share", lambda *at: made.append(at) or share(*at))
+    dialect = room.__name__.rpartition(".")[2]
+    with pytest.raises(ConversionError, match="too many pieces"):
+        import_prompt(unit * 3000, dialect, 1000)
+    assert len(made) <= 2 * 1000
+
+
+@pytest.mark.parametrize("dialect", ["a1111", "comfyui", "swarmui"])
+def test_more_ramps_than_a_run_can_say_are_refused_before_they_are_planned(dialect: str) -> None:
+    ramps = parse_prompt("[a::0->1] " * 7)
+    with pytest.raises(ConversionError, match="ramps of this prompt"):
+        export_prompt(ramps, dialect, 1000)
+    if dialect != "swarmui":  # which has no words for a weight that begins or ends
+        assert export_prompt(ramps, dialect, 20).text

@@ -12,6 +12,7 @@ from dfprompt.errors import ConversionError, ParseError
 from dfprompt.prompt import DFPrompt, parse_prompt
 from dfprompt.prompt.dialects import Imported, a1111, export_prompt, import_prompt
 from dfprompt.prompt.dialects.conversion import Remarks
+from dfprompt.prompt.parser import read_back
 from dialect_steps import Step, steps_of, words_of
 
 _INNERMOST = re.compile(r"\[([^\[\]]*)\]")
@@ -287,3 +288,32 @@ def test_two_numbers_in_a_bracket_are_a_word_and_a_step_and_that_is_said() -> No
     assert str(done.prompt) == "[fur:1->0.2][10:0.2->0]"
     assert any("[[fur:10]::15]" in remark for remark in done.assumed)
     assert not any("is a word" in remark for remark in import_prompt("[fur:silk:15]", "a1111", 20).assumed)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (r"x [neon:early]: a (cat)", r"x [neon::9]\: a \(cat\)"),
+        ("[neon:early]: a cat", r"[neon::9]\: a cat"),
+        ("[cat:early][dog:late]: oil, 12:30", r"[cat::9][dog:9]\: oil, 12:\30"),
+        ("[neon:early]<lora:ink:1>:: a", r"[neon::9]<lora:ink:1>\:: a"),
+        (r"[neon:early:1.2][\:b::1.2]: a", r"[(neon:1.2)::9](\:b:1.2)\: a"),
+        ("[neon:early], a: cat", "[neon::9], a: cat"),
+    ],
+)
+def test_a_colon_right_behind_a_schedule_is_written_as_a_word(text: str, written: str) -> None:
+    """Forge's parser with lark 1.1.2 reads the schedules under six seeds of its hashes, as 1.3.1 does."""
+    done = export_prompt(read_back(text), "a1111", 20)
+    assert (done.text, done.lost) == (written, ())
+
+
+@pytest.mark.parametrize("text", ["a [cat:dog:0.5]: a", "x [dog:0.5]: a (b)"])
+def test_a_colon_that_decides_whether_a_schedule_is_one_is_said(text: str) -> None:
+    """With lark 1.1.2 Forge reads schedules under some seeds of its hashes, words under others."""
+    (sentence,) = import_prompt(text, "a1111", 20).assumed
+    assert "may make A1111 take the schedule for words" in sentence
+
+
+def test_other_colons_are_not_said() -> None:
+    for text in ("a: [cat:dog:0.5], b: c", r"a [cat:dog:0.5]\: b", "([cat:dog:0.5]:1.2)"):
+        assert import_prompt(text, "a1111", 20).assumed == ()

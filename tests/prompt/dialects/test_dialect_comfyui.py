@@ -240,3 +240,17 @@ def test_a_network_tag_acts_while_its_schedule_says_so() -> None:
     read = import_prompt(text, "comfyui")
     assert str(read.prompt) == "a cat [<lora:ink (v2):0.8>:late]"
     assert export_prompt(read.prompt, "comfyui").text == text
+
+
+@pytest.mark.parametrize("text", ["((cat:1.2) BREAK dog", "((cat:1.2) # note"])
+def test_spaces_around_a_chunk_hide_no_emphasis(text: str) -> None:
+    """prompt-control strips each chunk before the core reads it: it ends in a bracket, and is emphasis."""
+    bare = import_prompt("((cat:1.2)", "comfyui").prompt
+    assert steps_of(import_prompt(text, "comfyui").prompt, 1)[0][:1] == steps_of(bare, 1)[0][:1]
+
+
+@pytest.mark.parametrize("tag", ["<lora:x>", "<LORA:x:1>", "<lora:x:1:lbw=IN,1,1>", "<lora:x:1e-1>"])
+def test_a_tag_that_prompt_control_does_not_know_is_words_and_said(tag: str) -> None:
+    done = import_prompt(f"a {tag}", "comfyui")
+    assert "is no tag that prompt-control knows" in done.assumed[0]
+    assert done.prompt.plain_text == f"a {tag}"

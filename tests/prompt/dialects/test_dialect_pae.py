@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfprompt.errors import ParseError
+from dfprompt.errors import ConversionError, ParseError
 from dfprompt.prompt import DFPrompt, Span, parse_prompt
 from dfprompt.prompt.dialects import export_prompt, import_prompt
 from dialect_steps import steps_of
@@ -101,3 +101,8 @@ def test_brackets_in_words_are_a_loss_and_ramps_too() -> None:
     written = export_prompt(parse_prompt(r"\[sic\], [neon::0.5->1.5]"), "pae")
     assert written.text == "(sic), [neon:0-1:1]"
     assert len(written.lost) == 2
+
+
+def test_a_weight_that_the_published_code_does_not_read_is_refused() -> None:
+    with pytest.raises(ConversionError, match='"-1" is no number from 0 to 10'):
+        export_prompt(parse_prompt("[blue::-1] x"), "pae")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ def read(
             'one; write the parts as one text, or "and" in lower case'
         )
     budget.spend(sum(2 * plain.count(mark) for mark in "[]():|\\"))
-    reader = _Reader(Run(steps, second_pass), remarks)
+    reader = _Reader(Run(steps, second_pass), remarks, budget)
     nodes = reader.read(plain)
     if whole and (reader.strays or reader.gave_up):
         raise ConversionError("some brackets or colons of this text fit no form of A1111's")
@@ -111,9 +111,9 @@ def _tags(pieces: list[str]) -> Iterator[Words]:
 class _Reader(Brackets):
     """The schedules of a text, in one pass; a bracket that fits no form takes those around it along."""
 
-    def __init__(self, run: Run, remarks: Remarks) -> None:
+    def __init__(self, run: Run, remarks: Remarks, budget: Budget) -> None:
         super().__init__()
-        self.clock = _Clock(run, remarks)
+        self.clock = _Clock(run, remarks, budget)
         self.remarks = remarks
         self.strays: set[int] = set()  # where brackets and colons stand that fit no form
         self.schedules: list[tuple[int, int]] = []
@@ -135,12 +135,19 @@ class _Reader(Brackets):
         """Where brackets without a form touch both ends of a schedule, A1111's grammar has two readings."""
         marks = {at for match in _MARKS.finditer(text) if self._touched(match) for at in range(*match.span())}
         for start, end in self.schedules:
+            # The start of the text counts as one of them: `[a:b:0.5]: c` has two readings, too.
             left, right = text[max(0, start - 1) : start + 2 : 2], text[end - 1 : end + 2 : 2]
             if (start in marks or end in marks) and _MARKS.search(left) and _MARKS.search(right):
                 raise ConversionError(
                     f"the schedule {quote(text[start : end + 1])} stands between brackets or colons, one of "
                     "which is not closed or fits no form: A1111 may take the schedule for words; close them, "
                     "or write a backslash before those that are words"
+                )
+            behind = _MARKS.match(text, end + 1)
+            if behind and ":" in behind[0] and self._touched(behind):
+                self.remarks.assume(
+                    f"the colon behind {quote(text[start : end + 1])} may make A1111 take the schedule for "
+                    "words at one start and not at the next; a backslash before it, \\:, says it is a word"
                 )
 
     def _give_up(self, text: str, at: int) -> list[Node]:
@@ -229,6 +236,8 @@ class _Clock:
 
     run: Run
     remarks: Remarks
+    budget: Budget
+    by_count: dict[int, list[list[Interval]]] = field(default_factory=dict)
 
     def border(self, written: str) -> Decimal:
         """Where a schedule switches."""
@@ -273,7 +282,10 @@ class _Clock:
                 "given: name it, --steps 20"
             )
         self.remarks.assume(f"alternation is unrolled over the {steps} steps: a stretch for every turn")
-        turns: list[list[Interval]] = [[] for _ in range(count)]
-        for step in range(steps):
-            turns[(max(step, 1) - 1) % count].append((share(step, steps), share(step + 1, steps)))
-        return turns
+        self.budget.spend(steps + count)
+        if count not in self.by_count:
+            turns: list[list[Interval]] = [[] for _ in range(count)]
+            for step in range(steps):
+                turns[(max(step, 1) - 1) % count].append((share(step, steps), share(step + 1, steps)))
+            self.by_count[count] = turns
+        return self.by_count[count]

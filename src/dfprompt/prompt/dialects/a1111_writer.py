@@ -15,8 +15,8 @@ from dfprompt.prompt.dialects import a1111
 from dfprompt.prompt.dialects.checking import check_written
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.dialects.emphasis import BREAK
-from dfprompt.prompt.dialects.stretches import Stretch, stretches_of
-from dfprompt.prompt.exact import format_decimal
+from dfprompt.prompt.dialects.stretches import Stretch, as_said, stretches_of
+from dfprompt.prompt.exact import format_decimal, share
 from dfprompt.prompt.tags import split_tags
 
 _ESCAPED = str.maketrans({character: "\\" + character for character in "\\()[]:|"})
@@ -28,18 +28,25 @@ _LONGEST_WEIGHT = 80
 
 def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
     """Write A1111's text, for a run of that many steps if they are given."""
-    out = []
+    out: list[str] = []
+    said: list[str | Span] = []
+    follows_schedule = False  # a colon right behind one makes A1111's grammar ambiguous; tags are no words
     for piece, stretches in stretches_of(prompt, steps, remarks):
         if isinstance(piece, Span) and piece.tag:
             out.append(_tag(piece, stretches, steps, remarks))
         else:
-            text = piece if isinstance(piece, str) else piece.text
-            out += [_stretch(text, stretch, steps, remarks) for stretch in stretches]
+            text = _without_comments(piece if isinstance(piece, str) else piece.text, remarks)
+            for stretch in stretches:
+                words = _stretch(text, stretch, steps, remarks)
+                out.append(f"\\{words}" if follows_schedule and words[:1] == ":" else words)
+                if words:  # brackets of emphasis do not part the two
+                    follows_schedule = words[0] == "[" or (words[0] == "(" and follows_schedule)
+                said += as_said(text, *_shares(stretch, steps), stretch.weight)
     text = "".join(out)
     found = _WEIGHT_AT_END.search(text, max(0, len(text) - _LONGEST_WEIGHT))
     if found:
         text = f"{text[: found.start(1)]}\\{text[found.start(1) :]}"
-    check_written(prompt, text, a1111.read, steps, "A1111", remarks)
+    check_written(prompt, said, text, a1111.read, steps, "A1111", remarks)
     return text
 
 
@@ -51,10 +58,22 @@ def _tag(span: Span, stretches: tuple[Stretch, ...], steps: int | None, remarks:
     return span.text
 
 
-def _stretch(text: str, stretch: Stretch, steps: int | None, remarks: Remarks) -> str:
+def _without_comments(text: str, remarks: Remarks) -> str:
     if "#" in text:
         remarks.lose('"#" hides the rest of a line in A1111 and has no escape; it is left out')
-        text = text.replace("#", "")
+    return text.replace("#", "")
+
+
+def _shares(stretch: Stretch, steps: int | None) -> tuple[Decimal, Decimal]:
+    """Where a stretch begins and ends as A1111 can say it: what switches after one step does so after two."""
+    begin, end = stretch.shares(steps)
+    if steps is None:
+        return begin, end
+    first, second = share(1, steps), share(min(2, steps), steps)
+    return (second if begin == first < 1 else begin), (second if end == first < 1 else end)
+
+
+def _stretch(text: str, stretch: Stretch, steps: int | None, remarks: Remarks) -> str:
     plain = stretch.weight == 1 and not _is_scheduled(stretch, steps)
     words = _KEYWORD.sub(r"\1\\\2", text.translate(_TOP_ESCAPED if plain else _ESCAPED))
     if plain:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from dfprompt.errors import ConversionError
+from dfprompt.errors import ConversionError, ParseError
 from dfprompt.excerpt import quote
-from dfprompt.prompt.ast import DFPrompt
+from dfprompt.prompt.ast import DFPrompt, Span
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.dialects.overlay import TooMuchWorkError
 from dfprompt.prompt.layout import SEPARATORS
@@ -22,6 +22,7 @@ _MOST_CHARACTERS = 400_000
 
 def check_written(
     prompt: DFPrompt,
+    said: Sequence[str | Span],
     text: str,
     read: Read,
     steps: int | None,
@@ -33,10 +34,12 @@ def check_written(
 ) -> None:
     """Note a loss where `read` does not find in `text` what the prompt says, spaces and separators aside.
 
-    `timing` and `their_timing` go to `make_plan`: what the ranges of the prompt, and those read, count.
+    `said` is the prompt as it was written, on the tool's clock: where something is lost, which has a name
+    already, the text is held to that. `timing` and `their_timing` go to `make_plan`: what the ranges of the
+    prompt, and those read, count.
     """
     if remarks.lost:
-        return  # the difference has a name already
+        prompt, timing = DFPrompt(said), their_timing
     try:
         back = read(text, steps, Remarks())
     except TooMuchWorkError:
@@ -44,6 +47,8 @@ def check_written(
         return
     except ConversionError as error:
         raise ConversionError(f"{tool} has no words for this prompt: {error}") from error
+    except ParseError as error:
+        raise ConversionError(f"{tool} has no words for this prompt: {error.problem}") from error
     ours = make_plan(prompt, steps or _STEPS, **timing).steps
     pairs = zip(ours, make_plan(back, steps or _STEPS, **their_timing).steps, strict=True)
     different = dict.fromkeys((_heard(one), _heard(other)) for one, other in pairs)

@@ -38,6 +38,7 @@ from dfprompt.prompt.dialects.overlay import (
     read_over,
 )
 from dfprompt.prompt.exact import share
+from dfprompt.prompt.tags import split_tags
 
 _NUMBER = r"[+-]?(?:[0-9]*\.[0-9]*|[0-9]+)"
 _CONTROL = rf"{_NUMBER}(?:@{_NUMBER})?(?:,{_NUMBER}(?:@{_NUMBER})?)*"
@@ -89,6 +90,11 @@ def read_for(text: str, run: Sampling, remarks: Remarks, *, whole: bool = False)
     for found in _EMBEDDING.findall(text)[:1]:
         remarks.assume(
             f"{quote(found)} stays in the text as it is; embeddings are loaded apart from the prompt"
+        )
+    unknown = next((tag for tag in split_tags(text)[1::2] if not TAG.fullmatch(tag)), None)
+    if unknown is not None:
+        remarks.assume(
+            f"{quote(unknown)} is no tag that prompt-control knows, and words there; it knows <lora:NAME:W>"
         )
     budget.spend(sum(2 * text.count(mark) for mark in "[]():|\\<#"))
     reader = _Reader(run, remarks, budget)
@@ -292,8 +298,16 @@ class _Encoder:
 
 
 def _read_chunk(text: str, begin: int, end: int, budget: Budget) -> Iterator[Piece]:
-    for piece in read_comfy(text[begin:end], budget):
-        yield piece._replace(start=piece.start + begin, end=piece.end + begin)
+    """The emphasis of a chunk without the spaces around it, which prompt-control takes off first."""
+    chunk = text[begin:end]
+    first = end - len(chunk.lstrip())
+    last = max(first, begin + len(chunk.rstrip()))
+    if begin < first:
+        yield Piece(begin, first, text[begin:first], ONE)
+    for piece in read_comfy(text[first:last], budget):
+        yield piece._replace(start=piece.start + first, end=piece.end + first)
+    if last < end:
+        yield Piece(last, end, text[last:end], ONE)
 
 
 def _unquoted(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:

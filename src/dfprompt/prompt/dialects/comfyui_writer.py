@@ -12,7 +12,7 @@ from dfprompt.prompt.dialects.comfyui_clock import Sampling
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.dialects.emphasis import BREAK
 from dfprompt.prompt.dialects.overlay import ONE, ZERO
-from dfprompt.prompt.dialects.stretches import stretches_of
+from dfprompt.prompt.dialects.stretches import as_said, stretches_of
 from dfprompt.prompt.exact import format_decimal
 from dfprompt.prompt.tags import split_tags
 
@@ -30,6 +30,7 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
 def write_for(prompt: DFPrompt, run: Sampling, remarks: Remarks) -> str:
     """Write prompt-control's text for a run whose steps, clock or scheduler are known."""
     out: list[str] = []
+    said: list[str | Span] = []
     for piece, stretches in stretches_of(prompt, run.steps, remarks, run.on_the_prompts_clock):
         for stretch in stretches:
             begin = percent(stretch.begin, stretch.first, run, remarks)
@@ -41,13 +42,16 @@ def write_for(prompt: DFPrompt, run: Sampling, remarks: Remarks) -> str:
                 words = _tag(piece.text, stretch.weight, remarks)
             else:
                 text = piece if isinstance(piece, str) else piece.text
-                words = _words(text, stretch.weight, is_scheduled, remarks)
+                text = _without_bars(text, remarks) if is_scheduled else text
+                words = _words(text, stretch.weight, is_scheduled)
+                said += as_said(text, begin, end, stretch.weight)
             if words[:1] == "(" and out and out[-1].endswith("\\\\"):
                 out.append(" ")  # a backslash would make the parenthesis literal
             out.append(_scheduled(words, begin, end))
     text = "".join(out)
     check_written(
         prompt,
+        said,
         text,
         comfyui.read_on_its_clock,
         run.steps,
@@ -71,10 +75,13 @@ def _tag(tag: str, weight: Decimal, remarks: Remarks) -> str:
     return tag if weight == 1 else f"({tag}:{format_decimal(weight)})"
 
 
-def _words(text: str, weight: Decimal, is_scheduled: bool, remarks: Remarks) -> str:
-    if is_scheduled and "|" in text:
+def _without_bars(text: str, remarks: Remarks) -> str:
+    if "|" in text:
         remarks.lose('"|" has no escape inside of a schedule of ComfyUI; a comma stands for it')
-        text = text.replace("|", ",")
+    return text.replace("|", ",")
+
+
+def _words(text: str, weight: Decimal, is_scheduled: bool) -> str:
     if is_scheduled or weight != 1:
         words = text.translate(_ESCAPED)
     else:

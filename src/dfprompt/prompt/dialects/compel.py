@@ -202,11 +202,13 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
     """Write compel's text: weights; ranges and ramps are lost."""
     out = ""
     pieces: list[str] = []
+    said: list[str | Span] = []
     for piece in prompt.spans:
         if isinstance(piece, Span) and piece.tag:
             remarks.lose(explain_tag(piece.tag))
         elif isinstance(piece, str):
             pieces.append(_plain(piece, out))
+            said.append(piece)
         else:
             words = quote(piece.text.strip())
             weight = piece.weight.first
@@ -216,9 +218,10 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
                 weight = round_places((piece.weight.first + piece.weight.last) / 2)
                 remarks.lose(f"the ramp {piece.weight} of {words} becomes its middle")
             pieces.append(_weighted(piece.text, weight, out, remarks))
+            said.append(Span(piece.text, "full", weight))
         out = pieces[-1][-1:] or out if pieces else out
     written = "".join(pieces)
-    check_written(prompt, written, read, None, "compel", remarks)
+    check_written(prompt, said, written, read, None, "compel", remarks)
     return written
 
 

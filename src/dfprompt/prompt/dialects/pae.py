@@ -8,6 +8,7 @@ from decimal import Decimal
 from dfprompt.errors import Fix, ParseError
 from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt, EffectRange, Span
+from dfprompt.prompt.dialects.checking import check_written
 from dfprompt.prompt.dialects.conversion import Remarks
 from dfprompt.prompt.effect import MAX_WEIGHT
 from dfprompt.prompt.exact import MAX_PLACES, decimal_places, format_decimal, round_places
@@ -87,10 +88,12 @@ def _error(problem: str, text: str, offset: int, expected: str, *fixes: Fix) -> 
 
 def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
     """Write the published code's text: every span with all three fields."""
-    out = []
+    out: list[str] = []
+    said: list[str | Span] = []
     for piece in prompt.spans:
         if isinstance(piece, str):
             out.append(_words(piece, remarks))
+            said.append(out[-1])
             continue
         if piece.tag:
             remarks.lose(explain_tag(piece.tag))
@@ -101,8 +104,12 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
             remarks.lose(f"the ramp {piece.weight} of {quote(piece.text.strip())} becomes its middle")
         effect = piece.effect_range
         limits = f"{format_decimal(effect.end)}-{format_decimal(effect.start)}"
-        out.append(f"[{_words(piece.text, remarks)}:{limits}:{format_decimal(weight)}]")
-    return "".join(out)
+        words = _words(piece.text, remarks)
+        out.append(f"[{words}:{limits}:{format_decimal(weight)}]")
+        said.append(Span(words, effect, weight))
+    text = "".join(out)
+    check_written(prompt, said, text, read, steps, "PAE's published code", remarks)
+    return text
 
 
 def _words(text: str, remarks: Remarks) -> str:

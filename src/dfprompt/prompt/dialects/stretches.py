@@ -8,12 +8,16 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from dfprompt.errors import ConversionError
 from dfprompt.excerpt import quote
-from dfprompt.prompt.ast import DFPrompt, Span
+from dfprompt.prompt.ast import DFPrompt, EffectRange, Span
 from dfprompt.prompt.dialects.conversion import Remarks
+from dfprompt.prompt.dialects.overlay import ONE, ZERO
 from dfprompt.prompt.exact import complement, round_places, share
 from dfprompt.prompt.plan import make_plan
+from dfprompt.prompt.tags import read_tag
 
+MOST_OF_RAMPS = 4_000  # stretches of one prompt: text is untrusted, and each is written
 _STEPS: Mapping[str, Any] = {}
 
 
@@ -29,6 +33,26 @@ class Stretch(NamedTuple):
     end: Decimal
     weight: Decimal
 
+    def shares(self, steps: int | None) -> tuple[Decimal, Decimal]:
+        """Return the shares of the steps done at its borders; its own where the steps are not known."""
+        if steps is None or self.first is None or self.last is None:
+            return self.begin, self.end
+        return share(self.first, steps), share(self.last + 1, steps)
+
+
+def as_said(text: str, begin: Decimal, end: Decimal, weight: Decimal) -> Iterator[str | Span]:
+    """Yield the pieces that say a text between two shares done; none where nothing lies between.
+
+    >>> [str(piece) for piece in as_said("snow", Decimal("0.5"), Decimal(1), Decimal("1.5"))]
+    ['[snow:late:1.5]']
+    """
+    if (begin, end, weight) == (ZERO, ONE, ONE) or not text.strip():
+        yield text
+    elif begin < end:
+        # Words that look like a tag are no tag here: in two spans they stay words.
+        parts = (text[:1], text[1:]) if read_tag(text) else (text,)
+        yield from (Span(part, EffectRange(complement(begin), complement(end)), weight) for part in parts)
+
 
 def stretches_of(
     prompt: DFPrompt, steps: int | None, remarks: Remarks, timing: Mapping[str, Any] = _STEPS
@@ -37,6 +61,8 @@ def stretches_of(
 
     `timing` goes to `make_plan`: what the ranges count where they do not count steps.
     """
+    if steps is not None:
+        _check_ramps(prompt, steps)
     tracks = iter(make_plan(prompt, steps, **timing).tracks) if steps is not None else None
     for piece in prompt.spans:
         if isinstance(piece, str):
@@ -46,6 +72,15 @@ def stretches_of(
             yield piece, _written(piece, remarks)
         else:
             yield piece, _planned(piece, next(tracks).weights, remarks)
+
+
+def _check_ramps(prompt: DFPrompt, steps: int) -> None:
+    """Raise ConversionError before ramps are made into more stretches than anybody's prompt has."""
+    if steps * sum(span.weight.is_ramp for span in prompt.controls) > MOST_OF_RAMPS:
+        raise ConversionError(
+            f"the ramps of this prompt take more than {MOST_OF_RAMPS:,} stretches, one per step each; write "
+            "fewer ramps, or name fewer steps"
+        )
 
 
 def _written(span: Span, remarks: Remarks) -> tuple[Stretch, ...]:

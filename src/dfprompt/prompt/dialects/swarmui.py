@@ -30,7 +30,7 @@ from dfprompt.prompt.dialects.overlay import (
     Words,
     read_over,
 )
-from dfprompt.prompt.dialects.stretches import Stretch, stretches_of
+from dfprompt.prompt.dialects.stretches import Stretch, as_said, stretches_of
 from dfprompt.prompt.exact import format_decimal, round_places, share
 
 _TOKEN = re.compile(r"\\[\[\]]|[<>,\[\]]|\|\|?|[^<>,|\[\]\\]+|\\")
@@ -65,14 +65,16 @@ _MANGLED = re.compile(r"[\\:|\[\]]")
 
 def read(text: str, steps: int | None, remarks: Remarks) -> DFPrompt:
     """Read SwarmUI's text; `<alternate:..>` and step numbers need the number of steps."""
-    return read_over(_Reader(text, steps, remarks).read(), read_comfy, Budget(), remarks)
+    budget = Budget()
+    return read_over(_Reader(text, steps, remarks, budget).read(), read_comfy, budget, remarks)
 
 
 class _Reader:
     """One pass: tags are taken whole, for SwarmUI shows control within control as words."""
 
-    def __init__(self, text: str, steps: int | None, remarks: Remarks) -> None:
-        self.text, self.steps, self.remarks = text, steps, remarks
+    def __init__(self, text: str, steps: int | None, remarks: Remarks, budget: Budget) -> None:
+        self.text, self.steps, self.remarks, self.budget = text, steps, remarks, budget
+        self.by_count: dict[int, list[list[Interval]]] = {}
 
     def read(self) -> list[Node]:
         nodes: list[Node] = []
@@ -140,10 +142,18 @@ class _Reader:
         if self.steps is None:
             raise ConversionError(f"<{name}> changes at every step; name the number of steps: --steps 20")
         self.remarks.assume(f"<{name}> is unrolled over the {self.steps} steps: a stretch for every turn")
-        turns: list[list[Interval]] = [[] for _ in branches]
-        for step in range(self.steps):
-            turns[step % len(turns)].append((share(step, self.steps), share(step + 1, self.steps)))
+        turns = self._turns(len(branches), self.steps)
         return Schedule([Branch([words], turn) for words, turn in zip(branches, turns, strict=True)])
+
+    def _turns(self, count: int, steps: int) -> list[list[Interval]]:
+        """When each of several alternating texts acts: one step each."""
+        self.budget.spend(steps + count)
+        if count not in self.by_count:
+            turns: list[list[Interval]] = [[] for _ in range(count)]
+            for step in range(steps):
+                turns[step % count].append((share(step, steps), share(step + 1, steps)))
+            self.by_count[count] = turns
+        return self.by_count[count]
 
     def _switch(self, when: str | None, branches: list[Node]) -> Schedule:
         found = _WHEN.fullmatch(when or "")
@@ -168,7 +178,8 @@ class _Reader:
 
 def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
     """Write SwarmUI's text; a stretch in the middle of the run needs the number of steps."""
-    out = []
+    out: list[str] = []
+    said: list[str | Span] = []
     for piece, stretches in stretches_of(prompt, steps, remarks):
         text = piece if isinstance(piece, str) else piece.text
         is_tag = isinstance(piece, Span) and piece.tag is not None
@@ -178,15 +189,25 @@ def write(prompt: DFPrompt, steps: int | None, remarks: Remarks) -> str:
             out.append(
                 ("<break>" if text == BREAK else text) if is_tag else _stretch(text, stretch, steps, remarks)
             )
+            if not is_tag:
+                borders = (ZERO, ONE) if _needs_steps(stretch, steps) else stretch.shares(steps)
+                said += as_said(text, *borders, stretch.weight)
     written = "".join(out)
-    check_written(prompt, written, read, steps, "SwarmUI", remarks)
+    check_written(prompt, said, written, read, steps, "SwarmUI", remarks)
     return written
+
+
+def _needs_steps(stretch: Stretch, steps: int | None) -> bool:
+    return steps is None and 0 < stretch.begin and stretch.end < 1
 
 
 def _stretch(text: str, stretch: Stretch, steps: int | None, remarks: Remarks) -> str:
     words = text.translate(_ESCAPED)
     if stretch.weight != 1:
         words = f"({words}:{format_decimal(stretch.weight)})"
+    if _needs_steps(stretch, steps):
+        remarks.lose(f"{quote(text.strip())} acts in the middle of the run; SwarmUI needs the steps for that")
+        return words
     begins, ends = stretch.begin == 0, stretch.end == 1
     if steps is not None:
         begins, ends = stretch.first == 0, stretch.last == steps - 1
@@ -199,8 +220,8 @@ def _stretch(text: str, stretch: Stretch, steps: int | None, remarks: Remarks) -
         return f"{lead}<fromto[{format_decimal(stretch.end)}]:{body}{mark} >{tail}"
     if ends:
         return f"{lead}<fromto[{format_decimal(stretch.begin)}]: {mark}{body}>{tail}"
-    if steps is None or stretch.first is None or stretch.last is None:
-        remarks.lose(f"{quote(text.strip())} acts in the middle of the run; SwarmUI needs the steps for that")
-        return words
+    assert steps is not None
+    assert stretch.first is not None
+    assert stretch.last is not None
     turns = [body if stretch.first <= step <= stretch.last else " " for step in range(steps)]
     return f"{lead}<alternate:{mark.join(turns)}>{tail}"
