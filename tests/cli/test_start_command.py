@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,8 +108,38 @@ def test_the_plan_is_said_in_a_moment_before_anything_is_loaded(
     assert ("no GPU: drawn on the CPU" if memory == "0" else "fit into 24 GB of GPU memory") in ran.stderr
     assert "ranges" in ran.stderr
     assert "--reward clip would fetch 1.7 GB" in ran.stderr
-    assert ran.stdout.startswith('dfprompt compare "a red house in the snow" --vary "watercolor" --pipeline')
+    assert ran.stdout.startswith('dfprompt compare "a red house in the snow" --vary watercolor --seeds 2')
     assert not (tmp_path / "o").exists()
+
+
+def test_the_command_said_draws_what_was_planned(cli: Any, tmp_path: Path) -> None:
+    asked = ["start", "a red house", "--vary", 'so "late"', "--seeds", "1", "--seed", "9", "--steps", "3"]
+    asked += ["--guidance", "1.5", "--size", "64", "--reward", "none", "--no-metadata"]
+    output = ["--output", str(tmp_path / "o")]
+    said = cli(*asked, *output, "--plan").stdout.strip()
+    drawn = cli(*asked, *output, "--yes")
+    assert drawn.returncode == 0, drawn.stderr
+    again = shlex.split(said)[1:]
+    again[again.index("--output") + 1] = str(tmp_path / "again")
+    assert cli(*again).returncode == 0
+    first, second = (json.loads((tmp_path / each / "comparison.json").read_text()) for each in ("o", "again"))
+    assert [first[key] for key in ("settings", "seeds", "scores")] == [
+        second[key] for key in ("settings", "seeds", "scores")
+    ]
+    names = sorted(path.name for path in (tmp_path / "o").glob("*seed9.png"))
+    assert len(names) == 5
+    for name in names:
+        assert (tmp_path / "o" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    goes_on = shlex.split(drawn.stdout.partition("next:\n")[2].splitlines()[0])[1:]
+    more = cli(*goes_on)
+    assert more.returncode == 0, more.stderr
+    assert len(list((tmp_path / "o").glob("*-seed*.png"))) == 5 * 4
+
+
+def test_the_command_of_another_machine_has_its_offload(kind_folder: Callable[[str], Path]) -> None:
+    plan = plan_start(StartRequest(pipeline=str(kind_folder("sd1")), memory=2.0001, rewards=["none"]))
+    assert (plan.offload, plan.request.offload) == ("sequential", "none")
+    assert " --offload sequential" in plan.command
 
 
 @pytest.mark.parametrize("flags", [[], ["--offload", "model", "--dtype", "float16"]], ids=["cpu", "gpu"])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfprompt.api.companions import HOW_TO_GET_A_POLICY, MINI, choose_lexicon, companions_of
+from dfprompt.api.companions import HOW_TO_GET_A_POLICY, MINI, choose_lexicon, companions_of, writer_of
 from dfprompt.api.world import MINI_POLICIES, mini_folder
 from dfprompt.api.written import plain_of, read_base, read_written
 from dfprompt.config.recipes import find_recipe
@@ -75,8 +75,8 @@ def _check_comparison(request: CompareRequest) -> None:
     check_output(request.output)
     if request.style is not None:
         find_style(request.style)
-    own = companions_of(request.pipeline).policy if request.writer is None else request.writer
-    check_taste(request.taste, own)
+    writer = writer_of(request, companions_of(request.pipeline))
+    check_taste(request.taste, writer)
     texts = [] if list(request.texts) == STDIN else list(request.texts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DFPromptWarning)
@@ -84,8 +84,7 @@ def _check_comparison(request: CompareRequest) -> None:
         plain = [read_prompt(text, plain=not request.df).plain_text for text in texts]
     for each in written if texts or not request.texts else ():
         plain_of(each, plain)
-    nobody_writes = request.writer is None and companions_of(request.pipeline).policy is None
-    if not written and not request.vary and nobody_writes:
+    if not written and not request.vary and writer is None:
         raise InputError(f"nothing to compare with plain: {HOW_TO_GET_A_POLICY}")
 
 

@@ -10,6 +10,7 @@ import typer
 
 from dfprompt.api.checks import check
 from dfprompt.cli import console
+from dfprompt.cli.compare import print_comparison
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.start import StartRequest
 
@@ -91,10 +92,8 @@ def _stop(plan: StartPlan, as_json: bool, *, asked: bool) -> None:
 
 
 def _show(plan: StartPlan, run: ComparisonRun) -> None:
-    text, words = plan.request.texts[0], plan.request.vary[0]
-    console.write(f"grid: {run.grid}")
-    console.write(f"report: {run.report}")
+    print_comparison(run)
     console.write("next:")
-    console.write(f"  {plan.command} --seeds 8 --force")
-    console.write(f'  dfprompt generate "{text}, [{words}:late]" --pipeline {plan.model.source}')
-    console.write(f'  dfprompt convert "{text}, [{words}:late]" --to comfyui')
+    late = next(each for each in run.shown.prompts[0].rewrites if each.label == "late")
+    for command in plan.next_commands(late.prompt):
+        console.write(f"  {command}")

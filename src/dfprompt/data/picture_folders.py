@@ -79,4 +79,3 @@ def _inside(path: Path) -> str | None:
     except ImageFileError as error:
         raise InputError(str(error)) from error
     return found and " ".join(found.prompt.split()) or None
-
