@@ -58,7 +58,7 @@ class OptimizeRequest(Request):
     """Append this many even where the policy would leave the prompt alone."""
     target: Annotated[Literal["native", "a1111", "comfyui"], Flag("--to", "D")] = "native"
     """Print as native, a1111 or comfyui."""
-    steps: Annotated[int | None, Flag(metavar="N")] = None
+    steps: Annotated[int | None, Flag(metavar="N")] = Field(default=None, ge=1, le=10_000)
     """Steps of the run, for dialects that count them."""
     df: bool = False
     """Keep spans already written in TEXT."""
@@ -76,7 +76,7 @@ class PlanRequest(DialectRequest):
 
     text: Annotated[str, Flag(metavar="TEXT", argument=True)]
     """The prompt; - reads one per line and answers in JSON lines."""
-    steps: Annotated[int | None, Flag(metavar="N")] = None
+    steps: Annotated[int | None, Flag(metavar="N")] = Field(default=None, ge=1, le=10_000)
     """Denoising steps; by default 10, or one per timestep given."""
     clock: Annotated[str, Flag(metavar="CLOCK")] = "steps"
     """What time left counts: steps or timestep."""
