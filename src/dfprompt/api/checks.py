@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfprompt.api.companions import HOW_TO_GET_A_POLICY, MINI, choose_lexicon, companions_of, writer_of
+from dfprompt.api.method_names import check_methods
 from dfprompt.api.world import MINI_POLICIES, mini_folder
 from dfprompt.api.written import plain_of, read_base, read_written
 from dfprompt.config.recipes import find_recipe
@@ -104,6 +105,7 @@ def _check_search(request: TuneRequest) -> None:
 
 
 def _check_evaluation(request: EvaluateRequest) -> None:
+    check_methods([each for each in request.methods if isinstance(each, str)])
     own = companions_of(request.pipeline).policy if request.policy is None else request.policy
     named = [str(method).partition("=") for method in request.methods if isinstance(method, str)]
     others = [source for _, _, source in named if source and Path(source).is_dir()]

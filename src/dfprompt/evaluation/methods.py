@@ -223,7 +223,8 @@ class FileMethod:
             try:
                 if line.strip():
                     key, prompt = _read_rewrite(line)
-                    self._rewrites[key] = prompt
+                    if self._rewrites.setdefault(key, prompt) != prompt:
+                        raise InputError(f"another rewrite of {quote(key)} stands above; keep one of them")
             except DFPromptError as error:
                 problems.append(f"{path}, line {number}: {error}")
         if problems:

@@ -28,11 +28,11 @@ class OptimizeRequest(Request):
     """Different rewrites of each prompt."""
     seed: Annotated[int, Flag(metavar="S")] = Field(default=0, ge=0)
     """The same seed gives the same rewrites."""
-    temperature: Annotated[float, Flag(metavar="T")] = 0.7
+    temperature: Annotated[float, Flag(metavar="T")] = Field(default=0.7, ge=0, allow_inf_nan=False)
     """0 takes the likeliest words; higher is freer."""
-    control_temperature: Annotated[float, Flag(metavar="T")] = 0.0
+    control_temperature: Annotated[float, Flag(metavar="T")] = Field(default=0.0, ge=0, allow_inf_nan=False)
     """The same of ranges and weights: 0, the likeliest."""
-    restraint: Annotated[float, Flag(metavar="R")] = 0.0
+    restraint: Annotated[float, Flag(metavar="R")] = Field(default=0.0, ge=0, le=1)
     """Share of the policy's gain to give up to append less, 0 to 1."""
     taste: Taste = None
     """Whom the policy writes for: a taste it learnt, with a strength of 0 to 2; several between commas."""
@@ -52,7 +52,7 @@ class OptimizeRequest(Request):
     """Never append a word with this in it."""
     ban_artists: bool = False
     """Append no artists' names."""
-    max_modifiers: Annotated[int | None, Flag(metavar="N")] = None
+    max_modifiers: Annotated[int | None, Flag(metavar="N")] = Field(default=None, ge=1)
     """Append at most this many."""
     at_least: Annotated[int, Flag(metavar="N")] = Field(default=0, ge=0, le=20)
     """Append this many even where the policy would leave the prompt alone."""
