@@ -40,6 +40,7 @@ REFUSED = [
     (["evaluate", "--prompts", "mini", "--methods", "plain,polcy", "--output", "e"], 'mean "policy"'),
     (["evaluate", "--prompts", "mini", "--methods", "stripped:polcy@0.3", "--output", "e"], 'mean "policy"'),
     (["evaluate", "--prompts", "mini", "--methods", "a=none.jsonl", "--output", "e"], "no file of rewrites"),
+    (["compare", "x", "--reward", "clpi"], 'mean "clip"'),
     (["compare", "x", "--taste", "painted", "--pipeline", "mini"], "the policy mini has learnt no taste"),
     (["evaluate", "--prompts", "p.txt", "--output", "e", "--taste", "painted,painted"], "named twice"),
     (["evaluate", "--prompts", "p.txt", "--rewards", "clip", "--output", "e"], "--rewards is --reward now"),

@@ -218,6 +218,36 @@ def test_questions_are_asked_only_for_what_was_not_said(
     assert asked == []
 
 
+def test_each_answer_is_checked_when_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = iter(["nofolder", "mini", " ", "a cat", "[snow:late]", "snow", "n", "none,mini"])
+    answered = answer_questions(StartRequest(), lambda question, usual: next(said))
+    assert (answered.pipeline, answered.text, answered.vary) == ("mini", "a cat", "snow")
+    assert list(answered.rewards) == ["none", "mini"]
+    told = capsys.readouterr().err.splitlines()
+    wrong = ["neither a folder, nor a file", "empty prompt", "takes words alone", "'n' is no reward"]
+    for line, what in zip(told, wrong, strict=True):
+        assert what in line
+
+
+def test_a_reward_that_there_is_not_is_refused_before_the_plan(cli: Any) -> None:
+    ran = cli("start", "--reward", "bogus", "--plan")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("error: 'bogus' is no reward; known here: mini, clip")
+
+
+def test_a_small_model_is_not_said_to_take_minutes() -> None:
+    assert choose_offload(look_at_model("mini"), 0)[1] == "no GPU: drawn on the CPU (17 MB of weights)"
+
+
+def test_scores_that_were_asked_for_are_printed(cli: Any, tmp_path: Path) -> None:
+    ran = cli("start", "--reward", "mini", "--seeds", "1", "--yes", "--output", str(tmp_path / "o"))
+    assert ran.returncode == 0, ran.stderr
+    assert "95 % interval" in ran.stdout
+
+
 def test_no_message_goes_in_a_circle(cli: Any, tmp_path: Path) -> None:
     ran = cli("start", "--pipeline", str(tmp_path / "nowhere"), "--plan")
     assert ran.returncode == 2

@@ -204,9 +204,11 @@ def choose_offload(model: Model, memory: float) -> tuple[Offload, str]:
     >>> choose_offload(Model("x", "", 6.9, 5.1), 8.0)[0]
     'model'
     """
-    size = f"{model.weighs:.1f} GB of weights"
+    large = model.weighs >= 0.1
+    size = f"{model.weighs:.1f} GB of weights" if large else f"{1000 * model.weighs:.0f} MB of weights"
     if not memory:
-        return "none", f"no GPU: drawn on the CPU ({size}); minutes per picture with a large model"
+        pace = "; minutes per picture with a large model" if large else ""
+        return "none", f"no GPU: drawn on the CPU ({size}){pace}"
     if memory >= model.weighs + _ROOM:
         return "none", f"{size} fit into {memory:g} GB of GPU memory"
     if memory >= model.largest + _ROOM:
