@@ -74,8 +74,7 @@ def _check_comparison(request: CompareRequest) -> None:
     check_drawing(request)
     check_scores(request)
     check_output(request.output)
-    if request.style is not None:
-        find_style(request.style)
+    _check_style(request)
     writer = writer_of(request, companions_of(request.pipeline))
     check_taste(request.taste, writer)
     texts = [] if list(request.texts) == STDIN else list(request.texts)
@@ -203,8 +202,20 @@ def _check_rewriting(request: OptimizeRequest) -> None:
                 read_base(text, df=request.df)
     check_device(request.device)
     check_taste(request.taste, request.writer)
-    if request.style is not None:
-        find_style(request.style)
+    _check_style(request)
+
+
+def _check_style(request: OptimizeRequest | CompareRequest) -> None:
+    """Refuse a look nobody knows, and say that a policy named beside one does not write."""
+    if request.style is None:
+        return
+    find_style(request.style)
+    if request.policy not in (type(request).model_fields["policy"].default, STARTER):
+        warnings.warn(
+            f"--style {request.style} writes by rules, so --policy {request.policy} does not write here",
+            DFPromptWarning,
+            stacklevel=3,
+        )
 
 
 def _check_start(request: StartRequest) -> None:
