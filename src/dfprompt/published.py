@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfprompt.errors import LoadError
+from dfprompt.config import nearest
+from dfprompt.errors import ConfigError, LoadError
 from dfprompt.sources import find_cached
 
 CONFIGS = ("*.json", "*.txt")
@@ -66,6 +67,17 @@ NEEDED: dict[str, tuple[Published, ...]] = {
 }
 # What a real pipeline's pictures are scored with where nothing is named.
 USUAL_SCORES = ("clip", "aesthetic")
+
+NO_SCORES = "none"  # what --reward takes where nothing shall be scored
+REWARD_NAMES = ("mini", *NEEDED)
+
+
+def unknown_reward(name: str) -> ConfigError:
+    """Return the error of a name that is no reward, with the nearest that is."""
+    return ConfigError(
+        f"{name!r} is no reward; {nearest(name, REWARD_NAMES)}; a recipe ends in .toml, code is "
+        "FILE.py:FUNCTION, a server http://..."
+    )
 
 
 def missing_weights(names: Sequence[str]) -> list[Published]:

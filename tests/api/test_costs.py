@@ -46,6 +46,21 @@ def test_comparisons_and_searches() -> None:
     assert estimate_search(TuneRequest(text="a cat", images=30)).pictures == 30
 
 
+@pytest.mark.parametrize(
+    ("asked", "rows"),
+    [
+        ({"texts": ["a cat"], "vary": ["snow"]}, 5),  # the pipeline's own policy writes only without vary
+        ({"texts": ["a cat"], "vary": ["snow", "mist"]}, 9),
+        ({"texts": ["a cat"], "vary": ["snow"], "policy": "starter"}, 6),
+        ({"texts": ["a cat"], "vary": ["snow"], "pipeline": "models/none"}, 5),
+        ({"texts": ["a cat"], "written": ["a cat, [snow:late]"], "pipeline": "models/none"}, 2),
+        ({"written": ["a cat, [snow:late]", "a dog, [snow:late]"]}, 4),
+    ],
+)
+def test_a_comparison_counts_the_rows_that_are_drawn(asked: dict[str, Any], rows: int) -> None:
+    assert estimate_comparison(CompareRequest(seeds=3, **asked)).pictures == 3 * rows
+
+
 def test_stage_two_counts_rollouts_validations_and_pages() -> None:
     settings = GrpoSettings.model_validate(
         {

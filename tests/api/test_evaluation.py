@@ -23,6 +23,7 @@ import tiny_zoo
 from dfprompt.api import evaluation, policies
 from dfprompt.api.companions import companions_of
 from dfprompt.api.evaluation import EvaluationRun, evaluate
+from dfprompt.api.method_names import check_methods
 from dfprompt.api.methods import METHODS, Asked, MethodChoices, _suffix_words, load_methods, named
 from dfprompt.api.mini_evaluation import find_facts
 from dfprompt.errors import ConfigError, InputError, LoadError
@@ -396,6 +397,10 @@ def test_a_new_method_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ("lowder-3", "louder", "plain:suffix", "best-of-2:"):
         with pytest.raises(ConfigError, match="there is no method"):
             load_methods([wrong], _choices())
+    check_methods(["louder-3", "best-of-2:louder-2", "policy@0.3", "stripped:mine", f"mine={Path(__file__)}"])
+    for wrong in ("lowder-3", "louder", "best-of-2:", "stripped:his"):
+        with pytest.raises(ConfigError, match="there is no method"):
+            check_methods([wrong])
 
 
 def test_a_control_that_cannot_be_read(policy: Policy) -> None:

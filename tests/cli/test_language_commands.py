@@ -54,6 +54,12 @@ def test_an_ascii_console_gets_ascii(cli) -> None:
     assert cli("parse", "[猫:0.5]", encoding="ascii").stderr.isascii()
 
 
+def test_the_timesteps_of_the_pipeline_that_every_command_draws_with(cli) -> None:
+    ran = cli("plan", "a, [b:late]", "--pipeline", "mini", "--clock", "timestep", "--json")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert [step["text"] for step in json.loads(ran.stdout)["plan"]] == ["a"] * 4 + ["a, b"] * 6
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp437"])
 def test_errors_print_on_any_console(cli, encoding: str) -> None:
     ran = cli("parse", "猫, [é\x1b[31m:0-0.5]", encoding=encoding)
@@ -112,7 +118,11 @@ def test_strength_runs_the_tail(cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--steps", "-1"], "between 1 and 10000"),
+        (["--steps", "-1"], "--steps must be at least 1, got -1"),
+        (["--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--steps", "0", "--timesteps", "999,3"], "--steps must be at least 1, got 0"),
+        (["--pipeline", "nofolder"], "neither a folder, nor a file, nor a hub id"),
+        (["--pipeline", "hub:a/b"], "not in the local cache"),
         (["--steps", "x"], "valid integer"),
         (["--clock", "sigma"], "steps, timestep"),
         (["--clock", "timestep"], "needs the scheduler's timesteps"),

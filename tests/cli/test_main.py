@@ -46,6 +46,21 @@ def test_an_unknown_command_exits_with_2(cli) -> None:
     assert "plann" in ran.stderr
 
 
+@pytest.mark.parametrize("command", ["plan", "parse", "convert", "tune", "start"])
+def test_a_prompt_without_its_quotes_is_told_of_them(cli, command: str) -> None:
+    ran = cli(command, "a", "red", "house")
+    assert ran.returncode == 2
+    assert 'put quotes around one prompt: "a red house"' in ran.stderr
+    assert "quotes" not in cli("inspect", "a.png", "b.png").stderr
+
+
+def test_prompts_of_one_word_each_are_doubted(cli) -> None:
+    said = 'note: 3 prompts of one word each; put quotes around one prompt: "a red house"'
+    assert said in cli("optimize", "a", "red", "house", "--policy", "starter", "--json").stderr
+    for prompts in (["house"], ["a red house", "boat"], ["a red house"]):
+        assert "quotes" not in cli("optimize", *prompts, "--policy", "starter").stderr
+
+
 def test_a_reader_that_stops_reading_is_no_traceback() -> None:
     command = [sys.executable, "-m", "dfprompt.cli.main", "parse", "-"]
     with subprocess.Popen(

@@ -37,6 +37,14 @@ def test_prints_one_df_prompt_per_line_and_nothing_else(cli: Cli, folder: str) -
     ]
 
 
+@pytest.mark.parametrize("more", [["--policy", "mini-sft"], ["--policy", "starter"], []])
+def test_a_policy_beside_a_style_is_said_not_to_write(cli: Cli, more: list[str]) -> None:
+    done = cli("optimize", "a red cat", "--style", "photo", *more)
+    assert done.returncode == 0, done.stderr
+    said = "warning: --style photo writes by rules, so --policy mini-sft does not write here"
+    assert (said in done.stderr.splitlines()) == (more[-1:] == ["mini-sft"])
+
+
 def test_json_has_plain_candidates_and_scores(cli: Cli, folder: str) -> None:
     done = cli("optimize", "a red cat", "--policy", folder, "--json", "--to", "a1111", "--steps", "20")
     answer = json.loads(done.stdout)

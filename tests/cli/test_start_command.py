@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,8 +108,38 @@ def test_the_plan_is_said_in_a_moment_before_anything_is_loaded(
     assert ("no GPU: drawn on the CPU" if memory == "0" else "fit into 24 GB of GPU memory") in ran.stderr
     assert "ranges" in ran.stderr
     assert "--reward clip would fetch 1.7 GB" in ran.stderr
-    assert ran.stdout.startswith('dfprompt compare "a red house in the snow" --vary "watercolor" --pipeline')
+    assert ran.stdout.startswith('dfprompt compare "a red house in the snow" --vary watercolor --seeds 2')
     assert not (tmp_path / "o").exists()
+
+
+def test_the_command_said_draws_what_was_planned(cli: Any, tmp_path: Path) -> None:
+    asked = ["start", "a red house", "--vary", 'so "late"', "--seeds", "1", "--seed", "9", "--steps", "3"]
+    asked += ["--guidance", "1.5", "--size", "64", "--reward", "none", "--no-metadata"]
+    output = ["--output", str(tmp_path / "o")]
+    said = cli(*asked, *output, "--plan").stdout.strip()
+    drawn = cli(*asked, *output, "--yes")
+    assert drawn.returncode == 0, drawn.stderr
+    again = shlex.split(said)[1:]
+    again[again.index("--output") + 1] = str(tmp_path / "again")
+    assert cli(*again).returncode == 0
+    first, second = (json.loads((tmp_path / each / "comparison.json").read_text()) for each in ("o", "again"))
+    assert [first[key] for key in ("settings", "seeds", "scores")] == [
+        second[key] for key in ("settings", "seeds", "scores")
+    ]
+    names = sorted(path.name for path in (tmp_path / "o").glob("*seed9.png"))
+    assert len(names) == 5
+    for name in names:
+        assert (tmp_path / "o" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    goes_on = shlex.split(drawn.stdout.partition("next:\n")[2].splitlines()[0])[1:]
+    more = cli(*goes_on)
+    assert more.returncode == 0, more.stderr
+    assert len(list((tmp_path / "o").glob("*-seed*.png"))) == 5 * 4
+
+
+def test_the_command_of_another_machine_has_its_offload(kind_folder: Callable[[str], Path]) -> None:
+    plan = plan_start(StartRequest(pipeline=str(kind_folder("sd1")), memory=2.0001, rewards=["none"]))
+    assert (plan.offload, plan.request.offload) == ("sequential", "none")
+    assert " --offload sequential" in plan.command
 
 
 @pytest.mark.parametrize("flags", [[], ["--offload", "model", "--dtype", "float16"]], ids=["cpu", "gpu"])
@@ -185,6 +216,36 @@ def test_questions_are_asked_only_for_what_was_not_said(
     asked.clear()
     answer_questions(StartRequest(text="a cat", pipeline="mini", vary="snow", rewards=["none"]), usual)
     assert asked == []
+
+
+def test_each_answer_is_checked_when_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = iter(["nofolder", "mini", " ", "a cat", "[snow:late]", "snow", "n", "none,mini"])
+    answered = answer_questions(StartRequest(), lambda question, usual: next(said))
+    assert (answered.pipeline, answered.text, answered.vary) == ("mini", "a cat", "snow")
+    assert list(answered.rewards) == ["none", "mini"]
+    told = capsys.readouterr().err.splitlines()
+    wrong = ["neither a folder, nor a file", "empty prompt", "takes words alone", "'n' is no reward"]
+    for line, what in zip(told, wrong, strict=True):
+        assert what in line
+
+
+def test_a_reward_that_there_is_not_is_refused_before_the_plan(cli: Any) -> None:
+    ran = cli("start", "--reward", "bogus", "--plan")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("error: 'bogus' is no reward; known here: mini, clip")
+
+
+def test_a_small_model_is_not_said_to_take_minutes() -> None:
+    assert choose_offload(look_at_model("mini"), 0)[1] == "no GPU: drawn on the CPU (17 MB of weights)"
+
+
+def test_scores_that_were_asked_for_are_printed(cli: Any, tmp_path: Path) -> None:
+    ran = cli("start", "--reward", "mini", "--seeds", "1", "--yes", "--output", str(tmp_path / "o"))
+    assert ran.returncode == 0, ran.stderr
+    assert "95 % interval" in ran.stdout
 
 
 def test_no_message_goes_in_a_circle(cli: Any, tmp_path: Path) -> None:

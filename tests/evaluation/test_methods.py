@@ -184,6 +184,13 @@ def test_a_wrong_line_of_a_file_is_named(row: Any, tmp_path: Path) -> None:
         FileMethod(path, "x")
 
 
+def test_two_rewrites_of_one_prompt_are_refused(tmp_path: Path) -> None:
+    first, other = ({"prompt": "a cat", "df_prompt": f"a cat, [{word}:late]"} for word in ("mist", "snow"))
+    with pytest.raises(InputError, match='line 3: another rewrite of "a cat" stands above'):
+        FileMethod(_lines(tmp_path / "r.jsonl", first, first, other), "x")
+    assert FileMethod(_lines(tmp_path / "r.jsonl", first, first), "x").rewrite([PlainPrompt("a cat")], 0)[0]
+
+
 def test_prompt_files(tmp_path: Path) -> None:
     path = _lines(
         tmp_path / "p.jsonl",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,10 @@ def test_a_file_deeper_than_can_be_read_is_no_scheduler(tmp_path: Path) -> None:
     (tmp_path / "scheduler" / "scheduler_config.json").write_text("[" * 100_000, encoding="utf-8")
     with pytest.raises(LoadError, match="no scheduler can be read"):
         load_timesteps(source, 4)
+
+
+def test_a_hub_id_is_looked_for_without_a_librarys_remark() -> None:
+    with warnings.catch_warnings(record=True) as caught, pytest.raises(LoadError, match='from "a/b"'):
+        warnings.simplefilter("always")
+        load_timesteps("hub:a/b", 4)
+    assert not caught

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfprompt.api.companions import HOW_TO_GET_A_POLICY, MINI, choose_lexicon, companions_of
+from dfprompt.api.companions import HOW_TO_GET_A_POLICY, MINI, choose_lexicon, companions_of, writer_of
+from dfprompt.api.method_names import check_methods
 from dfprompt.api.world import MINI_POLICIES, mini_folder
 from dfprompt.api.written import plain_of, read_base, read_written
 from dfprompt.config.recipes import find_recipe
@@ -23,7 +24,7 @@ from dfprompt.pipeline.weight_files import refuse_pickle
 from dfprompt.policy.tastes import parse_taste, strengths_of
 from dfprompt.prompt.keeping import check_keep
 from dfprompt.prompt.reading import NATIVE, read_prompt
-from dfprompt.published import USUAL_SCORES, check_weights
+from dfprompt.published import NO_SCORES, REWARD_NAMES, USUAL_SCORES, check_weights, unknown_reward
 from dfprompt.search.budget import Budget
 from dfprompt.search.candidates import SpanSpace
 from dfprompt.search.starter import NAME as STARTER
@@ -74,10 +75,9 @@ def _check_comparison(request: CompareRequest) -> None:
     check_drawing(request)
     check_scores(request)
     check_output(request.output)
-    if request.style is not None:
-        find_style(request.style)
-    own = companions_of(request.pipeline).policy if request.writer is None else request.writer
-    check_taste(request.taste, own)
+    _check_style(request)
+    writer = writer_of(request, companions_of(request.pipeline))
+    check_taste(request.taste, writer)
     texts = [] if list(request.texts) == STDIN else list(request.texts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DFPromptWarning)
@@ -85,8 +85,7 @@ def _check_comparison(request: CompareRequest) -> None:
         plain = [read_prompt(text, plain=not request.df).plain_text for text in texts]
     for each in written if texts or not request.texts else ():
         plain_of(each, plain)
-    nobody_writes = request.writer is None and companions_of(request.pipeline).policy is None
-    if not written and not request.vary and nobody_writes:
+    if not written and not request.vary and writer is None:
         raise InputError(f"nothing to compare with plain: {HOW_TO_GET_A_POLICY}")
 
 
@@ -106,6 +105,7 @@ def _check_search(request: TuneRequest) -> None:
 
 
 def _check_evaluation(request: EvaluateRequest) -> None:
+    check_methods([each for each in request.methods if isinstance(each, str)])
     own = companions_of(request.pipeline).policy if request.policy is None else request.policy
     named = [str(method).partition("=") for method in request.methods if isinstance(method, str)]
     others = [source for _, _, source in named if source and Path(source).is_dir()]
@@ -201,14 +201,27 @@ def _check_rewriting(request: OptimizeRequest) -> None:
                 read_base(text, df=request.df)
     check_device(request.device)
     check_taste(request.taste, request.writer)
-    if request.style is not None:
-        find_style(request.style)
+    _check_style(request)
+
+
+def _check_style(request: OptimizeRequest | CompareRequest) -> None:
+    """Refuse a look nobody knows, and say that a policy named beside one does not write."""
+    if request.style is None:
+        return
+    find_style(request.style)
+    if request.policy not in (type(request).model_fields["policy"].default, STARTER):
+        warnings.warn(
+            f"--style {request.style} writes by rules, so --policy {request.policy} does not write here",
+            DFPromptWarning,
+            stacklevel=3,
+        )
 
 
 def _check_start(request: StartRequest) -> None:
     check_device_name(request.device)
     check_dtype(request)
     check_output(request.output)
+    check_reward_names([each for each in (*request.rewards, *request.judges) if isinstance(each, str)])
     if request.pipeline is not None:
         check_pipeline(request.pipeline)
 
@@ -324,6 +337,7 @@ def check_scores(request: ScoreRequest) -> None:
 def check_sources(sources: Sequence[object], *, allow_code: bool) -> None:
     """Refuse scores whose files or weights are not there, no addresses, and code without permission."""
     named = [each for each in sources if isinstance(each, str)]
+    check_reward_names(named)
     check_weights(named)
     for source in named:
         if is_url(source):
@@ -339,6 +353,14 @@ def check_sources(sources: Sequence[object], *, allow_code: bool) -> None:
                 raise ConfigError(
                     f"the reward {source} is code, which would be run; pass --allow-code if you trust it"
                 )
+
+
+def check_reward_names(names: Sequence[str]) -> None:
+    """Refuse a bare word that is the name of no reward, and of no folder here."""
+    for name in names:
+        known = name in (*REWARD_NAMES, NO_SCORES) or name.startswith("mini-") or Path(name).exists()
+        if name.replace("-", "").replace("_", "").isalnum() and not known:
+            raise unknown_reward(name)
 
 
 # By name, so that a check imports no other command's request.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dfprompt.api.world import mini_folder
 from dfprompt.pipeline.companions import NOTHING, Companions, find_companions
 from dfprompt.requests.base import split_commas
 from dfprompt.search.lexicon import Lexicon, built_in_lexicon, make_lexicon, read_lexicon
 from dfprompt.sources import peek_cached
+
+if TYPE_CHECKING:
+    from dfprompt.requests.compare import CompareRequest
 
 MINI = "mini"
 HOW_TO_GET_A_POLICY = (
@@ -33,6 +36,13 @@ def companions_of(pipeline: Any) -> Companions:
     folder = mini_folder("pipeline") if str(pipeline) == MINI else Path(pipeline)
     found_at = folder if folder.is_dir() else peek_cached(str(pipeline))
     return NOTHING if found_at is None else find_companions(found_at)
+
+
+def writer_of(request: CompareRequest, companions: Companions) -> Any:
+    """Return what rewrites the words of a comparison: what it names, or the pipeline's own but for `vary`."""
+    if request.writer is not None:
+        return request.writer
+    return None if request.vary else companions.policy
 
 
 def usual_lexicon(companions: Companions) -> Lexicon:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dfprompt.api.checks import check
-from dfprompt.api.companions import companions_of
+from dfprompt.api.companions import companions_of, writer_of
 from dfprompt.api.gallery import choose_folder, slug
 from dfprompt.api.pipelines import open_pipeline
 from dfprompt.api.policies import load_policy, read_base, tokenizers_of
@@ -149,8 +149,7 @@ def compare_prompts(
         loaded = open_pipeline(here)
         companions, seeds = companions_of(loaded), request.numbers
         _add_variations(prompts, bases, request, loaded)
-        own = None if request.vary else companions.policy
-        chosen_policy = own if request.writer is None else request.writer
+        chosen_policy = writer_of(request, companions)
         board = choose_scoreboard(here, companions)
         how = HowToDraw(
             request.settings, request.negative_prompt, metadata=request.metadata, progress=progress

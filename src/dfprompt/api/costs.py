@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfprompt.api.companions import MINI
+from dfprompt.api.companions import MINI, companions_of, writer_of
 from dfprompt.api.world import mini_folder
-from dfprompt.errors import DFPromptError
+from dfprompt.api.written import plain_of, read_base, read_written
+from dfprompt.errors import DFPromptError, DFPromptWarning
 from dfprompt.measurement.prompts import read_plain_prompts
 from dfprompt.measurement.shards import Shard
 from dfprompt.requests.compare import CompareRequest, TuneRequest
@@ -90,9 +92,14 @@ def estimate_evaluation(request: EvaluateRequest) -> Cost:
 
 def estimate_comparison(request: CompareRequest) -> Cost:
     """What `compare` draws: rewrites that turn out the same are drawn once."""
-    rewrites = 1 + request.candidates + 4 * len(request.vary)
-    written = len(request.written) + (0 if request.with_file is None else _count(request.with_file))
-    pictures = (len(request.texts) * rewrites + written) * len(request.numbers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DFPromptWarning)  # said when the words are read for drawing
+        texts = [read_base(each, df=request.df).plain_text for each in request.texts]
+        written = read_written(request)
+    plain = {*texts, *(plain_of(each, texts) for each in written)}
+    writes = writer_of(request, companions_of(request.pipeline)) is not None
+    rewrites = writes * request.candidates + 4 * len(request.vary)
+    pictures = (len(plain) + len(texts) * rewrites + len(written)) * len(request.numbers)
     return Cost(pictures, *_drawing(request), pictures)
 
 

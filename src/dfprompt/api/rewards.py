@@ -12,12 +12,13 @@ from torch import Tensor
 
 from dfprompt.api.pictures import ImageLike, check_origins, read_pictures
 from dfprompt.api.world import mini_folder, mini_taste
-from dfprompt.config import load_config, nearest
+from dfprompt.config import load_config
 from dfprompt.config.keywords import names_keywords
 from dfprompt.endpoint import is_url
 from dfprompt.errors import ConfigError, ImageFileError, LoadError
 from dfprompt.excerpt import quote
 from dfprompt.images.reading import Picture, raise_together
+from dfprompt.published import unknown_reward
 from dfprompt.rewards import (
     KINDS,
     ImageBatch,
@@ -270,8 +271,4 @@ def _refuse_assignments(source: str, assignments: Sequence[str]) -> None:
 def _unknown(text: str) -> ConfigError:
     if "/" in text and not text.startswith((".", "/")):
         return ConfigError(f"{text}: no such folder; for a hub id say what it is, such as clip:{text}")
-    known = ("mini", PAPER, *KINDS)
-    return ConfigError(
-        f"{text!r} is no reward; {nearest(text, known)}; a recipe ends in .toml, code is FILE.py:FUNCTION, "
-        "a server http://..."
-    )
+    return unknown_reward(text)

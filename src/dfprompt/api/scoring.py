@@ -12,7 +12,7 @@ from dfprompt.api.rewards import RewardLike, about_servers, load_reward
 from dfprompt.errors import ConfigError, DFPromptWarning, LoadError
 from dfprompt.measurement.scoreboard import Scoreboard
 from dfprompt.pipeline.companions import Companions
-from dfprompt.published import USUAL_SCORES
+from dfprompt.published import NO_SCORES, USUAL_SCORES
 from dfprompt.requests.score import ScoreRequest
 from dfprompt.rewards import Reward, Score, as_score
 
@@ -23,7 +23,6 @@ _MINI_JUDGES: dict[str, Callable[[], Reward]] = {
     TASTE: MiniTaste,
     "mini-atoms": MiniAtoms,
 }
-NO_SCORES = "none"
 
 
 def load_scoreboard(

@@ -23,17 +23,20 @@ from dfprompt.errors import LoadError, UnsupportedPipelineError
 from dfprompt.pipeline.weight_files import read_header
 from dfprompt.published import USUAL_SCORES, missing_weights
 from dfprompt.requests.compare import CompareRequest
-from dfprompt.requests.render import Offload
+from dfprompt.requests.render import GenerateRequest, Offload, RenderRequest
+from dfprompt.requests.spoken import command_line, quote_word
 from dfprompt.requests.start import StartRequest
 from dfprompt.sources import Download, check_device, hub_id_of, measure_download
 
 if TYPE_CHECKING:
     from dfprompt.api.comparison import ComparisonRun
+    from dfprompt.prompt import DFPrompt
 
 TEXT, VARY = "a red house in the snow", "watercolor"
 _ROWS = 5  # plain, all the time, early, late, late and gently
 _ROOM = 2.0  # GB that drawing one picture takes beside the weights, generously
 _PLACES = ("", "models")
+_ALWAYS = ("vary", "seeds", "rewards", "pipeline")  # said even where they are the defaults
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,21 @@ class StartPlan:
     @property
     def command(self) -> str:
         """The command that draws the same without any question."""
-        asked = self.request
-        more = "" if self.offload == "none" else f" --offload {self.offload}"
-        return (
-            f'dfprompt compare "{asked.texts[0]}" --vary "{asked.vary[0]}" --pipeline {self.model.source}'
-            f"{more} --reward none"
-        )
+        offload = self.request.offload if self.request.offload != "none" else self.offload
+        return command_line("compare", self.request.model_copy(update={"offload": offload}), _ALWAYS)
+
+    def next_commands(self, late: DFPrompt) -> list[str]:
+        """What may be asked now: four times the noises, the late picture by itself, and elsewhere."""
+        several = min(4 * len(self.request.numbers), CompareRequest.most_seeds)
+        goes_on = self.request.output is not None
+        more = self.request.model_copy(update={"seeds": several, "resume": goes_on, "force": False})
+        shared = {name: getattr(self.request, name) for name in RenderRequest.model_fields}
+        alone = GenerateRequest(texts=[str(late)], seed=self.request.seed, **shared)
+        return [
+            command_line("compare", more, _ALWAYS),
+            command_line("generate", alone, ("pipeline",)),
+            f"dfprompt convert {quote_word(str(late))} --to comfyui",
+        ]
 
 
 def find_models(around: Path = Path()) -> list[str]:
@@ -192,9 +204,11 @@ def choose_offload(model: Model, memory: float) -> tuple[Offload, str]:
     >>> choose_offload(Model("x", "", 6.9, 5.1), 8.0)[0]
     'model'
     """
-    size = f"{model.weighs:.1f} GB of weights"
+    large = model.weighs >= 0.1
+    size = f"{model.weighs:.1f} GB of weights" if large else f"{1000 * model.weighs:.0f} MB of weights"
     if not memory:
-        return "none", f"no GPU: drawn on the CPU ({size}); minutes per picture with a large model"
+        pace = "; minutes per picture with a large model" if large else ""
+        return "none", f"no GPU: drawn on the CPU ({size}){pace}"
     if memory >= model.weighs + _ROOM:
         return "none", f"{size} fit into {memory:g} GB of GPU memory"
     if memory >= model.largest + _ROOM:

@@ -55,6 +55,10 @@ _MOVED = {"mini": ("dfprompt mini", "worlds.mini")}
 _STYLE: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
 
 
+_UsageError: Any = typer.BadParameter.__base__  # of click, or of the copy of it that typer has
+QUOTES = 'put quotes around one prompt: "a red house"'
+
+
 class _Commands(MutableMapping[str, Any]):
     """Command objects by name, made of their modules when they are first asked for."""
 
@@ -104,6 +108,11 @@ def _read_all() -> dict[str, Any]:
     return {each: command for name in COMMANDS for each, command in _read(name).items()}
 
 
+def _takes_a_prompt(context: Any) -> bool:
+    arguments = (each for each in context.command.params if each.param_type_name == "argument")
+    return any("TEXT" in (each.metavar or "") for each in arguments)
+
+
 def _nothing() -> None:
     """Do nothing."""
 
@@ -114,6 +123,15 @@ class CommandGroup(TyperGroup):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = _Commands()
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; words beside its prompt are most often a prompt without its quotes."""
+        try:
+            return super().invoke(ctx)
+        except _UsageError as error:
+            if error.message.startswith("Got unexpected extra argument") and _takes_a_prompt(error.ctx):
+                error.message += f"; {QUOTES}"
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands by what one wants to do, no description cut short."""

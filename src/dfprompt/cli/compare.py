@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dfprompt.api.checks import STDIN, check
-from dfprompt.api.companions import HOW_TO_GET_A_POLICY, companions_of
+from dfprompt.api.companions import HOW_TO_GET_A_POLICY, companions_of, writer_of
 from dfprompt.api.costs import estimate_comparison
 from dfprompt.cli import console
 from dfprompt.cli.costs import tell
@@ -47,15 +47,14 @@ def compare(request: CompareRequest, as_json: bool = JSON) -> None:
         _answer_lines(request)
         return
     run = compare_prompts(request, progress=True)
-    unwritten = request.writer is None and companions_of(request.pipeline).policy is None
-    if unwritten and not request.vary:
+    if not request.vary and writer_of(request, companions_of(request.pipeline)) is None:
         console.note(f"only what --with says was drawn beside plain: {HOW_TO_GET_A_POLICY}")
     if run.gate is not None:
         console.note(run.gate.sentence())
     if as_json:
         console.write_json(run.to_json())
     else:
-        _print(run)
+        print_comparison(run)
 
 
 def _answer_lines(request: CompareRequest) -> None:
@@ -76,7 +75,8 @@ def _answer_lines(request: CompareRequest) -> None:
     console.for_each_line(work)
 
 
-def _print(run: ComparisonRun) -> None:
+def print_comparison(run: ComparisonRun) -> None:
+    """Print what was drawn, its scores, and where it lies."""
     answer = run.to_json()
     for prompt in answer["prompts"]:
         console.write(prompt["prompt"])

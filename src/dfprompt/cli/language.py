@@ -165,17 +165,23 @@ def _looks_like_until(weight: Decimal) -> bool:
 def _run(request: PlanRequest) -> dict[str, Any]:
     """Return make_plan's arguments for the run that the options describe."""
     run: dict[str, Any] = {
-        "num_inference_steps": request.steps or DEFAULT_STEPS,
+        "num_inference_steps": DEFAULT_STEPS if request.steps is None else request.steps,
         "clock": request.clock,
         "strength": request.strength,
     }
     if request.timesteps:
         run["timesteps"] = _numbers(request.timesteps)
-        run["num_inference_steps"] = request.steps or len(run["timesteps"])
+        if request.steps is None:
+            run["num_inference_steps"] = len(run["timesteps"])
     elif request.pipeline:
+        from dfprompt.api.checks import check_pipeline
+        from dfprompt.api.companions import MINI
+        from dfprompt.api.world import mini_folder
         from dfprompt.pipeline.timesteps import load_timesteps
 
-        run |= load_timesteps(request.pipeline, run["num_inference_steps"])._asdict()
+        check_pipeline(request.pipeline)
+        source = str(mini_folder("pipeline")) if request.pipeline == MINI else request.pipeline
+        run |= load_timesteps(source, run["num_inference_steps"])._asdict()
     return run
 
 

@@ -7,12 +7,14 @@ import inspect
 import os
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
+from dfprompt.cli import console
+from dfprompt.cli.commands import QUOTES
 from dfprompt.cli.kept import describe_kept
 from dfprompt.cli.stopping import Stopped
 from dfprompt.errors import InputError
@@ -41,6 +43,7 @@ def takes(kind: type[Request]) -> Callable[[Callable[..., None]], Callable[..., 
             _quiet_libraries()
             rest = {each.name: given.pop(each.name) for each in own}
             request, started = make_request(kind, _values(kind, given), kind.option), time.time()
+            _doubt_single_words(getattr(request, "texts", ()))
             try:
                 command(request, **rest)
             except Stopped as stopped:
@@ -131,6 +134,12 @@ def _values(kind: type[Request], given: Mapping[str, Any]) -> dict[str, Any]:
             value = split_commas(value)
         values[name] = not value if flag.name.startswith("--no-") else value
     return values
+
+
+def _doubt_single_words(texts: Sequence[Any]) -> None:
+    """Say what prompts of one word each most often are: one prompt whose quotes were forgotten."""
+    if len(texts) > 1 and all(len(str(each).split()) == 1 for each in texts):
+        console.note(f"note: {len(texts)} prompts of one word each; {QUOTES}")
 
 
 def _old(name: str, number: int) -> str:

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dfprompt.api.checks import check
+from dfprompt.api.checks import check, check_reward_names
+from dfprompt.api.written import read_base
 from dfprompt.cli import console
+from dfprompt.cli.compare import print_comparison
 from dfprompt.cli.options import JSON, takes
+from dfprompt.errors import DFPromptError
+from dfprompt.published import NO_SCORES
+from dfprompt.requests.base import split_commas
+from dfprompt.requests.compare import CompareRequest
 from dfprompt.requests.start import StartRequest
 
 if TYPE_CHECKING:
@@ -60,21 +66,46 @@ def start(request: StartRequest, as_json: bool = JSON) -> None:
 
 
 def answer_questions(request: StartRequest, ask: Ask) -> StartRequest:
-    """Return the request with what was not said yet: model, words, style, scores."""
-    from dfprompt.api.start import TEXT, VARY, find_models
+    """Return the request with what was not said yet: model, words, style, scores; each checked at once."""
+    from dfprompt.api.start import TEXT, VARY, find_models, look_at_model
 
     answers: dict[str, object] = {}
     if request.pipeline is None:
         found = find_models()
         question = f"Which model draws? Here are: {', '.join(found)}. Or a folder, a file, a hub id"
-        answers["pipeline"] = ask(question, found[-1])
+        answers["pipeline"] = _settle(ask, question, found[-1], look_at_model)
     if request.text is None:
-        answers["text"] = ask("What shall the pictures show?", TEXT)
+        answers["text"] = _settle(ask, "What shall the pictures show?", TEXT, _check_words)
     if request.vary is None:
-        answers["vary"] = ask("Which words shall act at other times?", VARY)
+        answers["vary"] = _settle(ask, "Which words shall act at other times?", VARY, _check_style)
     if not request.rewards:
-        answers["rewards"] = (ask("Score the pictures? none, clip, aesthetic, pickscore or hps", "none"),)
+        question = "Which scores? none, clip, aesthetic, pickscore, hps, or mini for the model mini"
+        answers["rewards"] = tuple(split_commas([_settle(ask, question, NO_SCORES, _check_rewards)]))
     return request.model_copy(update=answers)
+
+
+def _settle(ask: Ask, question: str, usual: str, check: Callable[[str], object]) -> str:
+    """Ask until the answer is one; what is wrong with another is said."""
+    while True:
+        answer = ask(question, usual)
+        try:
+            check(answer)
+        except DFPromptError as error:
+            console.show_error(error)
+        else:
+            return answer
+
+
+def _check_words(words: str) -> None:
+    read_base(words, df=False)
+
+
+def _check_style(words: str) -> None:
+    CompareRequest(texts=["a house"], vary=[words])
+
+
+def _check_rewards(names: str) -> None:
+    check_reward_names(split_commas([names]))
 
 
 def _ask(question: str, usual: str) -> str:
@@ -91,10 +122,8 @@ def _stop(plan: StartPlan, as_json: bool, *, asked: bool) -> None:
 
 
 def _show(plan: StartPlan, run: ComparisonRun) -> None:
-    text, words = plan.request.texts[0], plan.request.vary[0]
-    console.write(f"grid: {run.grid}")
-    console.write(f"report: {run.report}")
+    print_comparison(run)
     console.write("next:")
-    console.write(f"  {plan.command} --seeds 8 --force")
-    console.write(f'  dfprompt generate "{text}, [{words}:late]" --pipeline {plan.model.source}')
-    console.write(f'  dfprompt convert "{text}, [{words}:late]" --to comfyui')
+    late = next(each for each in run.shown.prompts[0].rewrites if each.label == "late")
+    for command in plan.next_commands(late.prompt):
+        console.write(f"  {command}")

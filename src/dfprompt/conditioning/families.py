@@ -32,11 +32,22 @@ def adapter_for(pipe: Any, *, max_sequence_length: int | None = None) -> TextAda
     UnsupportedPipelineError for anything but a pipeline of a known family with its text encoders,
     ConfigError for a length the family cannot have.
     """
-    if not isinstance(pipe, DiffusionPipeline):
-        raise UnsupportedPipelineError(
-            f"a diffusers pipeline is needed, not {quote(type(pipe).__name__)}; "
-            "load one with DiffusionPipeline.from_pretrained or dfprompt.load_pipeline"
-        )
+    check_diffusers(pipe)
     capabilities = capabilities_of(kind.__name__ for kind in type(pipe).__mro__)
     adapter = next(each for each in _ADAPTERS if each.capabilities is capabilities)
     return adapter(pipe, max_sequence_length)
+
+
+def check_diffusers(pipe: Any) -> None:
+    """Raise UnsupportedPipelineError for what is no diffusers pipeline, naming the one that it holds."""
+    if isinstance(pipe, DiffusionPipeline):
+        return
+    if isinstance(getattr(pipe, "pipe", None), DiffusionPipeline):
+        advice = "pass its .pipe, or draw with dfprompt.generate_images, which takes it as it is"
+    else:
+        advice = (
+            "load one with DiffusionPipeline.from_pretrained, or take the .pipe of dfprompt.load_pipeline"
+        )
+    raise UnsupportedPipelineError(
+        f"a diffusers pipeline is needed, not {quote(type(pipe).__name__)}; {advice}"
+    )

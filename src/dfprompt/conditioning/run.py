@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffusers import DiffusionPipeline
-
 from dfprompt.conditioning.attach import attach
 from dfprompt.conditioning.cache import SHARED_CACHE, EncodingCache
 from dfprompt.conditioning.call import CallRequest
 from dfprompt.conditioning.capabilities import Weighting, find_capabilities
 from dfprompt.conditioning.facts import lora_scale
+from dfprompt.conditioning.families import check_diffusers
 from dfprompt.conditioning.generic.listening import find_denoisers
 from dfprompt.conditioning.generic.steering import steer
 from dfprompt.conditioning.generic.texts import Prompts as PromptRows
@@ -31,7 +30,6 @@ from dfprompt.conditioning.prompts import Dialect, Prompts, read_prompts
 from dfprompt.conditioning.schedule import call_default, parameters
 from dfprompt.config import nearest
 from dfprompt.errors import ConfigError, UnsupportedPipelineError
-from dfprompt.excerpt import quote
 from dfprompt.prompt.ast import DFPrompt
 from dfprompt.prompt.clocks import Clock
 from dfprompt.prompt.plan import Absence
@@ -172,11 +170,7 @@ def check_steerable(pipe: Any) -> None:
 
 def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
     """Refuse what is no text-driven pipeline, and keywords that its call does not take."""
-    if not isinstance(pipe, DiffusionPipeline):
-        raise UnsupportedPipelineError(
-            f"a diffusers pipeline is needed, not {quote(type(pipe).__name__)}; "
-            "load one with DiffusionPipeline.from_pretrained or dfprompt.load_pipeline"
-        )
+    check_diffusers(pipe)
     title, known = type(pipe).__name__, parameters(type(pipe).__call__)
     if "prompt" not in known:
         raise UnsupportedPipelineError(f"{title} takes no prompt, so there are no words to steer")

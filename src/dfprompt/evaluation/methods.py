@@ -212,7 +212,13 @@ class FileMethod:
     def __init__(self, source: str | Path, name: str) -> None:
         path = Path(source)
         self.name, self.definition = name, f"the rewrites of {path.name}"
-        self._rewrites = dict(parse_lines(path, _read_rewrite, none="no rewrites"))
+        self._rewrites: dict[str, DFPrompt] = {}
+        parse_lines(path, self._add, none="no rewrites")
+
+    def _add(self, line: str) -> None:
+        key, prompt = _read_rewrite(line)
+        if self._rewrites.setdefault(key, prompt) != prompt:
+            raise InputError(f"another rewrite of {quote(key)} stands above; keep one of them")
 
     def rewrite(self, prompts: Sequence[PlainPrompt], seed: int) -> Sequence[DFPrompt | None]:
         """None where the file has no row for a prompt."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dfprompt.conditioning.schedule import check_counted, own_sigmas
 from dfprompt.errors import LoadError, UnsupportedPipelineError, load_errors
 from dfprompt.excerpt import quote
+from dfprompt.sources import hub_id_of
 
 _CONFIG = "scheduler_config.json"
 # The shift of flow schedules for a picture of the model's full size, where the configuration says nothing.
@@ -30,6 +32,12 @@ def load_timesteps(source: str, num_inference_steps: int) -> SchedulerRun:
     size. Raises LoadError where there is no scheduler, UnsupportedPipelineError for timesteps that
     count no time.
     """
+    with warnings.catch_warnings():  # diffusers asks the hub's library with words that it has given up
+        warnings.filterwarnings("ignore", "The `local_dir_use_symlinks` argument", UserWarning)
+        return _lay_out(hub_id_of(source) or source, num_inference_steps)
+
+
+def _lay_out(source: str, num_inference_steps: int) -> SchedulerRun:
     scheduler = _load_scheduler(source)
     arguments: dict[str, Any] = {}
     if scheduler.config.get("use_dynamic_shifting", False):

@@ -14,9 +14,20 @@ from dfprompt.requests.scale import CostRequest, ScaleRequest, ShardRequest
 from dfprompt.requests.score import ScoreRequest
 from dfprompt.requests.write import Taste
 
+METHOD_NAMES = (
+    "plain",
+    "suffix",
+    "suffix-controls",
+    "random",
+    "starter",
+    "human",
+    "sft",
+    "policy",
+    "stripped",
+)
+METHOD_NAMES += ("shuffled", "constant", "best-of-N", "vendor", "llm")
 METHODS = (
-    "What to compare: plain, suffix, suffix-controls, random, starter, human, sft, policy, stripped, "
-    "shuffled, constant, best-of-N, vendor, llm, NAME=FILE.jsonl, NAME=POLICY_FOLDER; stripped:NAME and "
+    f"What to compare: {', '.join(METHOD_NAMES)}, NAME=FILE.jsonl, NAME=POLICY_FOLDER; stripped:NAME and "
     "best-of-N:NAME take another method's words."
 )
 Prompts = Annotated[Any, Flag("--prompts", "FILE", kind=str)]

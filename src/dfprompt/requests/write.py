@@ -28,11 +28,11 @@ class OptimizeRequest(Request):
     """Different rewrites of each prompt."""
     seed: Annotated[int, Flag(metavar="S")] = Field(default=0, ge=0)
     """The same seed gives the same rewrites."""
-    temperature: Annotated[float, Flag(metavar="T")] = 0.7
+    temperature: Annotated[float, Flag(metavar="T")] = Field(default=0.7, ge=0, allow_inf_nan=False)
     """0 takes the likeliest words; higher is freer."""
-    control_temperature: Annotated[float, Flag(metavar="T")] = 0.0
+    control_temperature: Annotated[float, Flag(metavar="T")] = Field(default=0.0, ge=0, allow_inf_nan=False)
     """The same of ranges and weights: 0, the likeliest."""
-    restraint: Annotated[float, Flag(metavar="R")] = 0.0
+    restraint: Annotated[float, Flag(metavar="R")] = Field(default=0.0, ge=0, le=1)
     """Share of the policy's gain to give up to append less, 0 to 1."""
     taste: Taste = None
     """Whom the policy writes for: a taste it learnt, with a strength of 0 to 2; several between commas."""
@@ -52,13 +52,13 @@ class OptimizeRequest(Request):
     """Never append a word with this in it."""
     ban_artists: bool = False
     """Append no artists' names."""
-    max_modifiers: Annotated[int | None, Flag(metavar="N")] = None
+    max_modifiers: Annotated[int | None, Flag(metavar="N")] = Field(default=None, ge=1)
     """Append at most this many."""
     at_least: Annotated[int, Flag(metavar="N")] = Field(default=0, ge=0, le=20)
     """Append this many even where the policy would leave the prompt alone."""
     target: Annotated[Literal["native", "a1111", "comfyui"], Flag("--to", "D")] = "native"
     """Print as native, a1111 or comfyui."""
-    steps: Annotated[int | None, Flag(metavar="N")] = None
+    steps: Annotated[int | None, Flag(metavar="N")] = Field(default=None, ge=1, le=10_000)
     """Steps of the run, for dialects that count them."""
     df: bool = False
     """Keep spans already written in TEXT."""
@@ -76,7 +76,7 @@ class PlanRequest(DialectRequest):
 
     text: Annotated[str, Flag(metavar="TEXT", argument=True)]
     """The prompt; - reads one per line and answers in JSON lines."""
-    steps: Annotated[int | None, Flag(metavar="N")] = None
+    steps: Annotated[int | None, Flag(metavar="N")] = Field(default=None, ge=1, le=10_000)
     """Denoising steps; by default 10, or one per timestep given."""
     clock: Annotated[str, Flag(metavar="CLOCK")] = "steps"
     """What time left counts: steps or timestep."""
