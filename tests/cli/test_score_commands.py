@@ -128,12 +128,15 @@ def test_pictures_from_outside_a_small_world_are_scored_with_a_warning(
 
 
 def test_pictures_that_tell_their_prompts_need_none(inside, tmp_path: Path, reward_set: Path) -> None:
-    """Ours, two other programs', a text beside one and a list; a grid of several is no picture of one prompt."""
+    """Ours, two other programs', a text beside one and a list; a grid of several is none of one prompt."""
     graph = {
         "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a (green:1.3) star", "clip": ["4", 1]}},
         "2": {"class_type": "KSampler", "inputs": {"seed": 5, "positive": ["1", 0], "negative": ["3", 0]}},
     }
-    told = {"parameters": "a [blue] boat, <lora:x:1>\nSteps: 3, CFG scale: 7, Seed: 5", "prompt": json.dumps(graph)}
+    told = {
+        "parameters": "a [blue] boat, <lora:x:1>\nSteps: 3, CFG scale: 7, Seed: 5",
+        "prompt": json.dumps(graph),
+    }
     for name, (chunk, text) in zip(("a1111", "comfyui"), told.items(), strict=True):
         info = PngInfo()
         info.add_text(chunk, text)
@@ -164,7 +167,9 @@ def test_pictures_that_tell_their_prompts_need_none(inside, tmp_path: Path, rewa
     assert json.loads(one.stdout) == json.loads(given.stdout)
 
 
-@pytest.mark.parametrize("line", ['{"file_name": "0.png", "text": 3}', '{"file_name": "0.png", "prompt": [1]}'])
+@pytest.mark.parametrize(
+    "line", ['{"file_name": "0.png", "text": 3}', '{"file_name": "0.png", "prompt": [1]}']
+)
 def test_a_list_whose_prompts_are_no_texts_is_refused(inside, tmp_path: Path, line: str) -> None:
     Image.new("RGB", (16, 16)).save(tmp_path / "0.png")
     (tmp_path / "metadata.jsonl").write_text(f"{line}\n")
