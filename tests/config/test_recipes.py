@@ -26,7 +26,7 @@ from dfprompt.config import (
     to_toml,
     undocumented_fields,
 )
-from dfprompt.errors import ConfigError
+from dfprompt.errors import ConfigError, InputError
 
 
 class Optimiser(Config):
@@ -200,7 +200,7 @@ def test_the_resolved_recipe_reads_back_to_the_same_configuration(tmp_path: Path
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     path = save_resolved(Run(), tmp_path / "recipe.toml")
-    with pytest.raises(ConfigError, match="--force"):
+    with pytest.raises(InputError, match="--force"):
         save_resolved(Run(seed=1), path)
     assert load_config(Run, path).seed == 42
     save_resolved(Run(seed=1), path, force=True)
@@ -209,7 +209,7 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigError, match="cannot write"):
+    with pytest.raises(InputError, match=r"nothing can be written into .*file, which is a file"):
         save_resolved(Run(), tmp_path / "file" / "recipe.toml")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from dfprompt.api import calibration
 from dfprompt.api.calibration import calibrate_reward
 from dfprompt.api.rewards import load_reward
-from dfprompt.errors import ConfigError
+from dfprompt.errors import ConfigError, InputError
 from dfprompt.rewards import CompositeReward
 from tiny_rewards import pictures, prompts
 
@@ -137,7 +137,7 @@ def test_any_pipeline_but_minis_is_calibrated_for_the_papers_reward(
 
 def test_an_existing_recipe_is_kept_without_force(reward_set: Path, tmp_path: Path) -> None:
     (tmp_path / "o.toml").write_text("kept")
-    with pytest.raises(ConfigError, match="--force"):
+    with pytest.raises(InputError, match="--force"):
         calibrate_reward(
             prompts(8),
             tmp_path / "o.toml",

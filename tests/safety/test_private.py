@@ -95,11 +95,11 @@ def test_no_file_names_its_machine_its_user_or_a_folder_of_it(name: str, tmp_pat
 @pytest.mark.parametrize(
     ("recipe", "key"),
     [
-        ('[models]\nclip = "/home/anna/clip"\n', "models.clip"),
+        ('[models]\nclip = "/srv/anna/clip"\n', "models.clip"),
         ('[models]\npreference = "hps:~/hps"\n', "models.preference"),
-        ('[[extra]]\nname = "x"\nscore = "clip:/home/anna/clip"\n', "extra.score"),
-        ('[[judges]]\nname = "x"\nfunction = "/home/anna/mine.py:judge"\n', "judges.function"),
-        ('[remote]\ntoken_file = "/home/anna/token"\n', "remote.token_file"),
+        ('[[extra]]\nname = "x"\nscore = "clip:/srv/anna/clip"\n', "extra.score"),
+        ('[[judges]]\nname = "x"\nfunction = "/srv/anna/mine.py:judge"\n', "judges.function"),
+        ('[remote]\ntoken_file = "/srv/anna/token"\n', "remote.token_file"),
     ],
 )
 def test_a_reward_that_names_a_place_of_this_machine_is_not_shared(
@@ -108,7 +108,7 @@ def test_a_reward_that_names_a_place_of_this_machine_is_not_shared(
     (tmp_path / "mine.toml").write_text(recipe)
     with pytest.raises(InputError, match=f"{key} is .*, a place of this machine"):
         dfprompt.push_to_hub(tmp_path / "mine.toml", tmp_path / "shared")
-    (tmp_path / "mine.toml").write_text(recipe.replace("/home/anna/", "").replace("~/", ""))
+    (tmp_path / "mine.toml").write_text(recipe.replace("/srv/anna/", "").replace("~/", ""))
     dfprompt.push_to_hub(tmp_path / "mine.toml", tmp_path / "shared")
 
 

@@ -62,7 +62,7 @@ def calibrate_reward(
 
     `prompts` are texts; `reward` is "mini", "paper", a recipe or a folder with a set of scores; by default
     the pipeline's own, or "paper". `progress` is called with pictures done and in all. Raises
-    ConfigError for a reward without gates, or an existing file without `force`.
+    ConfigError for a reward without gates, InputError for an existing file without `force`.
     """
     check(request)
     prompts, seeds = list(request.prompts), request.numbers

@@ -42,7 +42,7 @@ def save_resolved(
 
     `inputs` are digests of the files that the run read, for `read_inputs`.
 
-    Raises ConfigError when the file exists and `force` is not given, or cannot be written.
+    Raises InputError when the file exists and `force` is not given, ConfigError where it cannot be written.
     """
     tables = config.model_dump(mode="json")
     provenance = {**collect_provenance(seeds), **({"inputs": dict(inputs)} if inputs else {})}
