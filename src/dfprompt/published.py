@@ -80,6 +80,14 @@ def unknown_reward(name: str) -> ConfigError:
     )
 
 
+def check_reward_names(names: Sequence[str]) -> None:
+    """Refuse a bare word that is the name of no reward, and of no folder here."""
+    for name in names:
+        known = name in (*REWARD_NAMES, NO_SCORES) or name.startswith("mini-") or Path(name).exists()
+        if name.replace("-", "").replace("_", "").isalnum() and not known:
+            raise unknown_reward(name)
+
+
 def missing_weights(names: Sequence[str]) -> list[Published]:
     """Return what the named scores need and this machine has not; other names need nothing published."""
     needed = dict.fromkeys(each for name in names for each in NEEDED.get(name, ()))

@@ -45,6 +45,12 @@ def test_a_policy_beside_a_style_is_said_not_to_write(cli: Cli, more: list[str])
     assert (said in done.stderr.splitlines()) == (more[-1:] == ["mini-sft"])
 
 
+def test_what_restraint_left_alone_is_said_to_be_so(cli: Cli) -> None:
+    done = cli("optimize", "a red house in the snow", "--restraint", "1", "--json")
+    (found,) = json.loads(done.stdout)["prompts"][0]["candidates"]
+    assert found["unchanged"] == "left alone: nothing it knows would help enough for this restraint"
+
+
 def test_json_has_plain_candidates_and_scores(cli: Cli, folder: str) -> None:
     done = cli("optimize", "a red cat", "--policy", folder, "--json", "--to", "a1111", "--steps", "20")
     answer = json.loads(done.stdout)

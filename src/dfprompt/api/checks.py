@@ -24,7 +24,7 @@ from dfprompt.pipeline.weight_files import refuse_pickle
 from dfprompt.policy.tastes import parse_taste, strengths_of
 from dfprompt.prompt.keeping import check_keep
 from dfprompt.prompt.reading import NATIVE, read_prompt
-from dfprompt.published import NO_SCORES, REWARD_NAMES, USUAL_SCORES, check_weights, unknown_reward
+from dfprompt.published import USUAL_SCORES, check_reward_names, check_weights
 from dfprompt.search.budget import Budget
 from dfprompt.search.candidates import SpanSpace
 from dfprompt.search.starter import NAME as STARTER
@@ -353,14 +353,6 @@ def check_sources(sources: Sequence[object], *, allow_code: bool) -> None:
                 raise ConfigError(
                     f"the reward {source} is code, which would be run; pass --allow-code if you trust it"
                 )
-
-
-def check_reward_names(names: Sequence[str]) -> None:
-    """Refuse a bare word that is the name of no reward, and of no folder here."""
-    for name in names:
-        known = name in (*REWARD_NAMES, NO_SCORES) or name.startswith("mini-") or Path(name).exists()
-        if name.replace("-", "").replace("_", "").isalnum() and not known:
-            raise unknown_reward(name)
 
 
 # By name, so that a check imports no other command's request.

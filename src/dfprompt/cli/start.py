@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dfprompt.api.checks import check, check_reward_names
+from dfprompt.api.checks import check
 from dfprompt.api.written import read_base
 from dfprompt.cli import console
 from dfprompt.cli.compare import print_comparison
 from dfprompt.cli.options import JSON, takes
 from dfprompt.errors import DFPromptError
-from dfprompt.published import NO_SCORES
+from dfprompt.published import NO_SCORES, check_reward_names
 from dfprompt.requests.base import split_commas
 from dfprompt.requests.compare import CompareRequest
 from dfprompt.requests.start import StartRequest

@@ -101,7 +101,7 @@ class Policy:
             trajectory = self.sample(plains[rows], seeds[rows], settings, acting=acting)
             tables = self.model.config.tables
             made += rewrites_of(trajectory, bases[rows], plains[rows], seeds[rows], tables)
-        return made
+        return [dataclasses.replace(each, restrained=True) for each in made] if settings.restraint else made
 
     def candidates(
         self,

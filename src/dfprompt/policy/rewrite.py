@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _STOPS = (".", "。")
 LEFT_ALONE = "left alone: nothing it knows would help here"
+RESTRAINED = "left alone: nothing it knows would help enough for this restraint"
 LOST = "risk"
 """How a rewrite ended whose probe lost too much."""
 
@@ -28,7 +29,7 @@ class Rewrite:
     number of draws, `score` the mean per draw, by which candidates are ranked: by the sum alone a
     shorter rewrite would always win. `end` says why it ended: "end" is the policy's own choice;
     "budget", "length" and "modifiers" are limits. `dropped` are modifiers that were left out, with the
-    reason.
+    reason. `restrained` says that a restraint was asked for.
     """
 
     plain: str
@@ -40,6 +41,7 @@ class Rewrite:
     candidate: int = 0
     end: str = "end"
     dropped: tuple[tuple[str, str], ...] = ()
+    restrained: bool = False
 
     @property
     def score(self) -> float:
@@ -60,7 +62,9 @@ class Rewrite:
             return "left alone: its probe lost something that was asked"
         if self.dropped:
             return "unchanged: everything it drew was left out"
-        return LEFT_ALONE if self.end == "end" else "unchanged: the prompt leaves no room for another word"
+        if self.end != "end":
+            return "unchanged: the prompt leaves no room for another word"
+        return RESTRAINED if self.restrained else LEFT_ALONE
 
     def to_json(self) -> dict[str, Any]:
         """The rewrite as a JSON object, as `dfprompt optimize --json` prints it."""

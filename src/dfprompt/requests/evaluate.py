@@ -14,18 +14,8 @@ from dfprompt.requests.scale import CostRequest, ScaleRequest, ShardRequest
 from dfprompt.requests.score import ScoreRequest
 from dfprompt.requests.write import Taste
 
-METHOD_NAMES = (
-    "plain",
-    "suffix",
-    "suffix-controls",
-    "random",
-    "starter",
-    "human",
-    "sft",
-    "policy",
-    "stripped",
-)
-METHOD_NAMES += ("shuffled", "constant", "best-of-N", "vendor", "llm")
+METHOD_NAMES: tuple[str, ...] = ("plain", "suffix", "suffix-controls", "random", "starter", "human", "sft")
+METHOD_NAMES += ("policy", "stripped", "shuffled", "constant", "best-of-N", "vendor", "llm")
 METHODS = (
     f"What to compare: {', '.join(METHOD_NAMES)}, NAME=FILE.jsonl, NAME=POLICY_FOLDER; stripped:NAME and "
     "best-of-N:NAME take another method's words."
