@@ -235,7 +235,7 @@ def test_missing_policies_say_what_to_do(
     board: dict[str, Any] = {"pipeline": sd, "settings": SETTINGS, "rewards": [brightness]}
     with pytest.raises(ConfigError, match="sft=FOLDER"):
         evaluate(PROMPTS, ["sft"], tmp_path / "out", **board)
-    with pytest.raises(InputError, match="neither a file of rewrites nor a folder"):
+    with pytest.raises(InputError, match="no file of rewrites and no policy at"):
         evaluate(PROMPTS, ["sft=nowhere"], tmp_path / "out", **board)
 
     def absent(piece: str = "") -> Path:

@@ -72,9 +72,9 @@ def test_weight_json_and_going_on(run: Run) -> None:
     assert answer == json.loads(Path("out/result.json").read_text())
     assert [arm["weight"] for arm in answer["arms"]] == ["0.5", "0.75", "1", "1.25", "1.5"]
     assert {effect["baseline"] for effect in answer["effects"]} == {"plain", "weight 1"}
-    rows = Path("out/rows.jsonl").read_bytes().splitlines()[1:]
+    rows = Path("out/rows.jsonl").read_text().replace("\t\n", "\n").splitlines()[1:]
     more = json.loads(good(run("weight", *arguments, "--resume", "--seeds", "2", "--modifiers", "old film")))
-    assert Path("out/rows.jsonl").read_bytes().splitlines()[1 : 1 + len(rows)] == rows
+    assert Path("out/rows.jsonl").read_text().splitlines()[1 : 1 + len(rows)] == rows
     assert more["rows"] == 2 * 2 * (1 + 2 * 5)
     other = run("weight", *arguments, "--guidance", "3")
     assert isinstance(other.exception, DFPromptError)

@@ -189,11 +189,11 @@ def test_evaluate_prints_tables_and_goes_on(run: Run, tmp_path: Path) -> None:
     shown = good(run("evaluate", *arguments, "--methods", "plain,suffix"))
     assert "## clip (optimised)" in shown
     assert "| suffix |" in shown
-    rows = Path("out/rows.jsonl").read_bytes().splitlines()[1:]
+    rows = Path("out/rows.jsonl").read_text().replace("\t\n", "\n").splitlines()[1:]
     answer = json.loads(
         good(run("evaluate", *arguments, "--methods", "suffix", "--methods", "random", "--json"))
     )
-    assert Path("out/rows.jsonl").read_bytes().splitlines()[1 : 1 + len(rows)] == rows
+    assert Path("out/rows.jsonl").read_text().splitlines()[1 : 1 + len(rows)] == rows
     assert answer["rows"] == 2 * 2 * 3
     assert {line["method"] for line in answer["scores"]} == {"plain", "suffix", "random"}
     other = run("evaluate", *arguments, "--methods", "plain", "--guidance", "3")

@@ -77,9 +77,9 @@ def test_what_is_misspelt_is_answered_with_the_nearest_name(tiny_pipe):
         run(pipe, A, prompt_embeds=torch.zeros(1, 77, 32))
     with pytest.raises(UnsupportedPipelineError, match="a diffusers pipeline is needed"):
         run(object(), A)
-    with pytest.raises(UnsupportedPipelineError, match="pass its .pipe, or draw with"):
+    with pytest.raises(UnsupportedPipelineError, match=r"pass its \.pipe, or draw with"):
         run(SimpleNamespace(pipe=pipe), A)
-    with pytest.raises(UnsupportedPipelineError, match="pass its .pipe, or draw with"):
+    with pytest.raises(UnsupportedPipelineError, match=r"pass its \.pipe, or draw with"):
         prepare(SimpleNamespace(pipe=pipe), A)
     with pytest.raises(DFPromptError, match="there is no prompt"):
         run(pipe, [])
