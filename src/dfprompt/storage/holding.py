@@ -16,7 +16,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a folder as its only writer; it is made if need be, and goes again if nothing came to lie in it.
 
     The system ends the lock with the process, however that ends; nothing is left in the folder. What a
-    killed process left unfinished there is cleared. Raises InputError where another process holds it.
+    killed process left unfinished there is cleared. Raises InputError where it cannot be made, or another
+    process holds it.
     On Windows, and on file systems without locks, nothing is held.
 
     >>> import tempfile
@@ -29,8 +30,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
     ...         print(str(error).removeprefix(f"{place}: "))
     another dfprompt is writing there; wait for it, or choose another --output
     """
-    made = make_folder(folder)
-    descriptor = None if os.name == "nt" else os.open(folder, os.O_RDONLY)
+    with reported(folder, InputError, "make room there, or choose another --output"):
+        made = make_folder(folder)
+        descriptor = None if os.name == "nt" else os.open(folder, os.O_RDONLY)
     try:
         if descriptor is not None:
             lock(descriptor, folder)
