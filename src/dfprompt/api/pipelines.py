@@ -37,8 +37,8 @@ def load_pipeline(
     and folder. Raises LoadError naming what is missing, damaged or pickled.
 
     >>> pipeline = load_pipeline("mini")
-    >>> images = pipeline.generate("a red house, [watercolor:late]", seeds=[1, 2], num_inference_steps=2)
-    >>> images.shape
+    >>> text, steps = "a red house, [watercolor:late]", {"num_inference_steps": 2}
+    >>> pipeline.generate(text, seeds=[1, 2], **steps).shape
     torch.Size([2, 3, 64, 64])
     """
     place = mini_folder("pipeline") if source == MINI else source
@@ -77,7 +77,8 @@ def generate_images(
     `pipeline` is a name as `load_pipeline` takes it, or a loaded pipeline; `settings` are those of
     RenderSettings, as a mapping too. Raises what `load_pipeline` and `ImagePipeline.generate` raise.
 
-    >>> pictures = generate_images("a house, [bokeh:late]", [1, 2], settings={"num_inference_steps": 2})
+    >>> steps = {"num_inference_steps": 2}
+    >>> pictures = generate_images("a house, [bokeh:late]", [1, 2], settings=steps)
     >>> [(recipe.df_prompt, recipe.seed) for recipe in pictures.recipes()]
     [('a house, [bokeh:late]', 1), ('a house, [bokeh:late]', 2)]
     """
