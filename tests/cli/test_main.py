@@ -36,6 +36,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert "..." not in ran.stdout.split("Write:")[1], "no description is cut"
 
 
+GROUPS = [("train", "sft"), ("ablate", "attribution"), ("study", "simulate")]
+
+
+@pytest.mark.parametrize(("group", "last"), GROUPS)
+def test_no_description_of_a_group_is_cut(cli, group: str, last: str) -> None:
+    shown = cli(group, "--help").stdout.split("Commands:")[1]
+    assert "..." not in shown
+    assert f"\n  {last} " in shown
+
+
 def test_without_a_command_the_help_is_shown(cli) -> None:
     assert "Usage: " in cli().stdout + cli().stderr
 

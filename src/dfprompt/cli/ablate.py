@@ -9,6 +9,7 @@ import typer
 
 from dfprompt.api.checks import check
 from dfprompt.cli import console, moved
+from dfprompt.cli.commands import WholeGroup
 from dfprompt.cli.evaluate import name_failures
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.evaluate import AblateModifiersRequest, AttributionRequest
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="ablate",
     help="Experiments of one command each, with a table, a plot and every picture kept.",
+    cls=WholeGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -117,6 +117,16 @@ def _nothing() -> None:
     """Do nothing."""
 
 
+class WholeGroup(TyperGroup):
+    """A group whose help says of each command what it does, in a whole sentence."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, no description cut short."""
+        shown = [(name, each) for name, each in self.commands.items() if not each.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(limit=1000)) for name, each in shown])
+
+
 class CommandGroup(TyperGroup):
     """The group of all commands; its help is written without importing any of them."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from dfprompt.cli import console, study_pages
+from dfprompt.cli.commands import WholeGroup
 from dfprompt.cli.options import JSON, takes
 from dfprompt.requests.study import (
     StudyExportRequest,
@@ -16,6 +17,7 @@ from dfprompt.requests.study import (
 app = typer.Typer(
     name="study",
     help="Let people compare methods without knowing which is which, and report what they said.",
+    cls=WholeGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
 )

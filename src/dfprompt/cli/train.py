@@ -13,6 +13,7 @@ import typer
 from dfprompt.api.checks import check
 from dfprompt.api.costs import estimate_training
 from dfprompt.cli import console, moved
+from dfprompt.cli.commands import WholeGroup
 from dfprompt.cli.costs import tell
 from dfprompt.cli.options import JSON, takes
 from dfprompt.cli.training_bar import TrainingBar
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="train",
     help="Train the policy: on filtered prompts first, then on rewards.",
+    cls=WholeGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
 )

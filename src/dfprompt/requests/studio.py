@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dfprompt.requests.base import Flag, FolderRequest, SeedRequest
+from dfprompt.requests.base import Flag, Folder, FolderRequest, SeedRequest
 from dfprompt.requests.render import RenderRequest
 from dfprompt.requests.score import ScoreRequest
 
@@ -22,6 +22,8 @@ class StudioRequest(SeedRequest, FolderRequest, ScoreRequest, RenderRequest):
 
     policy: Annotated[str | None, Flag(metavar="P")] = None
     """What suggests modifiers: a folder, starter, or mini; by default the pipeline's own, or starter."""
+    output: Folder = None
+    """Where the history lies; default: dfprompt-out/studio."""
     seeds: Annotated[int, Flag(metavar="K")] = 4
     """Pictures per prompt, at first: seeds S to S+K-1."""
     port: Annotated[int | None, Flag(metavar="N")] = Field(default=None, ge=0, le=65535)
