@@ -6,8 +6,10 @@ tab, which JSON does not see: where such a line is a file's last, a kill came be
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +34,8 @@ def read_lines(path: Path) -> list[str]:
     []
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
         content = read_bytes(path, _MOST)
     except FileNotFoundError:
         return []

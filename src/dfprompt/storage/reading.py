@@ -49,11 +49,15 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
     b''
     """
     with open(path, "rb", opener=_open_now) as file:
-        is_larger = os.fstat(file.fileno()).st_size > most  # known of a file, not of a device or a pipe
-        content = b"" if is_larger else file.read(most + 1)
-    if is_larger or len(content) > most:
+        if os.fstat(file.fileno()).st_size > most:  # known of a file, not of a device or a pipe
+            raise _too_large(path, most)
+        pieces, count = [], 0  # asked for all at once, memory for the limit would be taken
+        while count <= most and (piece := file.read(_PIECE)):
+            pieces.append(piece)
+            count += len(piece)
+    if count > most:
         raise _too_large(path, most)
-    return content
+    return b"".join(pieces)
 
 
 def iter_bytes(path: Path) -> Iterator[bytes]:
