@@ -120,6 +120,8 @@ class LineFile:
         try:
             lock(self._descriptor, self.path)
             size = os.fstat(self._descriptor).st_size
+            if size > _MOST:
+                raise OSError(errno.EFBIG, f"it has more than {_MOST:,} bytes", str(self.path))
             self._size = _end_of_lines(self._descriptor, size)
             if size > self._size:
                 self._cut_half_line()

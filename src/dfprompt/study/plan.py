@@ -35,6 +35,7 @@ SHOWS, PREFER = "shows", "prefer"
 """The two questions, by what answers call them."""
 LEFT, RIGHT, NEITHER = "left", "right", "neither"
 CHOICES = (LEFT, RIGHT, NEITHER)
+_MOST = 500_000_000  # bytes of a picture or list
 Kind = Literal["practice", "main", "repeat", "gold"]
 Count = Annotated[int, Field(ge=0)]
 
@@ -132,8 +133,8 @@ def read_plan(folder: Path) -> tuple[StudyPlan, str]:
 
 
 def digest_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal; raises OSError."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the SHA-256 of a file, in hexadecimal; raises OSError, also for one that has no end."""
+    return hashlib.sha256(read_bytes(path, _MOST)).hexdigest()
 
 
 def digest_pictures(folder: Path) -> str:

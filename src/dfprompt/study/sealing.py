@@ -10,9 +10,10 @@ from secrets import token_hex
 from typing import Any
 
 from dfprompt.errors import ParticipantError, StudyError
-from dfprompt.storage import read_json, write_text
+from dfprompt.storage import read_json, read_text, write_text
 from dfprompt.study.plan import KEY, LINKS, PLATFORM_KEY, SEALED
 
+_KEY = 1000  # bytes of a key's file at most
 _TAG = 16  # hexadecimal digits of a participant's name that say it is one of ours
 
 
@@ -31,7 +32,7 @@ def seal(folder: Path, methods: Any) -> None:
 def unseal(folder: Path) -> Any:
     """Return what was sealed; raises StudyError where either file is gone or of another study."""
     try:
-        key = (folder / KEY).read_text(encoding="ascii").strip()
+        key = read_text(folder / KEY, _KEY).strip()
         masked = bytes.fromhex(read_json(folder / SEALED)["sealed"])
         return json.loads(_mask(masked, key))
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
@@ -103,7 +104,7 @@ class Names:
         if not 1 <= len(platform_id) <= 200:
             raise ParticipantError("the platform's id must have 1 to 200 characters; open its link again")
         try:
-            key = bytes.fromhex((self.folder / PLATFORM_KEY).read_text(encoding="ascii").strip())
+            key = bytes.fromhex(read_text(self.folder / PLATFORM_KEY, _KEY).strip())
         except (OSError, ValueError) as error:
             raise ParticipantError(
                 "the key of platform ids was deleted: this study takes nobody new"
