@@ -38,7 +38,7 @@ def score(request: ScoreImagesRequest, as_json: bool = JSON) -> None:
 
     \b
     Examples:
-      dfprompt score my-pictures
+      dfprompt score drawn
       dfprompt score cat.png --prompt "a red cat in the snow"
       dfprompt score a.png b.png --prompt "a red cat" --reward clip --reward aesthetic --json
       dfprompt score pictures --prompts prompts.jsonl --reward pickscore
